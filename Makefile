@@ -1,0 +1,43 @@
+# Every target does its own set-up: a fresh machine needs python3.11 and make, nothing else.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-long lint format bench lock clean
+
+# uv installs the locked wheels by hash: a wheel of another build (torch's `+cpu`, say) is refused, whatever the machine offers.
+$(READY): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: $(READY)
+	$(BIN)/audio-tokens demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -q
+
+test-long: $(READY)
+	$(BIN)/python -m pytest -q -m long
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+lock:
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --no-annotate \
+	  --all-extras --python-version 3.11 pyproject.toml --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) work

@@ -1,0 +1,1 @@
+"""Commands: where `engine` and `shards` meet, one file per command."""

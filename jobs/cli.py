@@ -1,0 +1,40 @@
+"""The console command `audio-tokens NAME ...`: finds the job of that name and hands it the rest of the line."""
+
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "demo": "every stage on the embedded soundscapes, then a leaderboard and a report",
+    "run": "every stage on your data",
+    "build": "audio source -> mel shards",
+    "cluster": "mel shards -> codebook",
+    "encode": "mel shards + codebook -> tokens.zarr",
+    "train": "tokens or mel shards -> run",
+    "evaluate": "score a run on a split",
+    "report": "a work folder -> report.html",
+    "describe": "what an artefact holds",
+    "verify": "re-read an artefact against its hashes",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Dispatch to `jobs.<name>.main`; heavy imports happen inside the job, so `--help` answers within a second."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help"):
+        print("usage: audio-tokens COMMAND ...   (audio-tokens COMMAND --help lists its options)\n")
+        for name, summary in COMMANDS.items():
+            print(f"  {name:<16}{summary}")
+        return 0
+    name = words.pop(0)
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(COMMANDS)}"
+        print(f"audio-tokens: error: unknown command {name!r}; {hint}", file=sys.stderr)
+        return 2
+    return importlib.import_module(f"jobs.{name.replace('-', '_')}").main(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Recipes as packaged YAML; `--recipe NAME` finds them here."""

@@ -1,0 +1,5 @@
+"""What the shards call a user's mistake."""
+
+
+class ShardsError(ValueError):
+    """A mistake of the caller's: one line that names the value and the remedy."""
