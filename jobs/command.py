@@ -5,12 +5,14 @@ Other exceptions are bugs and keep their traceback.
 """
 
 import difflib
+import re
 import sys
 from argparse import ArgumentError
 from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin, get_type_hints
 
 from jsonargparse import ActionConfigFile, ArgumentParser
 
@@ -28,9 +30,9 @@ def command(
 ) -> int:
     """Parse `argv` into the dataclass `config`, run it, and return the exit code.
 
-    `positional` names the field (a list of strings) that takes the words without an option name.
+    `positional` names the field (a tuple of strings) that takes the words without an option name.
     """
-    prog = f"audio-tokens {config.__name__.lower().replace('_', '-')}"
+    prog = "audio-tokens " + re.sub(r"(?<=[a-z])(?=[A-Z])", "-", config.__name__).lower()
     try:
         return run(parse(config, sys.argv[1:] if argv is None else argv, prog=prog, positional=positional)) or 0
     except USER_MISTAKES as mistake:
@@ -52,7 +54,7 @@ def parse(config: type[T], argv: Sequence[str], *, prog: str, positional: str | 
         parser.add_argument(positional, nargs="+", help="see above")
     parser.add_class_arguments(config, skip={positional} if positional else None)
     try:
-        parsed = parser.parse_args(_files_first(argv))
+        parsed = parser.parse_args(_spelt_out(_files_first(argv), option_types(config)))
         values = parser.instantiate(parsed)
     except ArgumentError as error:
         raise JobError(_one_line(str(error), parser)) from None
@@ -60,12 +62,15 @@ def parse(config: type[T], argv: Sequence[str], *, prog: str, positional: str | 
         raise
     except (TypeError, ValueError) as error:  # a dataclass refused its own value
         raise JobError(_one_line(str(error), parser)) from None
-    return config(**{name: value for name, value in values.items() if name in config.__dataclass_fields__})  # type: ignore[attr-defined]
+    chosen = {f.name: values[f.name] for f in fields(config)}  # type: ignore[arg-type]
+    return config(**(chosen | {positional: tuple(chosen[positional])} if positional else chosen))
 
 
 def recipe_file(name_or_file: str) -> Path:
     """Return the YAML file of a recipe: a packaged name ('default') or a path. Raises JobError for neither."""
-    packaged = {Path(str(f)).stem: Path(str(f)) for f in resources.files("jobs.recipes").iterdir() if f.name.endswith(".yaml")}
+    packaged = {
+        Path(str(f)).stem: Path(str(f)) for f in resources.files("jobs.recipes").iterdir() if f.name.endswith(".yaml")
+    }
     if name_or_file in packaged:
         return packaged[name_or_file]
     if Path(name_or_file).is_file():
@@ -84,8 +89,42 @@ def _files_first(argv: Sequence[str]) -> list[str]:
             rest.append(word)
             continue
         value = value if equals else next(words, "")
-        files[option] = str(recipe_file(value)) if option == "--recipe" else value
+        files[option] = value
+    if "--recipe" in files:
+        path = recipe_file(files["--recipe"])
+        files |= {"--recipe": str(path), "--recipe.name": path.stem}
     return [word for option in sorted(files) for word in (option, files[option])] + rest
+
+
+def option_types(config: type, prefix: str = "--") -> dict[str, Any]:
+    """Return every option of a configuration dataclass with its type, nested ones as `--outer.inner`."""
+    hints = get_type_hints(config)
+    types: dict[str, Any] = {}
+    for field in fields(config):
+        types[prefix + field.name] = hints[field.name]
+        if is_dataclass(hints[field.name]):
+            types |= option_types(hints[field.name], f"{prefix}{field.name}.")
+    return types
+
+
+def _spelt_out(argv: Sequence[str], types: dict[str, Any]) -> list[str]:
+    """Let `--force` stand for `--force=true` and `--seeds 0,1` for `--seeds=[0,1]`, as people type them."""
+    spelt: list[str] = []
+    words = iter([*argv, "--"])
+    word = next(words)
+    for following in words:
+        option, equals, value = word.partition("=")
+        takes_next = not equals and not following.startswith("--")
+        if types.get(option) is bool and not equals and following not in ("true", "false"):
+            word = f"{option}=true"
+        elif get_origin(types.get(option)) is tuple and (equals or takes_next):
+            value = value if equals else following
+            word = f"{option}={value if value.startswith('[') else f'[{value}]'}"
+            if takes_next:
+                following = next(words, "--")
+        spelt.append(word)
+        word = following
+    return spelt
 
 
 def _one_line(message: str, parser: ArgumentParser) -> str:

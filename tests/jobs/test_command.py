@@ -1,0 +1,138 @@
+"""The command line: order does not matter, mistakes are one line, flags and lists read as people type them."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from jobs import cli
+from jobs.command import command, parse, recipe_file
+from jobs.errors import JobError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slices:
+    stride: int = 2
+    contexts: tuple[int, ...] = (4,)
+
+    def __post_init__(self) -> None:
+        if self.stride < 1:
+            raise ValueError(f"stride {self.stride} is below 1; give 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    name: str = "default"
+    slices: Slices = field(default_factory=Slices)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toy:
+    """A command for these tests.
+
+    Args:
+        out: a folder
+    """
+
+    out: str
+    files: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (0,)
+    systems: tuple[str, ...] = ()
+    force: bool = False
+    recipe: Tuned = field(default_factory=Tuned)
+
+
+def parsed(*words: str) -> Toy:
+    return parse(Toy, words, prog="audio-tokens toy")
+
+
+@pytest.fixture
+def yaml_file(tmp_path: Path) -> str:
+    file = tmp_path / "mine.yaml"
+    file.write_text("slices: {stride: 3, contexts: [4, 16]}\n")
+    return str(file)
+
+
+def test_dotted_overrides_win_over_yaml_from_any_place(yaml_file: str) -> None:
+    before = parsed("--recipe.slices.stride", "5", "--out", "o", "--recipe", yaml_file)
+    after = parsed("--recipe", yaml_file, "--out", "o", "--recipe.slices.stride=5")
+    assert before == after
+    assert before.recipe == Tuned(name="mine", slices=Slices(stride=5, contexts=(4, 16)))
+
+
+def test_flags_and_lists_as_people_type_them() -> None:
+    toy = parsed("--force", "--seeds", "0,1,2", "--systems=a,b", "--out", "o", "--recipe.slices.contexts", "4,16")
+    assert (toy.force, toy.seeds, toy.systems) == (True, (0, 1, 2), ("a", "b"))
+    assert toy.recipe.slices.contexts == (4, 16)
+    assert parsed("--seeds", "[7]", "--out", "o", "--force", "false") == Toy(out="o", seeds=(7,))
+    assert parsed("--out", "o", "--force").force
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--out", "o", "--recipe.slices.strde", "4"],
+            "unknown option --recipe.slices.strde; did you mean --recipe.slices.stride?",
+        ),
+        (["--out", "o", "--recipe.slices.stride", "0"], "stride 0 is below 1"),
+        (["--out", "o", "--recipe.slices.stride", "x"], "recipe.slices.stride"),
+        (["--out", "o", "--recipe", "nope"], "recipe 'nope' is neither a file nor one of: default"),
+        (["--out", "o", "--config", "nope.yaml"], "nope.yaml"),
+        ([], "required: out"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(JobError, match=re.escape(message)):
+        parsed(*words)
+    assert command(Toy, lambda toy: None, words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("audio-tokens toy: error: ")
+    assert error.count("\n") == 1
+
+
+def test_bugs_keep_their_traceback() -> None:
+    def broken(toy: Toy) -> None:
+        raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        command(Toy, broken, ["--out", "o"])
+
+
+def test_interruption_is_130() -> None:
+    def interrupted(toy: Toy) -> None:
+        raise KeyboardInterrupt
+
+    assert command(Toy, interrupted, ["--out", "o"]) == 130
+
+
+def test_positional_words() -> None:
+    assert parse(Toy, ["a.wav", "b.wav", "--out", "o"], prog="p", positional="files").files == ("a.wav", "b.wav")
+
+
+def test_print_config_is_yaml_and_stops(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parsed("--out", "o", "--print_config")
+    assert stop.value.code in (0, None)
+    assert "stride: 2" in capsys.readouterr().out
+
+
+def test_packaged_recipes_are_found_by_name() -> None:
+    assert recipe_file("default").is_file()
+    assert recipe_file("seed").is_file()
+
+
+def test_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["biuld"]) == 2
+    assert capsys.readouterr().err == "audio-tokens: error: unknown command 'biuld'; did you mean build?\n"
+
+
+def test_every_command_is_listed_and_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    listed = capsys.readouterr().out
+    for name in cli.COMMANDS:
+        assert f"  {name}" in listed
+        assert (Path(cli.__file__).parent / f"{name.replace('-', '_')}.py").is_file(), name
