@@ -79,7 +79,7 @@ def recipe_file(name_or_file: str) -> Path:
 
 
 def _files_first(argv: Sequence[str]) -> list[str]:
-    """Move `--config X` and `--recipe X` ahead of everything, so that dotted overrides win from any place on the line."""
+    """Move `--config X` and `--recipe X` ahead of everything, so that dotted overrides win from any place."""
     files: dict[str, str] = {}
     rest: list[str] = []
     words = iter(argv)

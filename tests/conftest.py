@@ -11,7 +11,7 @@ install_import_hook(["engine", "shards", "jobs"], "beartype.beartype")
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """The folder with `esc10/` and `audioset/`, named by AUDIO_TOKENS_DATA; tests that need it skip where it is absent."""
+    """The folder with `esc10/` and `audioset/`, named by AUDIO_TOKENS_DATA; tests skip where it is absent."""
     folder = os.environ.get("AUDIO_TOKENS_DATA")
     if not folder or not (Path(folder) / "esc10").is_dir():
         pytest.skip("AUDIO_TOKENS_DATA does not name a folder with esc10/ and audioset/")

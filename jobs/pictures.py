@@ -1,0 +1,127 @@
+"""Pictures of what the project makes, each a matplotlib figure: mel, tokens, centroids, curves, bars.
+
+Axes: T frames, F mel bands, K centroids.
+"""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.figure import Figure
+
+INK, ACCENT, SOFT = "#22313f", "#c2410c", "#94a3b8"
+# Okabe-Ito: told apart with any colour vision; one colour a system.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31", "#7F7F7F")
+
+
+def png_base64(figure: Figure, dpi: int = 110) -> str:
+    """Return the figure as a `data:` URI of a PNG, so that a page holds its pictures and asks nothing of a network."""
+    buffer = io.BytesIO()
+    # No Software or date entry: the same figure gives the same bytes.
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def new_figure(width_in: float, height_in: float) -> Figure:
+    """Return an empty figure in the project's layout, sizes in inches."""
+    return Figure(figsize=(width_in, height_in), layout="constrained", facecolor="white")
+
+
+def mel_over_decoded(
+    mel_TF: Float[np.ndarray, "T F"], decoded_TF: Float[np.ndarray, "T F"], title: str, frame_s: float
+) -> Figure:
+    """Return a clip's mel (dB) over the mel decoded from its tokens, on one colour scale; `frame_s` seconds a frame."""
+    figure = new_figure(9, 4.2)
+    above, below = figure.subplots(2, 1, sharex=True)
+    low, high = float(mel_TF.min()), float(mel_TF.max())
+    for axes, picture_TF, name in ((above, mel_TF, "mel"), (below, decoded_TF, "mel decoded from tokens")):
+        image = axes.imshow(
+            picture_TF.T,
+            origin="lower",
+            aspect="auto",
+            cmap="magma",
+            vmin=low,
+            vmax=high,
+            extent=(0.0, picture_TF.shape[0] * frame_s, 0, picture_TF.shape[1]),
+        )
+        axes.set_ylabel("mel band")
+        axes.set_title(name if axes is below else f"{title}: {name}", loc="left", fontsize=10)
+    below.set_xlabel("seconds")
+    figure.colorbar(image, ax=[above, below], label="dB")
+    return figure
+
+
+def rank_frequency(counts_K: Int[np.ndarray, "K"], title: str) -> Figure:
+    """Return token counts against their rank, both on log axes: a straight line would be Zipf's law."""
+    figure = new_figure(4.6, 3.4)
+    axes = figure.subplots()
+    used = np.sort(counts_K[counts_K > 0])[::-1]
+    axes.loglog(np.arange(1, len(used) + 1), used, color=COLOURS[0], linewidth=2)
+    axes.set_xlabel("rank")
+    axes.set_ylabel("times used")
+    axes.set_title(f"{title}: {len(used)} of {len(counts_K)} tokens used", loc="left", fontsize=10)
+    axes.grid(True, which="major", alpha=0.3)
+    return figure
+
+
+def centroid_patches(
+    slices_KTF: Float[np.ndarray, "K T F"], counts_K: Int[np.ndarray, "K"], title: str, most: int = 120
+) -> Figure:
+    """Return the mean mel slice of the `most` used centroids, sorted by centre frequency, left to right and down."""
+    chosen = np.argsort(counts_K)[::-1][:most]
+    patches_KTF = slices_KTF[chosen]
+    # Weights above the slice's own floor, so that the centre is where the energy is, not where the bands are.
+    weight_KF = patches_KTF.mean(axis=1) - patches_KTF.mean(axis=1).min(axis=1, keepdims=True)
+    centre_K = (weight_KF * np.arange(weight_KF.shape[1])).sum(axis=1) / np.maximum(weight_KF.sum(axis=1), 1e-9)
+    columns = min(20, len(chosen))
+    rows = -(-len(chosen) // columns)
+    figure = new_figure(9, 0.4 + 0.72 * rows)
+    grid = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    low, high = np.percentile(patches_KTF, [1, 99])
+    for axes, patch in zip(grid, np.argsort(centre_K), strict=False):
+        axes.imshow(patches_KTF[patch].T, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+    return figure
+
+
+def learning_curves(curves: Mapping[str, Sequence[tuple[float, float]]], y_label: str) -> Figure:
+    """Return one line a system, from {name: [(epoch, value), ...]}."""
+    figure = new_figure(6.4, 3.6)
+    axes = figure.subplots()
+    for colour, (name, points) in zip(COLOURS * 4, curves.items(), strict=False):
+        epochs, values = zip(*points, strict=True)
+        axes.plot(epochs, values, label=name, color=colour, linewidth=1.8, marker="o" if len(points) < 3 else None)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(y_label)
+    axes.grid(True, alpha=0.3)
+    if curves:
+        axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def class_bars(ap: Mapping[str, Mapping[str, float]], classes: Sequence[str]) -> Figure:
+    """Return average precision per class as one dot a system, from {system: {class: ap}}; classes from top to bottom."""
+    figure = new_figure(9, 0.9 + 0.27 * len(classes))
+    axes = figure.subplots()
+    rows = np.arange(len(classes))
+    for colour, (system, by_class) in zip(COLOURS * 4, ap.items(), strict=False):
+        axes.plot(
+            [by_class.get(name, np.nan) for name in classes],
+            rows,
+            "o",
+            label=system,
+            color=colour,
+            markersize=5,
+            alpha=0.85,
+        )
+    axes.set_yticks(rows, classes, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.01)
+    axes.set_xlabel("average precision")
+    axes.grid(True, alpha=0.3)
+    axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure

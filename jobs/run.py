@@ -1,0 +1,118 @@
+"""run: every stage on your data, from audio to a leaderboard and a report.
+
+The work folder holds `shards`, `<recipe>-<seed>[/fold-I]/{codebook, tokens.zarr, <system>}`, `leaderboard.json` and
+`report.html`. With folds only the mel shards are shared: everything fitted is fitted again for every fold.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.systems import SYSTEMS
+from jobs import leaderboard
+from jobs.build import Build, build
+from jobs.command import command
+from jobs.errors import JobError
+from jobs.recipe import Recipe
+
+PIPELINE_SYSTEMS = ("token-bag", "token-linear", "token-lstm", "token-bert", "raw-linear", "raw-cnn", "raw-bert")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Every stage on your data: build, cluster, encode, train, leaderboard, report.
+
+    Args:
+        source: soundscapes[:CLIPS[,clip_s=4]], esc50:DIR, csv:FILE, audioset:URL or wds:PATTERN
+        work: the folder that holds all artefacts
+        recipe: a packaged recipe's name or a YAML file
+        systems: the systems to train, e.g. token-bag,token-bert
+        seeds: every system is trained once per seed, each with a codebook of its own
+        folds: test every fold once, fitting on the others
+        mel: the front end, mel22k or ast16k
+        workers: processes that build and encode; all cores unless given
+        force: replace artefacts that were made with another configuration
+    """
+
+    source: str
+    work: str
+    recipe: Recipe = field(default_factory=Recipe)
+    systems: tuple[str, ...] = PIPELINE_SYSTEMS
+    seeds: tuple[int, ...] = (0,)
+    folds: bool = False
+    mel: str = "mel22k"
+    workers: int | None = None
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        for system in self.systems:
+            if system not in SYSTEMS:
+                raise JobError(f"unknown system {system!r}; one of: {', '.join(SYSTEMS)}")
+        if not self.systems or not self.seeds:
+            raise JobError("nothing to do: name at least one system (--systems) and one seed (--seeds)")
+
+
+def run(job: Run) -> int:
+    """Run all stages; those already done are skipped and named. Returns 1 when some build tasks failed, else 0."""
+    from jobs.report import Report, report
+    from shards.dataset import Dataset
+
+    work = Path(job.work)
+    shards = work / "shards"
+    failed = build(Build(source=job.source, out=str(shards), mel=job.mel, workers=job.workers, force=job.force))
+    if failed:
+        return failed
+    for seed in job.seeds:
+        for fold in _folds(Dataset.open(shards), job.folds):
+            base = work / f"{job.recipe.name}-{seed}"
+            _train_all(job, shards, base if fold is None else base / f"fold-{fold}", seed, fold)
+    rows = leaderboard.publish(work)
+    report(Report(work=str(work)))
+    print(f"\n{leaderboard.table(rows)}\n\n{work / 'leaderboard.json'}\n{work / 'report.html'}")
+    return 0
+
+
+def _folds(dataset, wanted: bool) -> Iterator[int | None]:
+    if wanted and not dataset.folds:
+        raise JobError(
+            f"--folds needs data with folds, and this has the splits {', '.join(dataset.places)}; leave --folds out"
+        )
+    if dataset.folds and not wanted:
+        raise JobError(f"this data has the folds {', '.join(dataset.places)} and no splits; add --folds")
+    yield from (int(place.removeprefix("fold-")) for place in dataset.places) if wanted else (None,)
+
+
+def _train_all(job: Run, shards: Path, base: Path, seed: int, fold: int | None) -> None:
+    """Cluster, encode and train every system of one seed (and fold) below `base`."""
+    from jobs.cluster import Cluster, cluster
+    from jobs.encode import Encode, encode
+    from jobs.train import Train, train
+
+    codebook, tokens = str(base / "codebook"), str(base / "tokens.zarr")
+    if any(SYSTEMS[system].reads == "tokens" for system in job.systems):
+        cluster(
+            Cluster(shards=str(shards), out=codebook, recipe=job.recipe, seed=seed, test_fold=fold, force=job.force)
+        )
+        encode(Encode(shards=str(shards), codebook=codebook, out=tokens, workers=job.workers, force=job.force))
+    for system in job.systems:
+        train(
+            Train(
+                tokens=tokens if SYSTEMS[system].reads == "tokens" else None,
+                shards=None if SYSTEMS[system].reads == "tokens" else str(shards),
+                system=system,
+                out=str(base / system),
+                recipe=job.recipe,
+                seed=seed,
+                test_fold=fold,
+                force=job.force,
+            )
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command(Run, run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
