@@ -1,0 +1,127 @@
+"""From mel frames to slices: normalise a clip, convolve, and stack neighbouring frames into one vector per position.
+
+T frames, F mel bands (or kernels x bands after a convolution bank), P positions, D dimensions of a slice (context x F).
+
+The position formula stands here and nowhere else: with contexts c_q and a stride s, a clip of T frames has
+P = max(1, ceil((T - min c) / s) + 1) positions; position p of the smallest context starts at frame p*s, the window of a
+larger context is centred on it, and frames beyond either end repeat the edge. So every frame lies in some window, and a
+clip shorter than the context still gives one position.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float32, Int64, Shaped
+
+from engine.conv_bank import ConvBankConfig
+from engine.errors import EngineError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceConfig:
+    """From mel frames to the vectors that are clustered.
+
+    Args:
+        normalise: what is done to each clip first: none, min-max (to 0..1), mean-std (to mean 0, deviation 1) or
+            per-band (each band's own mean removed, then deviation 1)
+        conv_bank: random kernels along the bands of every frame, {kernels: 3, kernel_size: 3} say; none without it
+        contexts: frames stacked into one slice, one entry per token stream, say [4, 16]
+        stride: frames between positions, the same for all streams
+        whiten_variance: share of the variance kept by PCA whitening (0..1]; null for no whitening
+        whiten_dims: number of dimensions kept instead of a share
+        whiten_floor: added to every eigenvalue, as a share of the largest, so that noise is not blown up
+        unit_length: scale every vector to length 1, as cosine clustering asks
+        residual: every further stream clusters what the streams before it left over (equal contexts)
+    """
+
+    normalise: Literal["none", "min-max", "mean-std", "per-band"] = "mean-std"
+    conv_bank: ConvBankConfig | None = None
+    contexts: tuple[int, ...] = (4,)
+    stride: int = 2
+    whiten_variance: float | None = 0.99
+    whiten_dims: int | None = None
+    whiten_floor: float = 1e-3
+    unit_length: bool = True
+    residual: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "contexts", tuple(self.contexts))
+        if self.normalise not in NORMALISE:
+            raise EngineError(f"slices.normalise {self.normalise!r} is not one of: {', '.join(NORMALISE)}")
+        if not self.contexts or min(self.contexts) < 1:
+            raise EngineError(f"slices.contexts {list(self.contexts)}: one positive number of frames per stream")
+        if self.stride < 1 or self.stride > min(self.contexts):
+            raise EngineError(
+                f"slices.stride {self.stride}: from 1 to the smallest context, or frames would be skipped"
+            )
+        if self.whiten_variance is not None and not 0 < self.whiten_variance <= 1:
+            raise EngineError(f"slices.whiten_variance {self.whiten_variance}: a share in (0, 1], or null")
+        if self.whiten_dims is not None and self.whiten_dims < 1:
+            raise EngineError(f"slices.whiten_dims {self.whiten_dims}: at least 1, or null")
+        if self.whiten_floor < 0:
+            raise EngineError(f"slices.whiten_floor {self.whiten_floor}: must not be negative")
+        if self.residual and len(set(self.contexts)) > 1:
+            raise EngineError(f"slices.contexts {list(self.contexts)}: residual streams share one context")
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "SliceConfig":
+        """Rebuild from `dataclasses.asdict`, as config.json holds it."""
+        bank = fields.get("conv_bank")
+        return cls(**{**fields, "conv_bank": ConvBankConfig(**bank) if bank else None})
+
+
+def _none(mel_TF: Float32[np.ndarray, "T F"]) -> Float32[np.ndarray, "T F"]:
+    return mel_TF
+
+
+def _min_max(mel_TF: Float32[np.ndarray, "T F"]) -> Float32[np.ndarray, "T F"]:
+    low, high = mel_TF.min(), mel_TF.max()
+    return (mel_TF - low) / (high - low) if high > low else np.zeros_like(mel_TF)
+
+
+def _mean_std(mel_TF: Float32[np.ndarray, "T F"]) -> Float32[np.ndarray, "T F"]:
+    if mel_TF.min() == mel_TF.max():  # asked exactly: the deviation of a constant is a rounding error, not 0
+        return np.zeros_like(mel_TF)
+    return (mel_TF - mel_TF.mean()) / mel_TF.std()
+
+
+def _per_band(mel_TF: Float32[np.ndarray, "T F"]) -> Float32[np.ndarray, "T F"]:
+    moving_F = mel_TF.min(axis=0) < mel_TF.max(axis=0)
+    centred_TF = (mel_TF - mel_TF.mean(axis=0)) * moving_F
+    return centred_TF / centred_TF.std() if moving_F.any() else np.zeros_like(mel_TF)
+
+
+# A constant clip (digital silence) becomes zeros under each of them but `none`.
+NORMALISE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "none": _none,
+    "min-max": _min_max,
+    "mean-std": _mean_std,
+    "per-band": _per_band,
+}
+
+
+def position_count(frames: int, config: SliceConfig) -> int:
+    """Return P, the tokens per stream of a clip of `frames` >= 1 frames."""
+    return max(1, -(-(frames - min(config.contexts)) // config.stride) + 1)
+
+
+def centre_frames(frames: int, config: SliceConfig) -> Int64[np.ndarray, "P"]:
+    """Return the frame each position is centred on (the later of two middles), within the clip."""
+    starts_P = np.arange(position_count(frames, config), dtype=np.int64) * config.stride
+    return np.minimum(starts_P + min(config.contexts) // 2, frames - 1)
+
+
+def window_frames(frames: int, config: SliceConfig, stream: int) -> Int64[np.ndarray, "P context"]:
+    """Return the frame numbers, 0..frames-1, that each position's window of one stream is stacked from."""
+    context = config.contexts[stream]
+    lead = (context - min(config.contexts)) // 2
+    starts_P1 = np.arange(position_count(frames, config), dtype=np.int64)[:, None] * config.stride - lead
+    return np.clip(starts_P1 + np.arange(context), 0, frames - 1)
+
+
+def stack(frames_TF: Shaped[np.ndarray, "T F"], config: SliceConfig, stream: int) -> Shaped[np.ndarray, "P D"]:
+    """Return one stream's slices of a clip: the frames of each window side by side, D = context x F."""
+    windows = window_frames(len(frames_TF), config, stream)
+    return frames_TF[windows].reshape(len(windows), -1)
