@@ -1,0 +1,94 @@
+"""What is chosen about the training of a system; light, since recipes and `--help` read it."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engine.errors import EngineError
+
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The training of one system. A system brings its own values; a recipe or a command line lays others over them.
+
+    Args:
+        epochs: passes over the training clips
+        batch_clips: clips in a step, over all processes together
+        learning_rate: AdamW's highest, reached after the warm-up
+        weight_decay: AdamW's, on matrices only (no bias, no norm)
+        warmup_share: share of all steps in which the rate climbs; a half cosine down to zero follows
+        clip_norm: longest gradient let through; 0 lets all
+        precision: auto takes bf16 where it pays, else fp32
+        patience: epochs without a better validation mAP after which training stops; 0 never stops early
+        checkpoint_steps: steps between saves of the last state; 0 saves at the end of an epoch
+        inner_share: share of the source recordings held out of the training folds where a choice is needed
+    """
+
+    epochs: int = 20
+    batch_clips: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup_share: float = 0.1
+    clip_norm: float = 1.0
+    precision: str = "auto"
+    patience: int = 0
+    checkpoint_steps: int = 0
+    inner_share: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range with a word on what is allowed."""
+        positive = ("epochs", "batch_clips", "learning_rate")
+        natural = ("weight_decay", "clip_norm", "patience", "checkpoint_steps")
+        for name in positive:
+            _require(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")
+        for name in natural:
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        _require(0 <= self.warmup_share < 1, "warmup_share", self.warmup_share, "a share from 0 to below 1")
+        _require(0 < self.inner_share < 1, "inner_share", self.inner_share, "a share between 0 and 1")
+        _require(self.precision in PRECISIONS, "precision", self.precision, f"one of {', '.join(PRECISIONS)}")
+
+    @classmethod
+    def of(cls, *layers: Mapping[str, Any]) -> "TrainConfig":
+        """Return the configuration that `layers` describe, a later layer winning over an earlier one.
+
+        Raises EngineError for an unknown name (with the nearest one) or a value of the wrong type or range.
+        """
+        return cls(**settings({field.name: field.default for field in dataclasses.fields(cls)}, *layers))
+
+
+def settings(defaults: Mapping[str, Any], *layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `defaults` with `layers` laid over them, every value cast to its default's type.
+
+    Raises EngineError for a name that has no default (with the nearest one) or a value of another type.
+    """
+    chosen = dict(defaults)
+    for layer in layers:
+        for name, value in layer.items():
+            if name not in defaults:
+                near = difflib.get_close_matches(name, defaults, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(sorted(defaults))}"
+                raise EngineError(f"unknown training option {name!r}; {hint}")
+            chosen[name] = _as(type(defaults[name]), name, value)
+    return chosen
+
+
+def _as(kind: type, name: str, value: Any) -> Any:
+    """Return `value` as `kind`; YAML reads 3 where 3.0 is meant, and `3e-4` as a word."""
+    if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+        return value
+    try:
+        number = float(value) if kind in (int, float) and not isinstance(value, bool) else None
+    except (TypeError, ValueError):
+        number = None
+    if number is None or (kind is int and number != int(number)):
+        raise EngineError(f"{name} is {value!r}; it must be a value of type {kind.__name__}")
+    return kind(number)
+
+
+def _require(holds: bool, name: str, value: Any, rule: str) -> None:
+    if not holds:
+        raise EngineError(f"{name} is {value}; it must be {rule}")
