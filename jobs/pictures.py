@@ -104,7 +104,7 @@ def learning_curves(curves: Mapping[str, Sequence[tuple[float, float]]], y_label
 
 
 def class_bars(ap: Mapping[str, Mapping[str, float]], classes: Sequence[str]) -> Figure:
-    """Return average precision per class as one dot a system, from {system: {class: ap}}; classes from top to bottom."""
+    """Return average precision per class, one dot a system, from {system: {class: ap}}; classes from top to bottom."""
     figure = new_figure(9, 0.9 + 0.27 * len(classes))
     axes = figure.subplots()
     rows = np.arange(len(classes))

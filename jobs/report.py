@@ -14,7 +14,8 @@ from jobs.errors import JobError
 
 STYLE = """
 :root { color-scheme: light; --ink: #1f2933; --soft: #616e7c; --line: #e4e7eb; --accent: #c2410c; }
-body { font: 15px/1.55 system-ui, sans-serif; color: var(--ink); max-width: 66rem; margin: 3rem auto; padding: 0 1.2rem; }
+body { font: 15px/1.55 system-ui, sans-serif; color: var(--ink); max-width: 66rem; margin: 3rem auto; }
+body { padding: 0 1.2rem; }
 h1 { font-size: 1.7rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2.6rem 0 .6rem; } p { max-width: 46rem; }
 .soft { color: var(--soft); } .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; font-size: .9rem; }
@@ -105,7 +106,7 @@ def _leaderboard(rows: list[dict[str, Any]]) -> Iterator[str]:
     yield "</table></div>"
     folds = len(rows[0]["folds"])
     if folds:
-        yield f"<p class=soft>Figures are means over {folds} folds, each tested once by models fitted on the others.</p>"
+        yield f"<p class=soft>Means over {folds} folds, each tested once by models fitted on the others.</p>"
 
 
 def _cell(name: str, value: Any) -> str:
