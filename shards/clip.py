@@ -1,0 +1,60 @@
+"""What a source yields: a clip to be built, or a word on why there is none. S samples."""
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+
+KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """One labelled sound, not yet decoded.
+
+    Args:
+        key: unique in the data set, `[A-Za-z0-9_-]+`: webdataset cuts a name at its first dot
+        labels: names out of the source's `labels`
+        place: the split or fold it belongs to: train, val, test, fold-1, ...
+        group: clips of one recording share it; no split may part them
+        source_id: what the source calls it
+        open: returns the encoded bytes; raises ClipError or an OSError where there are none
+        wave_S: the samples themselves, in place of `open`, in [-1, 1]
+        rate_hz: of `wave_S`
+        promised_s: seconds that the segment list promises, to be compared with what is decoded
+    """
+
+    key: str
+    labels: tuple[str, ...]
+    place: str
+    group: str
+    source_id: str
+    open: Callable[[], bytes] | None = None
+    wave_S: Float32[np.ndarray, "S"] | None = None
+    rate_hz: int | None = None
+    promised_s: float | None = None
+
+    def __post_init__(self) -> None:
+        assert KEY.fullmatch(self.key), self.key
+        assert (self.open is None) != (self.wave_S is None), f"{self.key}: bytes to open or a wave, one of them"
+        assert (self.wave_S is None) == (self.rate_hz is None), f"{self.key}: a wave has a rate"
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A clip that was listed and cannot be used."""
+
+    source_id: str
+    reason: str
+
+
+def path_key(relative: str) -> str:
+    """Return the key of a clip named by its path: sanitised for eyes, and 8 hex of the path's hash to keep it unique.
+
+    At most 73 characters, so that `<key>.mel.npy.zst` fits the 100 of a USTAR name.
+    """
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", relative.rsplit(".", 1)[0])[-64:]
+    return f"{stem}-{hashlib.sha256(relative.encode()).hexdigest()[:8]}"

@@ -1,0 +1,167 @@
+"""One shard: a plain webdataset tar (USTAR), the same bytes for the same samples, read back through memory.
+
+C clips, T frames, F bands. Per sample two members, `<key>.mel.npy` and `<key>.json`:
+
+    | 512 B header | array, padded to 512 | 512 B header | JSON, padded to 512 | ... | 1024 zero bytes |
+
+Beside `x.tar` lies `x.index.npy`, int64 [C, 4]: where each array and each JSON begins, and how many bytes it has.
+"""
+
+import hashlib
+import json
+import mmap
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+from shards.errors import ShardsError
+from shards.packing import Packing, pack, unpack
+
+BLOCK = 512
+END = bytes(2 * BLOCK)
+
+
+class Sample(NamedTuple):
+    """A clip as it lies in a shard; `meta` holds label ids, id, seconds, place and group."""
+
+    key: str
+    array_TF: Float[np.ndarray, "T F"]
+    meta: dict[str, Any]
+
+
+class ShardWriter:
+    """Appends samples to an open file; nothing of time, owner or machine reaches the bytes."""
+
+    def __init__(self, file: BinaryIO, packing: Packing) -> None:
+        self.clips = self.frames = self.bytes = 0
+        self._file, self._packing = file, packing
+        self._sha256 = hashlib.sha256()
+        self._index: list[tuple[int, int, int, int]] = []
+
+    def add(self, key: str, array_TF: Float[np.ndarray, "T F"], meta: dict[str, Any]) -> None:
+        """Write one sample. Raises ClipError, before anything is written, where the array cannot be stored."""
+        data, beside = pack(array_TF, self._packing)
+        self.add_packed(key, data, json.dumps(meta | beside, sort_keys=True, separators=(",", ":")).encode())
+        self.frames += len(array_TF)
+
+    def add_packed(self, key: str, data: bytes, meta: bytes) -> None:
+        """Write the two members of a sample already packed; counts no frames."""
+        start = self.bytes + BLOCK
+        self._member(f"{key}.{self._packing.ending}", data)
+        self._index.append((start, len(data), self.bytes + BLOCK, len(meta)))
+        self._member(f"{key}.json", meta)
+        self.clips += 1
+
+    def close(self) -> Int64[np.ndarray, "C 4"]:
+        """Write the end of the archive (the file stays the caller's to close) and return the index."""
+        self._write(END)
+        return np.array(self._index, np.int64).reshape(-1, 4)
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256.hexdigest()
+
+    def _member(self, name: str, data: bytes) -> None:
+        self._write(_header(name, len(data)) + data + bytes(-len(data) % BLOCK))
+
+    def _write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._sha256.update(data)
+        self.bytes += len(data)
+
+
+class ShardReader:
+    """Random access to the samples of one local shard, without a copy: arrays are read-only views of the file."""
+
+    def __init__(self, path: Path) -> None:
+        """Map the shard. Raises ShardsError where it is missing or torn."""
+        try:
+            with path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except FileNotFoundError:
+            raise ShardsError(f"shard {path} is missing; build the data set again") from None
+        except ValueError:  # nothing to map
+            raise ShardsError(f"shard {path} is empty; build the data set again") from None
+        self._view = memoryview(self._map)
+        index_path = index_file(path)
+        self.index = np.load(index_path) if index_path.exists() else scan(self._view, path)
+        last = self.index[-1] if len(self.index) else np.zeros(4, np.int64)
+        if len(self._view) != last[2] + last[3] + -int(last[3]) % BLOCK + len(END):
+            raise ShardsError(f"shard {path} is torn: it has {len(self._view)} bytes; `audio-tokens verify` tells more")
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def sample(self, clip_index: int) -> Sample:
+        array_start, array_bytes, json_start, json_bytes = self.index[clip_index].tolist()
+        name = bytes(self._view[array_start - BLOCK : array_start - BLOCK + 100])
+        key, _, ending = name[: name.index(0)].decode("ascii").partition(".")
+        meta = json.loads(bytes(self._view[json_start : json_start + json_bytes]))
+        return _sample(key, ending, self._view[array_start : array_start + array_bytes], meta)
+
+    def read(self, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
+        for clip_index in range(*slice(start, stop).indices(len(self))):
+            yield self.sample(clip_index)
+
+
+def stream(file: BinaryIO) -> Iterator[Sample]:
+    """Yield the samples of a shard read front to back, for shards that cannot be mapped (a bucket, a hub)."""
+    while header := file.read(BLOCK).rstrip(b"\0"):
+        name, member_bytes = _parse_header(header.ljust(BLOCK, b"\0"))
+        data = _exactly(file, member_bytes)
+        key, _, ending = name.partition(".")
+        _, meta_bytes = _parse_header(_exactly(file, BLOCK))
+        yield _sample(key, ending, memoryview(data), json.loads(_exactly(file, meta_bytes)))
+
+
+def scan(view: memoryview, path: Path) -> Int64[np.ndarray, "C 4"]:
+    """Return the index of a shard by walking over its headers. Raises ShardsError for a torn one."""
+    members, at = [], 0
+    while at + BLOCK <= len(view) and view[at]:
+        _, member_bytes = _parse_header(bytes(view[at : at + BLOCK]))
+        members.append((at + BLOCK, member_bytes))
+        at += BLOCK + member_bytes + -member_bytes % BLOCK
+    if at + len(END) != len(view) or len(members) % 2:
+        raise ShardsError(f"shard {path} is torn: its members end at byte {at} of {len(view)}; build it again")
+    return np.array(members, np.int64).reshape(-1, 4)
+
+
+def index_file(path: Path) -> Path:
+    return path.with_suffix(".index.npy")
+
+
+def _sample(key: str, ending: str, member: memoryview, meta: dict[str, Any]) -> Sample:
+    return Sample(key, unpack(member, ending, meta.pop("affine", None)), meta)
+
+
+def _exactly(file: BinaryIO, member_bytes: int) -> bytes:
+    """Read a member's bytes and skip its padding."""
+    data = file.read(member_bytes + -member_bytes % BLOCK)
+    if len(data) < member_bytes:
+        raise ShardsError(f"a shard ends {member_bytes - len(data)} bytes too early; fetch or build it again")
+    return data[:member_bytes]
+
+
+def _header(name: str, member_bytes: int) -> bytes:
+    """A USTAR header: regular file, mode 0644, owner 0, time 0."""
+    head, tail = _header_halves(member_bytes)
+    name_bytes = name.encode("ascii")
+    assert len(name_bytes) <= 100, f"{name} is too long for USTAR"
+    total = sum(name_bytes) + sum(head) + sum(tail) + 8 * ord(" ")  # the checksum counts itself as spaces
+    return name_bytes.ljust(100, b"\0") + head + b"%06o\0 " % total + tail
+
+
+@lru_cache(maxsize=4096)
+def _header_halves(member_bytes: int) -> tuple[bytes, bytes]:
+    head = b"0000644\0" + b"0000000\0" * 2 + b"%011o\0" % member_bytes + b"%011o\0" % 0
+    return head, (b"0" + bytes(100) + b"ustar\x0000").ljust(BLOCK - 156, b"\0")
+
+
+def _parse_header(header: bytes) -> tuple[str, int]:
+    if header[257:262] != b"ustar":
+        raise ShardsError("a shard is torn: no tar header where one belongs; `audio-tokens verify` names it")
+    return header[:100].rstrip(b"\0").decode("ascii"), int(header[124:135], 8)
