@@ -1,7 +1,7 @@
 """One array as the bytes of one member: npy, as float16 or as uint8 with an affine scale, plain or zstd.
 
-T frames, F bands. A member is named `<key>.mel.npy` or `<key>.mel.npy.zst`. uint8 keeps a clip's own range in 256 steps: over 80 dB the
-error is at most 80 / 255 / 2 = 0.157 dB. Members are decoded one at a time, in whatever thread asks.
+T frames, F bands. A member is named `<key>.mel.npy` or `<key>.mel.npy.zst`. uint8 keeps a clip's own range in 256
+steps: over 80 dB the error is at most 80 / 255 / 2 = 0.157 dB.
 """
 
 import ast

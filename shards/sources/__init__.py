@@ -1,0 +1,78 @@
+"""Where labelled sound comes from: `open_source("KIND:WHERE")` finds the source of that kind.
+
+A source lists its work once (`tasks`, a pure function of the listing) and yields the clips of one task at a time, in
+whatever process asks: it is pickled to the workers, so it holds the listing's frame and the tasks hold the rows.
+"""
+
+import difflib
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from shards.clip import Clip, Reject
+from shards.errors import ShardsError
+
+# Each module has `source(where: str) -> Source`.
+SOURCES = {
+    "soundscapes": "shards.sources.soundscapes",
+    "esc50": "shards.sources.esc50",
+    "csv": "shards.sources.csv_list",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One piece of work: an input file, or a range of a large one.
+
+    Args:
+        name: what a user recognises in a message
+        work: what the source needs to find the clips again; values that JSON can hold, since they are hashed
+        clips: how many clips and rejects it will yield, where the listing knows; checked when it does
+    """
+
+    name: str
+    work: Any
+    clips: int | None = None
+
+
+@runtime_checkable
+class Source(Protocol):
+    """`labels` are in the order of their ids; `tasks` and `clips` give the same answers in every process."""
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+    def tasks(self) -> list[Task]: ...
+
+    def clips(self, task: Task) -> Iterator[Clip | Reject]: ...
+
+
+def open_source(spec: str) -> Source:
+    """Return the source that `spec` names: `soundscapes[:CLIPS[,clip_s=4]]`, `esc50:DIR`, `csv:FILE`, ...
+
+    Raises ShardsError for an unknown kind, and for a place where there is no such source.
+    """
+    kind, _, where = spec.partition(":")
+    if kind not in SOURCES:
+        near = difflib.get_close_matches(kind, SOURCES, n=1)
+        hint = f"did you mean {near[0]}:?" if near else f"one of: {', '.join(f'{name}:' for name in SOURCES)}"
+        raise ShardsError(f"source {spec!r} is of no known kind; {hint}")
+    source: Source = importlib.import_module(SOURCES[kind]).source(where)
+    return source
+
+
+def split_options(where: str, known: tuple[str, ...]) -> tuple[str, dict[str, str]]:
+    """Split `WHERE,name=value,...` into WHERE and its options. Raises ShardsError for an option not in `known`."""
+    where, *words = where.split(",")
+    if "=" in where:  # only options
+        where, words = "", [where, *words]
+    options = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name not in known or not equals:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}=?" if near else f"known: {', '.join(f'{name}=' for name in known)}"
+            raise ShardsError(f"source option {word!r} is unknown; {hint}")
+        options[name] = value
+    return where, options
