@@ -72,34 +72,50 @@ class SliceConfig:
         return cls(**{**fields, "conv_bank": ConvBankConfig(**bank) if bank else None})
 
 
-def _none(mel_TF: Float32[np.ndarray, "T F"]) -> Float32[np.ndarray, "T F"]:
-    return mel_TF
+def _none(mel_TF: Float32[np.ndarray, "T F"]) -> tuple[Float32[np.ndarray, "F"], float]:
+    return np.zeros(mel_TF.shape[1], np.float32), 1.0
 
 
-def _min_max(mel_TF: Float32[np.ndarray, "T F"]) -> Float32[np.ndarray, "T F"]:
-    low, high = mel_TF.min(), mel_TF.max()
-    return (mel_TF - low) / (high - low) if high > low else np.zeros_like(mel_TF)
+def _min_max(mel_TF: Float32[np.ndarray, "T F"]) -> tuple[Float32[np.ndarray, "F"], float]:
+    low = mel_TF.min()
+    return np.full(mel_TF.shape[1], low, np.float32), float(mel_TF.max() - low)
 
 
-def _mean_std(mel_TF: Float32[np.ndarray, "T F"]) -> Float32[np.ndarray, "T F"]:
-    if mel_TF.min() == mel_TF.max():  # asked exactly: the deviation of a constant is a rounding error, not 0
-        return np.zeros_like(mel_TF)
-    return (mel_TF - mel_TF.mean()) / mel_TF.std()
+def _mean_std(mel_TF: Float32[np.ndarray, "T F"]) -> tuple[Float32[np.ndarray, "F"], float]:
+    return np.full(mel_TF.shape[1], mel_TF.mean(), np.float32), float(mel_TF.std())
 
 
-def _per_band(mel_TF: Float32[np.ndarray, "T F"]) -> Float32[np.ndarray, "T F"]:
-    moving_F = mel_TF.min(axis=0) < mel_TF.max(axis=0)
-    centred_TF = (mel_TF - mel_TF.mean(axis=0)) * moving_F
-    return centred_TF / centred_TF.std() if moving_F.any() else np.zeros_like(mel_TF)
+def _per_band(mel_TF: Float32[np.ndarray, "T F"]) -> tuple[Float32[np.ndarray, "F"], float]:
+    mean_F = mel_TF.mean(axis=0)
+    return mean_F, float((mel_TF - mean_F).std())
 
 
-# A constant clip (digital silence) becomes zeros under each of them but `none`.
-NORMALISE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+# Each gives a clip's offset per band and its scale: normalised = (mel - offset) / scale.
+NORMALISE: dict[str, Callable[[np.ndarray], tuple[np.ndarray, float]]] = {
     "none": _none,
     "min-max": _min_max,
     "mean-std": _mean_std,
     "per-band": _per_band,
 }
+
+
+def normalise(
+    mel_TF: Float32[np.ndarray, "T F"], how: str
+) -> tuple[Float32[np.ndarray, "T F"], Float32[np.ndarray, "F"], float]:
+    """Return the normalised clip, its offset per band and its scale; what does not move (digital silence) becomes 0.
+
+    Whether it moves is asked exactly, of the extremes: the deviation of a constant is a rounding error, not 0.
+    """
+    offset_F, scale = NORMALISE[how](mel_TF)
+    if how == "none":
+        return mel_TF, offset_F, scale
+    if how == "per-band":
+        moves = bool((mel_TF.min(axis=0) < mel_TF.max(axis=0)).any())
+    else:
+        moves = bool(mel_TF.min() < mel_TF.max())
+    if not moves:
+        return np.zeros_like(mel_TF), offset_F, 0.0
+    return (mel_TF - offset_F) / np.float32(scale), offset_F, scale
 
 
 def position_count(frames: int, config: SliceConfig) -> int:
