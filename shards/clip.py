@@ -42,6 +42,14 @@ class Clip:
         assert (self.open is None) != (self.wave_S is None), f"{self.key}: bytes to open or a wave, one of them"
         assert (self.wave_S is None) == (self.rate_hz is None), f"{self.key}: a wave has a rate"
 
+    def sound(self) -> bytes | tuple[Float32[np.ndarray, "S"], int]:
+        """Return the encoded bytes, or the wave and its rate. Raises what `open` raises."""
+        if self.open is not None:
+            return self.open()
+        assert self.wave_S is not None
+        assert self.rate_hz is not None
+        return self.wave_S, self.rate_hz
+
 
 @dataclass(frozen=True)
 class Reject:

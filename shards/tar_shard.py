@@ -22,7 +22,6 @@ from shards.errors import ShardsError
 from shards.packing import Packing, pack, unpack
 
 BLOCK = 512
-END = bytes(2 * BLOCK)
 
 
 class Sample(NamedTuple):
@@ -33,32 +32,49 @@ class Sample(NamedTuple):
     meta: dict[str, Any]
 
 
+class PackedSample(NamedTuple):
+    """The bytes of a sample's two members."""
+
+    key: str
+    ending: str
+    array: bytes
+    meta: bytes
+
+    @property
+    def tar_bytes(self) -> int:
+        """How much longer a shard becomes by it."""
+        return sum(BLOCK + len(data) + -len(data) % BLOCK for data in (self.array, self.meta))
+
+
+def pack_sample(sample: Sample, packing: Packing) -> PackedSample:
+    """Return the sample as it will lie in a shard. Raises ClipError where its array cannot be stored."""
+    data, beside = pack(sample.array_TF, packing)
+    meta = json.dumps(sample.meta | beside, sort_keys=True, separators=(",", ":")).encode()
+    return PackedSample(sample.key, packing.ending, data, meta)
+
+
 class ShardWriter:
     """Appends samples to an open file; nothing of time, owner or machine reaches the bytes."""
 
-    def __init__(self, file: BinaryIO, packing: Packing) -> None:
-        self.clips = self.frames = self.bytes = 0
-        self._file, self._packing = file, packing
+    END_BYTES = 2 * BLOCK
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.clips = self.bytes = 0
+        self._file = file
         self._sha256 = hashlib.sha256()
         self._index: list[tuple[int, int, int, int]] = []
 
-    def add(self, key: str, array_TF: Float[np.ndarray, "T F"], meta: dict[str, Any]) -> None:
-        """Write one sample. Raises ClipError, before anything is written, where the array cannot be stored."""
-        data, beside = pack(array_TF, self._packing)
-        self.add_packed(key, data, json.dumps(meta | beside, sort_keys=True, separators=(",", ":")).encode())
-        self.frames += len(array_TF)
-
-    def add_packed(self, key: str, data: bytes, meta: bytes) -> None:
-        """Write the two members of a sample already packed; counts no frames."""
+    def add(self, sample: PackedSample) -> None:
+        """Append the two members of one sample."""
         start = self.bytes + BLOCK
-        self._member(f"{key}.{self._packing.ending}", data)
-        self._index.append((start, len(data), self.bytes + BLOCK, len(meta)))
-        self._member(f"{key}.json", meta)
+        self._member(f"{sample.key}.{sample.ending}", sample.array)
+        self._index.append((start, len(sample.array), self.bytes + BLOCK, len(sample.meta)))
+        self._member(f"{sample.key}.json", sample.meta)
         self.clips += 1
 
     def close(self) -> Int64[np.ndarray, "C 4"]:
         """Write the end of the archive (the file stays the caller's to close) and return the index."""
-        self._write(END)
+        self._write(bytes(self.END_BYTES))
         return np.array(self._index, np.int64).reshape(-1, 4)
 
     @property
@@ -90,22 +106,30 @@ class ShardReader:
         index_path = index_file(path)
         self.index = np.load(index_path) if index_path.exists() else scan(self._view, path)
         last = self.index[-1] if len(self.index) else np.zeros(4, np.int64)
-        if len(self._view) != last[2] + last[3] + -int(last[3]) % BLOCK + len(END):
+        if len(self._view) != last[2] + last[3] + -int(last[3]) % BLOCK + ShardWriter.END_BYTES:
             raise ShardsError(f"shard {path} is torn: it has {len(self._view)} bytes; `audio-tokens verify` tells more")
 
     def __len__(self) -> int:
         return len(self.index)
 
     def sample(self, clip_index: int) -> Sample:
-        array_start, array_bytes, json_start, json_bytes = self.index[clip_index].tolist()
-        name = bytes(self._view[array_start - BLOCK : array_start - BLOCK + 100])
-        key, _, ending = name[: name.index(0)].decode("ascii").partition(".")
-        meta = json.loads(bytes(self._view[json_start : json_start + json_bytes]))
-        return _sample(key, ending, self._view[array_start : array_start + array_bytes], meta)
+        key, ending, array, meta = self._members(clip_index)
+        return _sample(key, ending, array, bytes(meta))
+
+    def packed(self, clip_index: int) -> PackedSample:
+        key, ending, array, meta = self._members(clip_index)
+        return PackedSample(key, ending, bytes(array), bytes(meta))
 
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
         for clip_index in range(*slice(start, stop).indices(len(self))):
             yield self.sample(clip_index)
+
+    def _members(self, clip_index: int) -> tuple[str, str, memoryview, memoryview]:
+        array_start, array_bytes, meta_start, meta_bytes = self.index[clip_index].tolist()
+        name = bytes(self._view[array_start - BLOCK : array_start - BLOCK + 100])
+        key, _, ending = name.rstrip(b"\0").decode("ascii").partition(".")
+        view = self._view
+        return key, ending, view[array_start : array_start + array_bytes], view[meta_start : meta_start + meta_bytes]
 
 
 def stream(file: BinaryIO) -> Iterator[Sample]:
@@ -115,7 +139,7 @@ def stream(file: BinaryIO) -> Iterator[Sample]:
         data = _exactly(file, member_bytes)
         key, _, ending = name.partition(".")
         _, meta_bytes = _parse_header(_exactly(file, BLOCK))
-        yield _sample(key, ending, memoryview(data), json.loads(_exactly(file, meta_bytes)))
+        yield _sample(key, ending, memoryview(data), _exactly(file, meta_bytes))
 
 
 def scan(view: memoryview, path: Path) -> Int64[np.ndarray, "C 4"]:
@@ -125,7 +149,7 @@ def scan(view: memoryview, path: Path) -> Int64[np.ndarray, "C 4"]:
         _, member_bytes = _parse_header(bytes(view[at : at + BLOCK]))
         members.append((at + BLOCK, member_bytes))
         at += BLOCK + member_bytes + -member_bytes % BLOCK
-    if at + len(END) != len(view) or len(members) % 2:
+    if at + ShardWriter.END_BYTES != len(view) or len(members) % 2:
         raise ShardsError(f"shard {path} is torn: its members end at byte {at} of {len(view)}; build it again")
     return np.array(members, np.int64).reshape(-1, 4)
 
@@ -134,7 +158,8 @@ def index_file(path: Path) -> Path:
     return path.with_suffix(".index.npy")
 
 
-def _sample(key: str, ending: str, member: memoryview, meta: dict[str, Any]) -> Sample:
+def _sample(key: str, ending: str, member: memoryview, meta_bytes: bytes) -> Sample:
+    meta = json.loads(meta_bytes)
     return Sample(key, unpack(member, ending, meta.pop("affine", None)), meta)
 
 

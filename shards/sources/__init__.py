@@ -7,7 +7,7 @@ whatever process asks: it is pickled to the workers, so it holds the listing's f
 import difflib
 import importlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 from shards.clip import Clip, Reject
@@ -29,11 +29,17 @@ class Task:
         name: what a user recognises in a message
         work: what the source needs to find the clips again; values that JSON can hold, since they are hashed
         clips: how many clips and rejects it will yield, where the listing knows; checked when it does
+        limit: read only so many of them
     """
 
     name: str
     work: Any
     clips: int | None = None
+    limit: int | None = None
+
+    @property
+    def promised_clips(self) -> int | None:
+        return self.clips if self.clips is None or self.limit is None else min(self.clips, self.limit)
 
 
 @runtime_checkable
@@ -60,6 +66,17 @@ def open_source(spec: str) -> Source:
         raise ShardsError(f"source {spec!r} is of no known kind; {hint}")
     source: Source = importlib.import_module(SOURCES[kind]).source(where)
     return source
+
+
+def first_clips(tasks: list[Task], limit: int) -> list[Task]:
+    """Return the head of a task list: at most `limit` clips (a task that cannot tell its clips counts as enough)."""
+    head: list[Task] = []
+    for task in tasks:
+        if limit <= 0:
+            break
+        head.append(replace(task, limit=limit))
+        limit -= limit if task.clips is None else task.clips
+    return head
 
 
 def split_options(where: str, known: tuple[str, ...]) -> tuple[str, dict[str, str]]:

@@ -1,0 +1,116 @@
+"""build: labelled sound becomes mel shards."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from jobs.command import command
+from jobs.errors import JobError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """Turn labelled sound into mel shards.
+
+    The same command resumes a build that was interrupted, whatever interrupted it.
+
+    Args:
+        source: soundscapes[:CLIPS[,clip_s=4]], esc50:DIR, csv:FILE, audioset:URL or wds:PATTERN
+        out: the folder of the shards
+        mel: the front end, mel22k or ast16k
+        workers: processes; all cores unless given
+        task_index: this job's number in a job array, from 0
+        task_count: jobs in the array; the one that finishes last commits the data set
+        limit_clips: only the first so many clips
+        dtype: float16, or uint8 (half the bytes, error at most 0.16 dB)
+        zstd: compress the arrays
+        clip_timeout_s: a clip that takes longer to decode is rejected
+        force: replace what another source or configuration left in the folder
+    """
+
+    source: str
+    out: str
+    mel: str = "mel22k"
+    workers: int | None = None
+    task_index: int = 0
+    task_count: int = 1
+    limit_clips: int | None = None
+    dtype: Literal["float16", "uint8"] = "float16"
+    zstd: bool = False
+    clip_timeout_s: float = 60.0
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.task_index < self.task_count:
+            raise JobError(f"task_index {self.task_index} is not in 0..{self.task_count - 1} (task_count - 1)")
+        for name in ("workers", "limit_clips", "clip_timeout_s"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise JobError(f"{name} is {value}; it must be above 0")
+
+
+def build(config: Build) -> int:
+    """Build the data set, or this job's part of it. Returns 0, or 1 when tasks failed."""
+    from engine.mel import MEL_CONFIGS, FrontEnd
+    from jobs.front_end import ClipToMel
+    from jobs.progress import ClipBar
+    from shards.build_folder import is_recorded, prepare
+    from shards.commit import commit
+    from shards.packing import Packing
+    from shards.pool import local_pool, run_tasks
+    from shards.sources import first_clips, open_source
+    from shards.task_shards import ShardConfig
+    from shards.tasks import Job, fingerprint
+
+    if config.mel not in MEL_CONFIGS:
+        raise JobError(f"front end {config.mel!r} is unknown; one of: {', '.join(MEL_CONFIGS)}")
+    mel = MEL_CONFIGS[config.mel]
+    source = open_source(config.source)
+    tasks = source.tasks() if config.limit_clips is None else first_clips(source.tasks(), config.limit_clips)
+    shards = ShardConfig(packing=Packing(dtype=config.dtype, zstd=config.zstd))
+    producer = {"mel": mel.to_dict()}
+    job = Job(
+        folder=Path(config.out),
+        source=source,
+        transform=ClipToMel(FrontEnd(mel)),
+        config=shards,
+        clip_timeout_s=config.clip_timeout_s,
+        fingerprint=fingerprint(producer, shards, source.labels, tasks),
+    )
+    if prepare(job, force=config.force):
+        print(f"build: {config.out} is complete already")
+        return 0
+    mine = list(enumerate(tasks))[config.task_index :: config.task_count]
+    todo = [(index, task) for index, task in mine if not is_recorded(job, index)]
+    print(f"build: {config.source} -> {config.out}: {len(todo)} of {len(mine)} tasks to do")
+    workers = min(config.workers or os.cpu_count() or 1, max(1, len(todo)))
+    with local_pool(workers) as executor, ClipBar((task for _, task in todo), "build") as bar:
+        failures = run_tasks(executor, job, todo, bar.show)
+    for failure in failures:
+        print(f"build: task {failure.task.name!r} failed three times: {failure.reason}", file=sys.stderr)
+    if failures:
+        print(f"build: {len(failures)} tasks failed; the same command tries them again", file=sys.stderr)
+        return 1
+    if commit(job, len(tasks), about={"source": config.source, "mel": config.mel}, producer=producer):
+        _say(config.out)
+    else:
+        print("build: this part is done; the job that finishes last commits the data set")
+    return 0
+
+
+def _say(out: str) -> None:
+    from shards.dataset import Dataset
+
+    totals = Dataset.open(out).manifest["totals"]
+    print(f"build: {out}: {totals['clips']} clips written, {totals['rejected']} rejected (rejects.jsonl)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command(Build, build, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""One task, from the clips of one input file to shards and a record, in whatever process it is handed to.
+
+Until the data set is committed, `.tasks/` beside the shards holds `build.json` (what is being built) and per task
+`000012.journal` (the clip in hand) or `000012.json`, the record: written last, atomically, so that a task is either
+finished or will be done again with the same bytes.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, astuple, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from shards.clip import Clip, Reject
+from shards.errors import ClipError
+from shards.journal import Journal
+from shards.publish import publish_bytes
+from shards.quarantine import Transform, transform_apart
+from shards.sources import Source, Task
+from shards.task_shards import ShardConfig, TaskShards
+from shards.watchdog import time_limit
+
+TASKS = ".tasks"
+# A file that is listed but cannot be had is the clip's fault; any other failure to read (network, disk) is the task's.
+UNREADABLE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+# Reading ahead (a row group over a network) may take longer than decoding a clip.
+READING_SHARE = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """All that a worker must know; sent with every task, so it holds no listing.
+
+    Args:
+        folder: where the shards go
+        source: yields the clips of a task
+        transform: turns a clip into (array_TF, seconds decoded); raises ClipError with the reason for a reject
+        config: what the shards look like
+        clip_timeout_s: a clip that takes longer is rejected
+        fingerprint: of everything that decides the bytes; a worker of another build must not write here
+    """
+
+    folder: Path
+    source: Source
+    transform: Transform
+    config: ShardConfig
+    clip_timeout_s: float
+    fingerprint: str
+
+    def record_file(self, index: int) -> Path:
+        return self.folder / TASKS / f"{index:06d}.json"
+
+    def journal_file(self, index: int) -> Path:
+        return self.folder / TASKS / f"{index:06d}.journal"
+
+
+class TaskCounts(NamedTuple):
+    """Clips read, and how many of them were rejected."""
+
+    clips: int
+    rejected: int
+
+    def __add__(self, other: "TaskCounts") -> "TaskCounts":  # type: ignore[override]
+        return TaskCounts(self.clips + other.clips, self.rejected + other.rejected)
+
+
+def run_task(job: Job, index: int, task: Task) -> TaskCounts:
+    """Build the shards of task `index` and publish its record; nothing to do where a record lies already.
+
+    Raises ShardsError for a user's mistake, and whatever reading and writing raise; nothing is then left half-written.
+    """
+    # One thread a worker: the pool has a worker per core, and a second thread each only gets in the way.
+    with locked(job.folder, fcntl.LOCK_SH), threadpool_limits(1):
+        if read_fingerprint(job.folder) != job.fingerprint or job.record_file(index).exists():
+            return TaskCounts(0, 0)  # an orphan of a killed build, late for its own funeral; or a task handed out twice
+        label_ids = {label: number for number, label in enumerate(job.source.labels)}
+        rejects: list[tuple[str, str]] = []
+        with Journal(job.journal_file(index)) as journal, TaskShards(job.folder, index, job.config) as shards:
+            seen = 0
+            for ordinal, item in enumerate(_reading(job, task)):
+                seen += 1
+                if isinstance(item, Reject):
+                    rejects.append((item.source_id, item.reason))
+                    continue
+                try:
+                    journal.mark(ordinal)
+                    array_TF, seconds = _transform(job, item, ordinal in journal.suspects)
+                    journal.mark(-1)
+                    shards.add(item, array_TF, seconds, label_ids)
+                except ClipError as error:
+                    rejects.append((item.source_id, str(error)))
+            if task.promised_clips not in (None, seen):
+                raise OSError(f"{task.name}: {seen} clips were read and {task.promised_clips} are listed")
+            record = {"clips_in": seen, "rejects": rejects, **shards.finish()}
+            assert seen == len(rejects) + sum(shard["clips"] for shard in record["shards"])
+            publish_bytes(job.record_file(index), json.dumps(record).encode())
+            return TaskCounts(seen, len(rejects))
+
+
+def read_fingerprint(folder: Path) -> str | None:
+    """Return the fingerprint of the build that is under way in `folder`, if there is one."""
+    try:
+        return json.loads((folder / TASKS / "build.json").read_bytes())["fingerprint"]
+    except FileNotFoundError:
+        return None
+
+
+def fingerprint(producer: Any, config: ShardConfig, labels: tuple[str, ...], tasks: list[Task]) -> str:
+    """Return the sha256 of everything that decides the bytes of a data set: who produces what from which listing."""
+    digest = hashlib.sha256(json.dumps([producer, asdict(config), labels], sort_keys=True).encode())
+    for task in tasks:  # one at a time: a listing may be long
+        digest.update(json.dumps(astuple(task)).encode())
+    return digest.hexdigest()
+
+
+@contextmanager
+def locked(folder: Path, kind: int) -> Iterator[None]:
+    """Hold the folder's lock: shared while a task works in it, exclusive while it is committed or wiped.
+
+    Some network file systems have no such lock. Then a worker that outlives its killed job may leave a stray file
+    behind; the shards are the same either way.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, kind)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _reading(job: Job, task: Task) -> Iterator[Clip | Reject]:
+    clips = islice(job.source.clips(task), task.limit)
+    while True:
+        with time_limit(job.clip_timeout_s * READING_SHARE):
+            item = next(clips, None)
+        if item is None:
+            return
+        yield item
+
+
+def _transform(job: Job, clip: Clip, suspected: bool) -> tuple[np.ndarray, float]:
+    try:
+        if suspected:
+            return transform_apart(job.transform, clip, job.clip_timeout_s)
+        with time_limit(job.clip_timeout_s):
+            return job.transform(clip)
+    except UNREADABLE as error:
+        raise ClipError((error.strerror or str(error)).lower()) from None
