@@ -108,9 +108,9 @@ def option_types(config: type, prefix: str = "--") -> dict[str, Any]:
 
 
 def _spelt_out(argv: Sequence[str], types: dict[str, Any]) -> list[str]:
-    """Let `--force` stand for `--force=true` and `--seeds 0,1` for `--seeds=[0,1]`, as people type them."""
+    """Let people type `--force` for true, `--seeds 0,1` for `--seeds=[0,1]` and `--test-fold` for `--test_fold`."""
     spelt: list[str] = []
-    words = iter([*argv, "--"])
+    words = iter([*(_underscored(word) for word in argv), "--"])
     word = next(words)
     for following in words:
         option, equals, value = word.partition("=")
@@ -125,6 +125,11 @@ def _spelt_out(argv: Sequence[str], types: dict[str, Any]) -> list[str]:
         spelt.append(word)
         word = following
     return spelt
+
+
+def _underscored(word: str) -> str:
+    option, equals, value = word.partition("=")
+    return f"--{option[2:].replace('-', '_')}{equals}{value}" if option.startswith("--") else word
 
 
 def _one_line(message: str, parser: ArgumentParser) -> str:

@@ -47,6 +47,20 @@ def parsed(*words: str) -> Toy:
     return parse(Toy, words, prog="audio-tokens toy")
 
 
+def test_dashes_stand_for_underscores_in_names_and_nowhere_else() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Dashed:
+        test_fold: int = 0
+        some_name: str = ""
+
+    words = ("--test-fold", "3", "--some-name=a-b")
+    assert (
+        parse(Dashed, words, prog="p")
+        == Dashed(test_fold=3, some_name="a-b")
+        == parse(Dashed, ("--test_fold=3", "--some_name", "a-b"), prog="p")
+    )
+
+
 @pytest.fixture
 def yaml_file(tmp_path: Path) -> str:
     file = tmp_path / "mine.yaml"
