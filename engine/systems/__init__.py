@@ -3,3 +3,118 @@
 A new system is one file here and one line in SYSTEMS. This module is light (`--help` and recipes read it); a system's
 own module imports torch and is loaded when it is built.
 """
+
+import difflib
+import importlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import EngineError
+from engine.train_config import TrainConfig, settings
+
+if TYPE_CHECKING:
+    from engine.systems.tagger import Tagger, TaggerConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """One line of the registry: the class `model` of `module` reads `tokens` or `mel`.
+
+    `options` are the model's own (its widths and depths), `train` what its training does unlike TrainConfig's defaults.
+    """
+
+    module: str
+    model: str
+    reads: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    train: Mapping[str, Any] = field(default_factory=dict)
+
+    def load(self) -> "type[Tagger]":
+        """Import the system's module and return its class."""
+        return getattr(importlib.import_module(f"engine.systems.{self.module}"), self.model)
+
+
+SYSTEMS: dict[str, System] = {
+    "token-bag": System(module="token_bag", model="TokenBag", reads="tokens", options={"C": 100.0}),
+    "token-linear": System(
+        module="token_linear",
+        model="TokenLinear",
+        reads="tokens",
+        options={"width": 128, "dropout": 0.1},
+        train={"epochs": 30, "learning_rate": 1e-2},
+    ),
+    "token-lstm": System(
+        module="token_lstm",
+        model="TokenLstm",
+        reads="tokens",
+        options={"width": 96, "dropout": 0.2},
+        train={"epochs": 20, "learning_rate": 3e-3},
+    ),
+    "token-bert": System(
+        module="token_bert",
+        model="TokenBert",
+        reads="tokens",
+        options={"width": 96, "layers": 2, "heads": 4, "dropout": 0.1},
+        train={"epochs": 20, "learning_rate": 1e-3, "weight_decay": 0.05},
+    ),
+    "raw-linear": System(
+        module="raw_linear",
+        model="RawLinear",
+        reads="mel",
+        options={"width": 128, "context": 4, "stride": 2, "dropout": 0.1},
+        train={"epochs": 20, "learning_rate": 1e-3},
+    ),
+    "raw-cnn": System(
+        module="raw_cnn",
+        model="RawCnn",
+        reads="mel",
+        options={"channels": 16, "dropout": 0.2},
+        train={"epochs": 15, "learning_rate": 2e-3},
+    ),
+    "raw-bert": System(
+        module="raw_bert",
+        model="RawBert",
+        reads="mel",
+        options={"width": 96, "layers": 2, "heads": 4, "context": 4, "stride": 4, "dropout": 0.1},
+        train={"epochs": 20, "learning_rate": 1e-3, "weight_decay": 0.05},
+    ),
+}
+
+
+def find(name: str) -> System:
+    """Return the system of that name; EngineError names the nearest one where there is none."""
+    if name not in SYSTEMS:
+        near = difflib.get_close_matches(name, SYSTEMS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(SYSTEMS)}"
+        raise EngineError(f"unknown system {name!r}; {hint}")
+    return SYSTEMS[name]
+
+
+def resolve(name: str, train: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[TrainConfig, dict[str, Any]]:
+    """Return how system `name` trains and its model's options.
+
+    Laid over each other, later ones winning: TrainConfig's defaults, the system's, `train` (for every system), and
+    `own` (for this system alone: training and model options mixed). Raises EngineError for an unknown name or a wrong
+    value.
+    """
+    system = find(name)
+    known = {f.name: f.default for f in fields(TrainConfig)} | dict(system.options)
+    settings(known, own)  # refuses a name that belongs to neither, before the two are told apart
+    options = settings(system.options, {key: own[key] for key in own if key in system.options})
+    return TrainConfig.of(system.train, train, {key: own[key] for key in own if key not in system.options}), options
+
+
+def build(config: "TaggerConfig") -> "Tagger":
+    """Return a fresh model of `config.system`; its weights come from torch's current generator."""
+    return find(config.system).load()(config)
+
+
+def load(folder: str | Path) -> "Tagger":
+    """Return the trained model of a run's `model/` folder, in evaluation mode."""
+    config = Path(folder) / "config.json"
+    if not config.is_file():
+        raise EngineError(f"{folder} holds no model (config.json is missing); `audio-tokens train` writes one")
+    return find(json.loads(config.read_text())["system"]).load().from_pretrained(folder).eval()

@@ -1,0 +1,206 @@
+"""Clips ready to be trained on: tokens resident in memory, mel fetched one clip at a time by a thread that runs ahead.
+
+Axes: C clips, B batch, P positions of all clips, T positions or frames of a clip, Q token streams, F mel bands, L
+labels, N values of all clips.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float16, Float32, Int64, Shaped, UInt16
+from torch import Tensor
+
+from engine.errors import EngineError
+
+
+class Batch(NamedTuple):
+    """`input` is ids_BTQ (int64) or mel_BTF (float32), `lengths_B` int64, `targets_BL` float32 of 0 and 1."""
+
+    input: Tensor
+    lengths_B: Tensor
+    targets_BL: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """Which of `count` labels each clip has: clip c has ids[starts_C[c] : starts_C[c] + lengths_C[c]]."""
+
+    ids: Int64[np.ndarray, "N"]
+    starts_C: Int64[np.ndarray, "C"]
+    lengths_C: Int64[np.ndarray, "C"]
+    count: int
+
+    def targets(self, clips_B: Int64[np.ndarray, "B"]) -> Bool[np.ndarray, "B L"]:
+        """Return the labels of `clips_B` as a table of truth values."""
+        ids_BN, real_BN = ragged(self.ids, self.starts_C[clips_B], self.lengths_C[clips_B])
+        targets_BL = np.zeros((len(clips_B), self.count), dtype=bool)
+        targets_BL[np.nonzero(real_BN)[0], ids_BN[real_BN]] = True
+        return targets_BL
+
+    def select(self, clips_B: Int64[np.ndarray, "B"]) -> "Labels":
+        """Return the labels of some clips only."""
+        return replace(self, starts_C=self.starts_C[clips_B], lengths_C=self.lengths_C[clips_B])
+
+
+class Clips(Protocol):
+    """What the loop asks of a data set that fits an index: length, names, labels, batches by index."""
+
+    keys: Sequence[str]
+    lengths_C: np.ndarray
+    labels: Labels
+
+    def __len__(self) -> int: ...
+
+    def select(self, clips_B: np.ndarray) -> "Clips":
+        """Return some clips only, in the order given."""
+
+    def batches(self, parts: Iterable[np.ndarray]) -> Iterator[Batch]:
+        """Yield one batch per array of clip numbers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenClips:
+    """Tokens of all clips, flat in memory: clip c has ids_PQ[starts_C[c] : starts_C[c] + lengths_C[c]].
+
+    Stream q counts its tokens 0..vocab_sizes[q]-1. AudioSet's two million clips are 1.7 GB.
+    """
+
+    ids_PQ: UInt16[np.ndarray, "P Q"]
+    starts_C: Int64[np.ndarray, "C"]
+    lengths_C: Int64[np.ndarray, "C"]
+    labels: Labels
+    keys: Sequence[str]
+    vocab_sizes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.ids_PQ) and (self.ids_PQ.max(axis=0) >= np.array(self.vocab_sizes)).any():
+            raise EngineError(f"token ids reach {self.ids_PQ.max(axis=0)}; the vocabulary sizes are {self.vocab_sizes}")
+
+    def __len__(self) -> int:
+        return len(self.starts_C)
+
+    def select(self, clips_B: Int64[np.ndarray, "B"]) -> "TokenClips":
+        """Return some clips only, in the order given; the tokens themselves are shared."""
+        return replace(
+            self,
+            starts_C=self.starts_C[clips_B],
+            lengths_C=self.lengths_C[clips_B],
+            labels=self.labels.select(clips_B),
+            keys=[self.keys[c] for c in clips_B.tolist()],
+        )
+
+    def batches(self, parts: Iterable[Int64[np.ndarray, "..."]]) -> Iterator[Batch]:
+        """Yield one batch per array of clip numbers, gathered without a loop over clips; PAD follows a short clip."""
+        return map(self.batch, parts)
+
+    def batch(self, clips_B: Int64[np.ndarray, "B"]) -> Batch:
+        """Return the clips `clips_B` padded to the longest of them with PAD, which is each stream's vocabulary size."""
+        lengths_B = self.lengths_C[clips_B]
+        ids_BTQ, real_BT = ragged(self.ids_PQ, self.starts_C[clips_B], lengths_B)
+        ids_BTQ = ids_BTQ.astype(np.int64)
+        if not real_BT.all():
+            ids_BTQ[~real_BT] = self.vocab_sizes
+        targets_BL = torch.from_numpy(self.labels.targets(clips_B)).float()
+        return Batch(torch.from_numpy(ids_BTQ), torch.from_numpy(lengths_B), targets_BL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MelClips:
+    """Log mel of clips that `fetch` reads one at a time (float16 [T, F], any level); a batch holds them normalised."""
+
+    fetch: Callable[[int], Float16[np.ndarray, "T F"]]
+    rows_C: Int64[np.ndarray, "C"]
+    lengths_C: Int64[np.ndarray, "C"]
+    labels: Labels
+    keys: Sequence[str]
+    bands: int
+
+    def __len__(self) -> int:
+        return len(self.rows_C)
+
+    def select(self, clips_B: Int64[np.ndarray, "B"]) -> "MelClips":
+        """Return some clips only, in the order given."""
+        return replace(
+            self,
+            rows_C=self.rows_C[clips_B],
+            lengths_C=self.lengths_C[clips_B],
+            labels=self.labels.select(clips_B),
+            keys=[self.keys[c] for c in clips_B.tolist()],
+        )
+
+    def batches(self, parts: Iterable[Int64[np.ndarray, "..."]]) -> Iterator[Batch]:
+        """Yield one batch per array of clip numbers, the next two read while one is worked on."""
+        return ahead(map(self.batch, parts), depth=2)
+
+    def batch(self, clips_B: Int64[np.ndarray, "B"]) -> Batch:
+        """Return the clips `clips_B`, each at mean 0 and deviation 1, padded to the longest of them with 0."""
+        lengths_B = self.lengths_C[clips_B]
+        mel_BTF = np.zeros((len(clips_B), int(lengths_B.max()), self.bands), dtype=np.float32)
+        for row, clip in enumerate(clips_B.tolist()):
+            mel_BTF[row, : lengths_B[row]] = normalised(self.fetch(int(self.rows_C[clip])))
+        targets_BL = torch.from_numpy(self.labels.targets(clips_B)).float()
+        return Batch(torch.from_numpy(mel_BTF), torch.from_numpy(lengths_B), targets_BL)
+
+
+def normalised(mel_TF: Float16[np.ndarray, "T F"] | Float32[np.ndarray, "T F"]) -> Float32[np.ndarray, "T F"]:
+    """Return a clip's mel at mean 0 and deviation 1 (a constant clip becomes 0): raw systems read mel this way."""
+    mel_TF = mel_TF.astype(np.float32)
+    mel_TF -= mel_TF.mean()
+    return mel_TF / max(float(mel_TF.std()), 1e-5)
+
+
+def ragged(
+    values: Shaped[np.ndarray, "N ..."], starts_B: Int64[np.ndarray, "B"], lengths_B: Int64[np.ndarray, "B"]
+) -> tuple[Shaped[np.ndarray, "B T ..."], Bool[np.ndarray, "B T"]]:
+    """Return the runs of `values` that begin at `starts_B`, padded to the longest, and which entries are real.
+
+    What stands in the other entries is arbitrary.
+    """
+    steps_T = np.arange(int(lengths_B.max(initial=0)))
+    real_BT = steps_T < lengths_B[:, None]
+    rows_BT = starts_B[:, None] + steps_T
+    if not real_BT.all():
+        rows_BT[~real_BT] = 0
+    return values[rows_BT], real_BT
+
+
+def ahead(items: Iterator[Batch], depth: int) -> Iterator[Batch]:
+    """Yield `items`, up to `depth` of them made ahead by a thread; an error in the thread is raised here."""
+    made: queue.Queue[tuple[Batch | None, BaseException | None]] = queue.Queue(depth)
+    closed = threading.Event()
+
+    def put(item: tuple[Batch | None, BaseException | None]) -> None:
+        while not closed.is_set():
+            try:
+                return made.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def make() -> None:
+        try:
+            for item in items:
+                put((item, None))
+                if closed.is_set():
+                    return
+            put((None, None))
+        except BaseException as error:
+            put((None, error))
+
+    thread = threading.Thread(target=make, name="mel reader", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = made.get()
+            if error is not None:
+                raise error
+            if item is None:
+                return
+            yield item
+    finally:
+        closed.set()
+        thread.join()

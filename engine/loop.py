@@ -1,0 +1,248 @@
+"""The training loop: steps over clips, an evaluation an epoch, checkpoints to go on from as if it had never stopped.
+
+Axes: C clips, B batch, L labels.
+
+Everything that a step depends on is a function of (seed, step): the clips it sees, its rate, its dropout. So a restored
+state (weights, moments, counters) continues exactly, in mid-epoch too, and on another number of processes sees the same
+clips in the same order.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float32, Int64
+from torch import nn
+
+from engine.checkpoints import Checkpoints
+from engine.clips import Batch, Clips
+from engine.errors import EngineError
+from engine.metrics import Scores, score
+from engine.seeds import generator
+from engine.systems.tagger import Tagger
+from engine.train_config import TrainConfig
+
+EVALUATION_BATCH_CLIPS = 64  # fixed: what a clip scores must not depend on how it was trained
+
+
+class Interrupted(Exception):
+    """A stop was asked for; the last state is saved and the same command resumes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """Who sees which clip when: `epoch(e) -> order_C`, `part(order_C, batch, batch_clips, rank, world) -> clips`."""
+
+    epoch: Callable[[int], np.ndarray]
+    part: Callable[[np.ndarray, int, int, int, int], np.ndarray]
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """The counters of a training, saved with every checkpoint.
+
+    `step` counts optimizer steps; `loss_sum`, `clips` and `seconds` belong to the epoch under way; `rows` describe the
+    finished ones; `best_epoch` (from 1) had the highest validation mAP, `best`.
+    """
+
+    step: int = 0
+    loss_sum: float = 0.0
+    clips: int = 0
+    seconds: float = 0.0
+    best: float = -math.inf
+    best_epoch: int = 0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+
+def fit(
+    model: Tagger,
+    clips: Clips,
+    validation: Clips | None,
+    *,
+    config: TrainConfig,
+    seed: int,
+    order: Order,
+    accelerator: Accelerator,
+    checkpoints: Checkpoints,
+    stop_after: int | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+    on_epoch: Callable[[list[dict[str, Any]]], None] = lambda rows: None,
+) -> Progress:
+    """Train `model` in place and return its progress; on return it holds the best epoch's weights.
+
+    The best epoch is that of the highest validation mAP; without `validation` it is the last one. `stop_after` ends
+    the training after so many epochs of the `config.epochs` that the schedule is made for. `stopping` is asked at
+    every step; once it says yes on any process, the state is saved and Interrupted raised. `on_epoch` gets all rows
+    so far. Raises EngineError where a loss is not finite, naming the clips of the batch.
+    """
+    training = _Training(model, clips, config, seed, order, accelerator, checkpoints, stopping)
+    progress, last_epoch = training.progress, stop_after or config.epochs
+    with torch.random.fork_rng():
+        while (epoch := len(progress.rows) + 1) <= last_epoch and not _out_of_patience(progress, config):
+            row = training.epoch()
+            improved = epoch == last_epoch
+            if validation is not None:
+                figures, row["val_loss"] = evaluate(training.wrapped, validation, accelerator)
+                row |= {"val_mAP": figures.mAP, "val_mAUC": figures.mAUC, "val_accuracy": figures.accuracy}
+                improved = figures.mAP > progress.best
+            if improved:
+                progress.best, progress.best_epoch = row.get("val_mAP", -math.inf), epoch
+            progress.rows.append(row)
+            accelerator.log({name: v for name, v in row.items() if isinstance(v, float)}, step=progress.step)
+            if improved:
+                training.save("best", moments=False)
+            training.save("last")
+            if accelerator.is_main_process:
+                on_epoch(progress.rows)
+    accelerator.wait_for_everyone()
+    checkpoints.load("best", training.model)
+    return progress
+
+
+class _Training:
+    """What the steps of one training share; restored from its last checkpoint where there is one."""
+
+    def __init__(
+        self,
+        model: Tagger,
+        clips: Clips,
+        config: TrainConfig,
+        seed: int,
+        order: Order,
+        accelerator: Accelerator,
+        checkpoints: Checkpoints,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self.clips, self.config, self.seed, self.order = clips, config, seed, order
+        self.accelerator, self.checkpoints, self.stopping = accelerator, checkpoints, stopping
+        self.wrapped, self.prepared = accelerator.prepare(model, adamw(model, config))
+        self.model, self.optimizer = accelerator.unwrap_model(self.wrapped), self.prepared.optimizer
+        self.progress = Progress(**(checkpoints.load("last", self.model, self.optimizer) or {}))
+        self.epoch_steps = math.ceil(len(clips) / config.batch_clips)
+
+    def save(self, name: str, moments: bool = True) -> None:
+        """Write a checkpoint, from the main process, of a state that all processes have reached."""
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            self.checkpoints.save(name, self.model, self.optimizer if moments else None, asdict(self.progress))
+
+    def epoch(self) -> dict[str, Any]:
+        """Take the steps left in the epoch under way and return its row."""
+        progress, config, accelerator = self.progress, self.config, self.accelerator
+        order_C = self.order.epoch(len(progress.rows))
+        world, rank = accelerator.num_processes, accelerator.process_index
+        first = progress.step - len(progress.rows) * self.epoch_steps
+        parts = [
+            self.order.part(order_C, index, config.batch_clips, rank, world) for index in range(first, self.epoch_steps)
+        ]
+        # a rank without a share of the last batch still takes part in the step, with a clip that weighs nothing
+        batches = self.clips.batches(part if len(part) else order_C[:1] for part in parts)
+        self.wrapped.train()
+        start = time.perf_counter()
+        for index, part, batch in zip(range(first, self.epoch_steps), parts, batches, strict=True):
+            total = min(config.batch_clips, len(self.clips) - index * config.batch_clips)
+            stop = self.step(batch, part, total)
+            now = time.perf_counter()
+            progress.seconds, start = progress.seconds + now - start, now
+            if stop or (config.checkpoint_steps and progress.step % config.checkpoint_steps == 0):
+                self.save("last")
+            if stop:
+                raise Interrupted(f"stopped at step {progress.step}; the same command resumes")
+        row = {
+            "epoch": len(progress.rows) + 1,
+            "step": progress.step,
+            "world": world,
+            "clips": progress.clips,
+            "seconds": progress.seconds,
+            "learning_rate": self.prepared.param_groups[0]["lr"],
+            "train_loss": progress.loss_sum / progress.clips,
+        }
+        progress.loss_sum, progress.clips, progress.seconds = 0.0, 0, 0.0
+        return row
+
+    def step(self, batch: Batch, part: Int64[np.ndarray, "b"], total: int) -> bool:
+        """Step on this process's `part` of a batch of `total` clips; return whether any process wants to stop."""
+        progress, config, accelerator = self.progress, self.config, self.accelerator
+        torch.manual_seed(
+            int(generator(self.seed, "dropout", progress.step, accelerator.process_index).integers(2**63))
+        )
+        for group in self.prepared.param_groups:
+            group["lr"] = config.learning_rate * rate(progress.step, config, self.epoch_steps)
+        logits_BL = self.wrapped(batch.input.to(accelerator.device), batch.lengths_B)
+        loss = self.model.losses(logits_BL, batch.targets_BL.to(accelerator.device)).sum() * (len(part) > 0)
+        if not torch.isfinite(loss):
+            names = ", ".join(self.clips.keys[clip] for clip in part.tolist())
+            raise EngineError(f"the loss is {loss.item()} at step {progress.step}; clips of the batch: {names}")
+        accelerator.backward(loss * (accelerator.num_processes / total))  # DDP takes the mean over processes
+        if config.clip_norm:
+            accelerator.clip_grad_norm_(self.wrapped.parameters(), config.clip_norm)
+        self.prepared.step()
+        self.prepared.zero_grad()
+        told = torch.stack([loss.detach(), torch.full_like(loss, float(self.stopping()))])
+        loss_sum, stops = accelerator.reduce(told, "sum").tolist()
+        progress.step, progress.loss_sum, progress.clips = (
+            progress.step + 1,
+            progress.loss_sum + loss_sum,
+            progress.clips + total,
+        )
+        return stops > 0
+
+
+def adamw(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+    """Return AdamW that decays matrices only."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+
+
+def rate(step: int, config: TrainConfig, epoch_steps: int) -> float:
+    """Return the share 0..1 of the learning rate that step `step` takes: a climb, then half a cosine down to zero."""
+    steps = config.epochs * epoch_steps
+    warmup = config.warmup_share * steps
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
+
+
+def evaluate(model: nn.Module, clips: Clips, accelerator: Accelerator) -> tuple[Scores, float]:
+    """Return the figures of `model` on `clips` and the mean loss of a clip, the same on any number of processes."""
+    scores_CL, losses_C = predict(model, clips, accelerator)
+    return score(scores_CL, clips.labels.targets(np.arange(len(clips)))), float(losses_C.mean(dtype=np.float64))
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module, clips: Clips, accelerator: Accelerator
+) -> tuple[Float32[np.ndarray, "C L"], Float32[np.ndarray, "C"]]:
+    """Return the scores of every clip (log-probabilities of the softmax, or logits of sigmoids) and its loss.
+
+    Batches are the same on any number of processes, and each is one process's alone: nobody waits for anybody inside
+    the loop. The clips are then gathered by position; one that came back twice or never is our own bug.
+    """
+    model.eval()
+    tagger: Tagger = accelerator.unwrap_model(model)
+    by_length_C = np.argsort(clips.lengths_C, kind="stable")  # little padding, and batches that are given by the clips
+    parts = np.split(by_length_C, range(EVALUATION_BATCH_CLIPS, len(clips), EVALUATION_BATCH_CLIPS))
+    mine = parts[accelerator.process_index :: accelerator.num_processes]
+    scores_CL = torch.zeros(len(clips), clips.labels.count)
+    losses_C, seen_C = torch.zeros(len(clips)), torch.zeros(len(clips))
+    for part, batch in zip(mine, clips.batches(mine), strict=True):
+        logits_BL = tagger(batch.input.to(accelerator.device), batch.lengths_B).float()
+        losses_C[part] = tagger.losses(logits_BL, batch.targets_BL.to(accelerator.device)).cpu()
+        scores_CL[part] = (logits_BL.log_softmax(dim=1) if tagger.config.single_label else logits_BL).cpu()
+        seen_C[part] += 1
+    gathered = [accelerator.reduce(x.to(accelerator.device), "sum").cpu() for x in (scores_CL, losses_C, seen_C)]
+    assert bool((gathered[2] == 1).all()), "every clip is scored exactly once"
+    return gathered[0].numpy(), gathered[1].numpy()
+
+
+def _out_of_patience(progress: Progress, config: TrainConfig) -> bool:
+    return config.patience > 0 and len(progress.rows) - progress.best_epoch >= config.patience

@@ -1,0 +1,45 @@
+"""The processes of one training: found once here, and refused when they do not know of each other."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from engine.errors import EngineError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+@contextmanager
+def processes(
+    precision: str = "fp32", tracker: str | None = None, folder: str | None = None
+) -> "Iterator[Accelerator]":
+    """Yield the Accelerator of this process; on leaving, trackers are closed and the next training starts afresh.
+
+    `precision` is fp32 or bf16; `tracker` names one of accelerate's (tensorboard, wandb, ...), which logs into
+    `folder`. Raises EngineError where the launcher started more processes than found each other: two plain
+    Accelerators under a launcher that set up no group would train twice into one folder.
+    """
+    import torch
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    accelerator = Accelerator(
+        cpu=not torch.cuda.is_available(),
+        mixed_precision="bf16" if precision == "bf16" else "no",
+        log_with=tracker,
+        project_dir=folder,
+    )
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != launched:
+        raise EngineError(
+            f"WORLD_SIZE is {launched} but {accelerator.num_processes} processes found each other; launch with "
+            "`accelerate launch --multi_gpu --num_processes N` (on a CPU too) or as a single process"
+        )
+    try:
+        yield accelerator
+    finally:
+        accelerator.end_training()
+        accelerator.free_memory()
+        AcceleratorState._reset_state(reset_partial_state=launched == 1)

@@ -1,0 +1,104 @@
+"""token-bag: the square root of a clip's token histogram and one linear layer, solved at once by L-BFGS.
+
+Axes: B batch, C clips, T positions, Q token streams, K centroids of all streams, L labels.
+
+The square root makes the dot product of two histograms their Bhattacharyya coefficient (the Hellinger kernel), in which
+frequent tokens no longer drown the rest; every stream's histogram has length 1.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64, Int64, UInt16
+from scipy import optimize, sparse, special
+from torch import Tensor, nn
+
+from engine.systems.tagger import Tagger, TaggerConfig, mask_from
+
+
+class TokenBag(Tagger):
+    """One linear layer on the histograms of all streams side by side.
+
+    Options: C, the inverse strength of L2 in scikit-learn's sense: C x (sum of the clips' losses) + |weights|^2 / 2.
+    """
+
+    first_Q: Tensor
+
+    def __init__(self, config: TaggerConfig) -> None:
+        super().__init__(config)
+        sizes_Q = torch.tensor(config.vocab_sizes)
+        self.register_buffer("first_Q", sizes_Q.cumsum(0) - sizes_Q, persistent=False)
+        self.head = nn.Linear(int(sizes_Q.sum()), config.label_count)
+        self.post_init()
+
+    def forward(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B L"]:
+        """Return the logits of every label."""
+        real_BTQ = mask_from(lengths_B, ids_BTQ.shape[1], ids_BTQ.device)[..., None].expand_as(ids_BTQ)
+        columns_BTQ = (ids_BTQ + self.first_Q).masked_fill(~real_BTQ, 0)
+        counts_BK = self.head.weight.new_zeros(len(ids_BTQ), self.head.in_features)
+        counts_BK.scatter_add_(1, columns_BTQ.flatten(1), real_BTQ.flatten(1).to(counts_BK.dtype))
+        return self.head((counts_BK / lengths_B.to(counts_BK.device)[:, None]).sqrt())
+
+    def solve(
+        self, ids_PQ: UInt16[np.ndarray, "P Q"], offsets: Int64[np.ndarray, "C+1"], targets_CL: Bool[np.ndarray, "C L"]
+    ) -> float:
+        """Fit the linear layer to the clips whose tokens lie flat in `ids_PQ`, and return the mean loss of a clip."""
+        x_CK = histograms(ids_PQ, offsets, self.config.vocab_sizes)
+        weights_KL, bias_L, loss = logistic_regression(
+            x_CK, targets_CL, self.config.options["C"], self.config.single_label
+        )
+        with torch.no_grad():
+            self.head.weight.copy_(torch.from_numpy(weights_KL.T))
+            self.head.bias.copy_(torch.from_numpy(bias_L))
+        return loss
+
+
+def histograms(
+    ids_PQ: UInt16[np.ndarray, "P Q"], offsets: Int64[np.ndarray, "C+1"], vocab_sizes: list[int]
+) -> sparse.csr_array:
+    """Return the square roots of each clip's token shares, float64 [C, K], the streams side by side."""
+    first_Q = np.cumsum([0, *vocab_sizes[:-1]])
+    lengths_C = np.diff(offsets)
+    rows_P = np.repeat(np.arange(len(lengths_C)), lengths_C)
+    columns_PQ = ids_PQ[offsets[0] : offsets[-1]].astype(np.int64) + first_Q
+    rows = np.repeat(rows_P, len(vocab_sizes))
+    ones = np.ones(columns_PQ.size)
+    x_CK = sparse.csr_array((ones, (rows, columns_PQ.ravel())), shape=(len(lengths_C), sum(vocab_sizes)))
+    x_CK.data = np.sqrt(x_CK.data / np.repeat(lengths_C, np.diff(x_CK.indptr)))
+    return x_CK
+
+
+def logistic_regression(
+    x_CK: sparse.csr_array, targets_CL: Bool[np.ndarray, "C L"], C: float, single_label: bool
+) -> tuple[Float64[np.ndarray, "K L"], Float64[np.ndarray, "L"], float]:
+    """Return the weights and biases that minimise C x (sum of losses) + |weights|^2 / 2, and the mean loss of a clip.
+
+    The objective is that of scikit-learn's LogisticRegression (the bias is not penalised): multinomial where every clip
+    has one label, else one binary problem per label, here solved all at once.
+    """
+    features, labels = x_CK.shape[1], targets_CL.shape[1]
+    y_CL = targets_CL.astype(np.float64)
+    transposed_KC = sparse.csr_array(x_CK.T)
+
+    def objective(flat: Float64[np.ndarray, "n"]) -> tuple[float, Float64[np.ndarray, "n"]]:
+        weights_KL, bias_L = flat[:-labels].reshape(features, labels), flat[-labels:]
+        z_CL = x_CK @ weights_KL + bias_L
+        if single_label:
+            losses = special.logsumexp(z_CL, axis=1) - (z_CL * y_CL).sum(axis=1)
+            slopes_CL = special.softmax(z_CL, axis=1) - y_CL
+        else:
+            losses = np.logaddexp(0.0, z_CL) - z_CL * y_CL
+            slopes_CL = special.expit(z_CL) - y_CL
+        gradient = np.concatenate([(transposed_KC @ slopes_CL + weights_KL / C).ravel(), slopes_CL.sum(axis=0)])
+        return float(losses.sum() + (weights_KL**2).sum() / (2 * C)), gradient
+
+    found = optimize.minimize(
+        objective,
+        np.zeros((features + 1) * labels),
+        jac=True,
+        method="L-BFGS-B",
+        # 1e-4 of a clip's loss slope: weights agree with an exact solver's to about 1e-3, scores to 1e-4
+        options={"maxiter": 2000, "maxfun": 4000, "maxcor": 20, "gtol": 1e-4, "ftol": 1e-12},
+    )
+    weights_KL = found.x[:-labels].reshape(features, labels)
+    mean_loss = (found.fun - (weights_KL**2).sum() / (2 * C)) / len(y_CL) / (1 if single_label else labels)
+    return weights_KL, found.x[-labels:], float(mean_loss)
