@@ -49,7 +49,7 @@ class Build:
         for name in ("workers", "limit_clips", "clip_timeout_s"):
             value = getattr(self, name)
             if value is not None and value <= 0:
-                raise JobError(f"{name} is {value}; it must be above 0")
+                raise JobError(f"--{name} {value}: it must be above 0")
 
 
 def build(config: Build) -> int:

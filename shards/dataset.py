@@ -62,7 +62,7 @@ class Dataset:
             raise ShardsError(f"shards {location!r} cannot be read: {error}") from None
         try:
             manifest = json.loads(data)
-            kind, version = manifest["format"], manifest["version"]
+            kind, version = manifest["format"], manifest["format_version"]
         except (ValueError, TypeError, KeyError):
             raise ShardsError(f"{location}/{MANIFEST} is no manifest of mel shards; build the data set again") from None
         if (kind, version) != (FORMAT, VERSION):
@@ -141,7 +141,7 @@ def write_manifest(
     }
     manifest = {
         "format": FORMAT,
-        "version": VERSION,
+        "format_version": VERSION,
         "build": dict(build),
         "producer": dict(producer),
         "labels": list(labels),

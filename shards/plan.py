@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Int64
 
-EPOCH_ORDER = 1  # the purposes that a seed is split into
+EPOCH_ORDER, LANE_BLOCKS = 1, 2  # the purposes that a seed is split into
 
 
 def epoch_order(clips: int, seed: int, epoch: int) -> Int64[np.ndarray, "C"]:
@@ -19,3 +19,21 @@ def rank_batch(
     The ranks of a batch are disjoint and cover it, in the last uneven batch too, where a rank's part may be empty.
     """
     return order_C[batch_index * batch_clips : (batch_index + 1) * batch_clips][rank::world]
+
+
+def lane_blocks(
+    clips_per_shard: Int64[np.ndarray, "shards"], lanes: int, block_clips: int, seed: int, epoch: int
+) -> list[Int64[np.ndarray, "n 3"]]:
+    """Return per lane the blocks (shard, start, stop) it reads in this epoch, in this order.
+
+    The lanes are disjoint and cover every clip once. Blocks of neighbouring clips are shuffled over all shards, so
+    data that lies ordered by class meets every lane mixed. 2 million clips in blocks of 16 are 3 MB of numbers.
+    """
+    blocks_per_shard = -(-clips_per_shard // block_clips)
+    shard_B = np.repeat(np.arange(len(clips_per_shard), dtype=np.int64), blocks_per_shard)
+    first_B = np.repeat(np.cumsum(blocks_per_shard) - blocks_per_shard, blocks_per_shard)
+    start_B = (np.arange(len(shard_B), dtype=np.int64) - first_B) * block_clips
+    stop_B = np.minimum(start_B + block_clips, clips_per_shard[shard_B])
+    blocks = np.stack([shard_B, start_B, stop_B], axis=1)
+    blocks = np.random.default_rng([seed, LANE_BLOCKS, epoch]).permutation(blocks)
+    return [blocks[lane::lanes] for lane in range(lanes)]

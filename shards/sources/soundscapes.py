@@ -1,0 +1,134 @@
+"""`soundscapes[:CLIPS[,clip_s=4][,seed=0]]`: a synthetic stand-in for AudioSet, made up from (seed, index) alone.
+
+S samples. A clip is coloured noise under one to three events of sixteen classes (shards/sources/synthesis.py) at random times and levels;
+it has several labels, and their frequencies have a long tail. Half of the clips hold one of the four order events, whose
+two pairs differ only in temporal order. Any number of clips exists and none is stored: clip 1,000,000 costs what clip 0 costs.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float32
+
+from shards.clip import Clip
+from shards.errors import ShardsError
+from shards.sources import Task, split_options
+from shards.sources.synthesis import ORDER_VOICES, RATE_HZ, VOICES, coloured_noise
+
+CLIPS = 2_000
+CLIP_S = 10.0
+LABELS = (*ORDER_VOICES, *VOICES)
+
+# Of every ten clips eight are train, one val and one test.
+PLACES = ("train", "val", "test")
+PLACE_OF_TEN = ("train",) * 8 + ("val", "test")
+
+TASK_CLIPS = 250
+# One order event in this share of the clips, so each of the four in 13 %.
+ORDER_SHARE = 0.52
+EVENTS = (1, 2, 3)
+EVENTS_SHARE = (0.5, 0.38, 0.12)
+# Peak of an event, and RMS of the noise, in dB below full scale.
+ORDER_DB = (-9.0, -6.0)
+EVENT_DB = (-21.0, -12.0)
+NOISE_DB = (-60.0, -50.0)
+FULL_SCALE = 0.95
+
+# Set apart from every other use of the same seed.
+PURPOSE = 0x50_0D
+
+
+class Soundscapes:
+    """The source. `tasks` are runs of one split's clips, so that every worker of a small set has work."""
+
+    def __init__(self, *, clips: int = CLIPS, clip_s: float = CLIP_S, seed: int = 0) -> None:
+        self.clip_count, self.clip_s, self.seed = clips, clip_s, seed
+        weights = np.array([voice.weight for voice in VOICES.values()])
+        self._weights = weights / weights.sum()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return LABELS
+
+    def tasks(self) -> list[Task]:
+        """One split a task, in order; together every clip once."""
+        tasks = []
+        for place in PLACES:
+            count = sum(self.place(index) == place for index in range(self.clip_count % 10))
+            count += self.clip_count // 10 * PLACE_OF_TEN.count(place)
+            for start in range(0, count, TASK_CLIPS):
+                stop = min(start + TASK_CLIPS, count)
+                work = [place, start, stop, self.clip_s, self.seed]
+                tasks.append(Task(name=f"{place} {start}-{stop - 1}", work=work, clips=stop - start))
+        return tasks
+
+    def clips(self, task: Task) -> Iterator[Clip]:
+        place, start, stop, *_ = task.work
+        tens = PLACE_OF_TEN.count(place)
+        for number in range(start, stop):
+            yield self.clip(number // tens * 10 + PLACE_OF_TEN.index(place) + number % tens)
+
+    def place(self, index: int) -> str:
+        """Return the split of a clip."""
+        return PLACE_OF_TEN[index % 10]
+
+    def clip(self, index: int) -> Clip:
+        """Return clip `index`, the same whatever else is asked for."""
+        key = f"soundscape-{self.seed}-{index:08d}"
+        rng = np.random.default_rng([PURPOSE, self.seed, index])
+        labels = self._draw_labels(rng)
+        return Clip(
+            key=key,
+            labels=labels,
+            place=self.place(index),
+            group=key,
+            source_id=key,
+            wave_S=self._mix(rng, labels),
+            rate_hz=RATE_HZ,
+            promised_s=self.clip_s,
+        )
+
+    def _draw_labels(self, rng: np.random.Generator) -> tuple[str, ...]:
+        """One to three different classes, at most one of them an order class."""
+        events = int(rng.choice(EVENTS, p=EVENTS_SHARE))
+        order = [str(rng.choice(list(ORDER_VOICES)))] if rng.random() < ORDER_SHARE else []
+        others = rng.choice(list(VOICES), size=events - len(order), replace=False, p=self._weights)
+        return tuple(sorted([*order, *map(str, others)], key=LABELS.index))
+
+    def _mix(self, rng: np.random.Generator, labels: tuple[str, ...]) -> Float32[np.ndarray, " S"]:
+        samples = round(self.clip_s * RATE_HZ)
+        wave_S = coloured_noise(rng, samples) * _amplitude(rng, NOISE_DB)
+        for label in labels:
+            voice = ORDER_VOICES.get(label) or VOICES[label]
+            event_samples = min(samples, round(rng.uniform(voice.shortest_s, voice.longest_s) * RATE_HZ))
+            start = int(rng.integers(0, samples - event_samples + 1))
+            level = _amplitude(rng, ORDER_DB if label in ORDER_VOICES else EVENT_DB)
+            event_S = voice.play(rng, event_samples)
+            wave_S[start : start + event_samples] += event_S * (level / np.abs(event_S).max())
+        return wave_S * np.float32(min(1.0, FULL_SCALE / np.abs(wave_S).max()))
+
+
+def source(where: str) -> Soundscapes:
+    """Open `[CLIPS][,clip_s=S][,seed=N]`. Raises ShardsError for a value that is no number or makes no sense."""
+    where, options = split_options(where, ("clip_s", "seed"))
+    clips = _number(where or str(CLIPS), "number of clips")
+    clip_s = _number(options.get("clip_s", str(CLIP_S)), "clip_s")
+    seed = _number(options.get("seed", "0"), "seed")
+    if clips < 1 or clips != int(clips):
+        raise ShardsError(f"soundscapes: {where!r} clips cannot be made; use a whole number from 1")
+    if not 1 <= clip_s <= 600:
+        raise ShardsError(f"soundscapes: clip_s={clip_s:g} is not between 1 and 600 seconds")
+    if seed < 0 or seed != int(seed):
+        raise ShardsError(f"soundscapes: seed={seed:g} is not a whole number from 0")
+    return Soundscapes(clips=int(clips), clip_s=clip_s, seed=int(seed))
+
+
+def _number(text: str, name: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ShardsError(f"soundscapes: {name} {text!r} is not a number; e.g. soundscapes:8000,clip_s=4") from None
+
+
+def _amplitude(rng: np.random.Generator, range_db: tuple[float, float]) -> np.float32:
+    return np.float32(10 ** (rng.uniform(*range_db) / 20))
