@@ -5,10 +5,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from engine.errors import EngineError
+from engine.lanes import World
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+
+def precision_of(wanted: str, bf16_on_cpu: bool) -> str:
+    """Return fp32 or bf16: what is `wanted`, and for `auto` bf16 where it pays on this machine."""
+    import torch
+
+    if wanted != "auto":
+        return wanted
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    return "bf16" if bf16_on_cpu and torch.cpu._is_avx512_bf16_supported() else "fp32"
 
 
 @contextmanager
@@ -43,3 +57,20 @@ def processes(
         accelerator.end_training()
         accelerator.free_memory()
         AcceleratorState._reset_state(reset_partial_state=launched == 1)
+
+
+@contextmanager
+def joined_world() -> "Iterator[World]":
+    """Yield the processes that fit together; one on its own pays for no torch. Raises as `processes` does."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield World()
+        return
+    import torch
+
+    with processes() as accelerator:
+
+        def gather(array: np.ndarray) -> np.ndarray:
+            tensor = torch.from_numpy(np.ascontiguousarray(array))[None].to(accelerator.device)
+            return accelerator.gather(tensor).cpu().numpy()
+
+        yield World(accelerator.process_index, accelerator.num_processes, gather)

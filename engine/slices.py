@@ -129,12 +129,16 @@ def centre_frames(frames: int, config: SliceConfig) -> Int64[np.ndarray, "P"]:
     return np.minimum(starts_P + min(config.contexts) // 2, frames - 1)
 
 
+def window_starts(positions: int, config: SliceConfig, stream: int) -> Int64[np.ndarray, "P"]:
+    """Return the frame each window of one stream begins at; a larger context begins before the clip does."""
+    lead = (config.contexts[stream] - min(config.contexts)) // 2
+    return np.arange(positions, dtype=np.int64) * config.stride - lead
+
+
 def window_frames(frames: int, config: SliceConfig, stream: int) -> Int64[np.ndarray, "P context"]:
     """Return the frame numbers, 0..frames-1, that each position's window of one stream is stacked from."""
-    context = config.contexts[stream]
-    lead = (context - min(config.contexts)) // 2
-    starts_P1 = np.arange(position_count(frames, config), dtype=np.int64)[:, None] * config.stride - lead
-    return np.clip(starts_P1 + np.arange(context), 0, frames - 1)
+    starts_P = window_starts(position_count(frames, config), config, stream)
+    return np.clip(starts_P[:, None] + np.arange(config.contexts[stream]), 0, frames - 1)
 
 
 def stack(frames_TF: Shaped[np.ndarray, "T F"], config: SliceConfig, stream: int) -> Shaped[np.ndarray, "P D"]:

@@ -1,0 +1,137 @@
+"""A codebook: everything that turns mel into tokens and back, in one folder that needs nothing else.
+
+F mel bands, K centroids, W taps of a kernel.
+"""
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from engine.errors import EngineError
+from engine.nearest import Metric
+from engine.quantizer import TokenStream
+from engine.slices import SliceConfig
+from engine.whitening import Whitening
+
+FORMAT, VERSION = "audio-tokens-codebook", 1
+CONFIG, ARRAYS, OBJECTIVE = "config.json", "codebook.safetensors", "objective.csv"
+
+
+@dataclass(frozen=True)
+class Codebook:
+    """Fitted streams and how they came about.
+
+    `mel` is the mel configuration as a mapping; `offset_F` and `scale` the mean over the training clips of what
+    normalising takes from a clip, which decoding puts back; `origin` says what it was fitted on (data set hash,
+    places, seed, recipe, `leak` where folds were fitted on that should have been left out); `history` the distortion
+    of every pass.
+    """
+
+    mel: dict[str, Any]
+    slices: SliceConfig
+    metric: Metric
+    kernels_KW: Float32[np.ndarray, "K W"] | None
+    streams: tuple[TokenStream, ...]
+    offset_F: Float32[np.ndarray, "F"]
+    scale: float
+    origin: dict[str, Any]
+    history: tuple[dict[str, float], ...]
+
+    @property
+    def vocab_sizes(self) -> tuple[int, ...]:
+        """The number of tokens of each stream; ids are 0..size-1."""
+        return tuple(len(stream.centroids_KD) for stream in self.streams)
+
+    @cached_property
+    def hash(self) -> str:
+        """Sha256 (64 hex digits) of the files; equal hashes mean equal tokens."""
+        return hashlib.sha256(self._config_bytes() + self._array_bytes()).hexdigest()
+
+    def save(self, folder: Path) -> None:
+        """Write config.json, codebook.safetensors and objective.csv into an existing folder."""
+        (folder / ARRAYS).write_bytes(self._array_bytes())
+        rows = io.StringIO()
+        fields = ["stream", "pass", "vectors", "distortion", "dead"]
+        writer = csv.DictWriter(rows, fields, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.history)
+        (folder / OBJECTIVE).write_text(rows.getvalue())
+        (folder / CONFIG).write_bytes(self._config_bytes())
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Codebook":
+        """Read what `save` wrote. Raises EngineError where the folder holds no codebook, or one of another version."""
+        from safetensors.numpy import load
+
+        folder = Path(folder)
+        if not (folder / CONFIG).is_file() or not (folder / ARRAYS).is_file():
+            raise EngineError(f"{folder} holds no codebook; `audio-tokens cluster` makes one")
+        config = json.loads((folder / CONFIG).read_bytes())
+        if (config.get("format"), config.get("version")) != (FORMAT, VERSION):
+            raise EngineError(
+                f"{folder} holds {config.get('format')} version {config.get('version')}, this program reads {FORMAT} "
+                f"version {VERSION}; make it again with `audio-tokens cluster`"
+            )
+        arrays = load((folder / ARRAYS).read_bytes())
+        return cls(
+            mel=config["mel"],
+            slices=SliceConfig.from_dict(config["slices"]),
+            metric=config["metric"],
+            kernels_KW=arrays.get("kernels"),
+            streams=tuple(stream_from(arrays, index) for index in range(config["streams"])),
+            offset_F=arrays["offset"],
+            scale=config["scale"],
+            origin=config["origin"],
+            history=tuple(config["history"]),
+        )
+
+    def _config_bytes(self) -> bytes:
+        config = {
+            "format": FORMAT,
+            "version": VERSION,
+            "mel": self.mel,
+            "slices": asdict(self.slices),
+            "metric": self.metric,
+            "streams": len(self.streams),
+            "vocab_sizes": list(self.vocab_sizes),
+            "scale": self.scale,
+            "origin": self.origin,
+            "history": list(self.history),
+        }
+        return (json.dumps(config, indent=1) + "\n").encode()
+
+    def _array_bytes(self) -> bytes:
+        from safetensors.numpy import save
+
+        arrays: dict[str, np.ndarray] = {"offset": self.offset_F}
+        if self.kernels_KW is not None:
+            arrays["kernels"] = self.kernels_KW
+        for index, stream in enumerate(self.streams):
+            arrays |= stream_arrays(stream, index)
+        # safetensors writes the memory as it lies: a transposed view would be written wrongly
+        return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+
+
+def stream_arrays(stream: TokenStream, index: int) -> dict[str, np.ndarray]:
+    """Return a stream's arrays under the names they are saved by, `<index>.centroids` and so on."""
+    arrays = {"centroids": stream.centroids_KD, "patches": stream.patches_KM, "usage": stream.usage_K}
+    if stream.whitening is not None:
+        arrays |= {"mean": stream.whitening.mean_D, "matrix": stream.whitening.matrix_DE}
+    return {f"{index}.{name}": array for name, array in arrays.items()}
+
+
+def stream_from(arrays: Mapping[str, np.ndarray], index: int) -> TokenStream:
+    """Return the stream that `stream_arrays` took apart."""
+    whitening = None
+    if f"{index}.matrix" in arrays:
+        whitening = Whitening(arrays[f"{index}.mean"], arrays[f"{index}.matrix"])
+    return TokenStream(whitening, arrays[f"{index}.centroids"], arrays[f"{index}.patches"], arrays[f"{index}.usage"])

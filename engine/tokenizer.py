@@ -1,0 +1,76 @@
+"""Sound to tokens and back to a spectrogram.
+
+S samples, T frames, F mel bands, P positions, Q token streams.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Float32, Integer, UInt16
+
+from engine.codebook import Codebook
+from engine.errors import EngineError
+from engine.mel import FrontEnd, MelConfig
+from engine.quantizer import Quantizer
+from engine.slices import window_starts
+
+
+class AudioTokenizer:
+    """Turns a wave into token ids by a codebook, and token ids into the mel they stand for."""
+
+    def __init__(self, codebook: Codebook) -> None:
+        self.codebook = codebook
+        self.mel = MelConfig.from_dict(codebook.mel)
+        self._front_end = FrontEnd(self.mel)
+        self._quantizer = Quantizer(codebook.slices, codebook.metric, codebook.kernels_KW, codebook.streams)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> "AudioTokenizer":
+        """Load the codebook of a folder. Raises EngineError where there is none."""
+        return cls(Codebook.load(folder))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the codebook into a folder, which is made where there is none."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        self.codebook.save(Path(folder))
+
+    @property
+    def vocab_sizes(self) -> tuple[int, ...]:
+        """The number of tokens of each stream; ids are 0..size-1."""
+        return self.codebook.vocab_sizes
+
+    def encode(self, wave_S: Float32[np.ndarray, " S"], rate_hz: int) -> UInt16[np.ndarray, "P Q"]:
+        """Return the tokens of a mono wave of any rate. Raises AudioError for one too short or not finite."""
+        return self.encode_mel(self._front_end((wave_S, rate_hz))[0])
+
+    def encode_mel(self, mel_TF: Float[np.ndarray, "T F"]) -> UInt16[np.ndarray, "P Q"]:
+        """Return the tokens of a clip's log mel, which depend on nothing but this clip."""
+        if mel_TF.shape[1] != self.mel.bands:
+            raise EngineError(f"mel of {mel_TF.shape[1]} bands; this codebook was made for {self.mel.bands}")
+        steps = self._quantizer.walk([self._quantizer.prepare(mel_TF)])
+        return np.stack([step.ids_N for step in steps], axis=1).astype(np.uint16)
+
+    def decode(self, ids_PQ: Integer[np.ndarray, "P Q"]) -> Float32[np.ndarray, "T F"]:
+        """Return log mel (dB for kind stft) of T = (P - 1) x stride + the smallest context frames.
+
+        Every token puts down the mean slice of its centroid; where slices overlap, their mean is taken, every stream
+        counting alike; residual streams add up first. The level is that of the mean training clip.
+        Raises EngineError for ids that are no tokens of this codebook.
+        """
+        slices, streams = self.codebook.slices, self.codebook.streams
+        if ids_PQ.shape[1] != len(streams) or (ids_PQ < 0).any() or (ids_PQ >= self.vocab_sizes).any():
+            raise EngineError(f"ids {ids_PQ.shape} up to {ids_PQ.max()}; this codebook has {self.vocab_sizes} tokens")
+        patches = [stream.patches_KM[ids_P] for stream, ids_P in zip(streams, ids_PQ.T, strict=True)]
+        if slices.residual:
+            patches = [np.sum(patches, axis=0)]
+        frames = (len(ids_PQ) - 1) * slices.stride + min(slices.contexts)
+        total_TF, weight_T = np.zeros((frames, self.mel.bands)), np.zeros(frames)
+        for index, patches_PM in enumerate(patches):
+            context = slices.contexts[index]
+            frames_PC = window_starts(len(ids_PQ), slices, index)[:, None] + np.arange(context)
+            inside_PC = (frames_PC >= 0) & (frames_PC < frames)
+            parts_PCF = patches_PM.reshape(len(ids_PQ), context, -1)
+            np.add.at(total_TF, frames_PC[inside_PC], parts_PCF[inside_PC] / context)
+            np.add.at(weight_T, frames_PC[inside_PC], 1 / context)
+        normal_TF = total_TF / weight_T[:, None]
+        return (normal_TF * self.codebook.scale + self.codebook.offset_F).astype(np.float32)

@@ -1,0 +1,132 @@
+"""cluster: mel shards become a codebook; alone or under `accelerate launch`, with the same result."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from jobs.command import command
+from jobs.errors import JobError
+from jobs.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """Fit a codebook to mel shards.
+
+    The same command resumes a fit that was interrupted.
+
+    Args:
+        shards: the folder of the mel shards
+        out: the folder of the codebook
+        recipe: a packaged recipe's name or a YAML file
+        seed: of every draw
+        test_fold: the fold that is left out, to be tested on; data with splits is fitted on its train split
+        force: replace a codebook that was fitted otherwise
+    """
+
+    shards: str
+    out: str
+    recipe: Recipe = field(default_factory=Recipe)
+    seed: int = 0
+    test_fold: int | None = None
+    force: bool = False
+
+
+def cluster(job: Cluster) -> None:
+    """Fit the codebook, or go on where an interrupted fit stopped; nothing is done where it is complete already."""
+    from engine.fit_state import from_bytes, to_bytes
+    from engine.fitting import Fit
+    from engine.mel import MelConfig
+    from engine.nearest import best_nearest
+    from engine.processes import joined_world
+    from jobs.mel_lanes import MelLanes
+    from jobs.origin import digest, fitted_places, is_done
+    from shards.dataset import Dataset
+    from shards.publish import publish_bytes, published_folder
+
+    dataset = Dataset.open(job.shards)
+    places = fitted_places(dataset, job.test_fold)
+    origin: dict[str, Any] = {"dataset": dataset.hash, "places": list(places), "seed": job.seed}
+    if dataset.folds and job.test_fold is None:
+        origin["leak"] = "all-folds"
+    slices, kmeans = job.recipe.slices, job.recipe.kmeans
+    mel = MelConfig.from_dict(dataset.producer["mel"]).to_dict()
+    origin["fingerprint"] = digest(origin, mel, asdict(slices), asdict(kmeans))
+    out = Path(job.out)
+    checkpoint = out.with_name(f".{out.name}.checkpoint.safetensors")
+    with joined_world() as world:
+        first = world.rank == 0
+        if is_done(out, "codebook", origin["fingerprint"], force=job.force):
+            _say(first, f"cluster: {out} is complete already")
+            return
+        state = None
+        if checkpoint.exists() and not job.force:
+            state, fingerprint = from_bytes(checkpoint.read_bytes())
+            if fingerprint != origin["fingerprint"]:
+                raise JobError(f"{checkpoint} is of an unfinished fit with other settings; --force begins anew")
+        if "leak" in origin:
+            _say(
+                first, "cluster: warning: this fits on all folds, also on one to be tested; --test-fold I leaves it out"
+            )
+        _say(first, f"cluster: {job.shards} ({', '.join(places)}) -> {out}{': going on' if state else ''}")
+        with tqdm(unit=" clips", desc="cluster", disable=not first, smoothing=0.1) as bar:
+            lanes = MelLanes(
+                dataset,
+                dataset.shards_of(*places),
+                lanes=kmeans.lanes,
+                block_clips=kmeans.block_clips,
+                seed=job.seed,
+                on_block=bar.update,
+            )
+            fit = Fit(lanes, mel, slices, kmeans, job.seed, world, partial(best_nearest, device=_gpu(world.rank)))
+            for later in fit.states(state):
+                state = later
+                bar.set_postfix_str(_stage(state))
+                if first:
+                    publish_bytes(checkpoint, to_bytes(state, origin["fingerprint"]))
+        assert state is not None
+        if first:
+            codebook = fit.codebook(state, origin)
+            with published_folder(out) as folder:
+                codebook.save(folder)
+            checkpoint.unlink(missing_ok=True)
+            _say(
+                first,
+                f"cluster: {out}: {codebook.vocab_sizes} tokens, distortion {codebook.history[-1]['distortion']:.4f}",
+            )
+
+
+def _gpu(rank: int) -> int | None:
+    """Return the GPU that this process searches on, or none."""
+    from engine.nearest import gpu_count
+
+    gpus = gpu_count()
+    return rank % gpus if gpus else None
+
+
+def _say(first: bool, line: str) -> None:
+    """Print on the first process only."""
+    if first:
+        print(line)
+
+
+def _stage(state) -> str:
+    """Return where a fit stands, for the progress bar."""
+    stream = f"stream {len(state.streams) + (state.kmeans is not None)}"
+    if state.kmeans is None or not state.kmeans.history:
+        return stream
+    row = state.kmeans.history[-1]
+    return f"{stream}, pass {row['pass']}, distortion {row['distortion']:.4f}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command(Cluster, cluster, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
