@@ -2,7 +2,7 @@
 
 Axes: S samples, K partials.
 
-A voice is a function (rng, samples) -> wave_S float32; it draws its own pitch, rate and colour, and its scale is of no matter.
+A voice is a function (rng, samples) -> wave_S float32; it draws its own pitch, rate and colour, at any scale.
 Two pairs differ only in temporal order: `falling_chirp` is `rising_chirp` played backwards, `high_low` is `low_high`
 played backwards, from the same draws. So one pair's single frames are distributed alike, and no bag of them can tell
 which of the two it holds.
@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
-import scipy.signal
 from jaxtyping import Float32
 
 RATE_HZ = 22_050
