@@ -1,0 +1,118 @@
+"""From the tokens of clips to a store: workers write a part per shard, one packer puts the parts together.
+
+A part is an .npz with the arrays of `token_store.RAGGED`: the values of its clips one after the other, and under the
+name of the offsets the length of each clip. P positions, Q token streams.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8, UInt16
+
+from shards.publish import published_file, published_folder
+from shards.token_store import BESIDE_IDS, FORMAT, RAGGED, VERSION
+
+CHUNK_BYTES = 1 << 20  # about 1 MB compresses well and is read at 500 MB/s and more
+CHUNKS_PER_SHARD = 16  # a file of 16 MB before compression, written in one go: the most that is held in memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenClip:
+    """The tokens of one clip and what belongs to them; `beside` holds further arrays with a row per position."""
+
+    key: str
+    group: str
+    label_ids: Sequence[int]
+    ids_PQ: UInt16[np.ndarray, "P Q"]
+    beside: Mapping[str, UInt8[np.ndarray, "P Q M"] | UInt16[np.ndarray, "P Q M"]]
+
+
+def write_part(path: Path, clips: Iterable[TokenClip]) -> int:
+    """Publish the part of some clips, at least one, and return their number."""
+    values: dict[str, list[np.ndarray]] = {name: [] for name in RAGGED}
+    for clip in clips:
+        values["ids"].append(clip.ids_PQ)
+        values["label_ids"].append(np.array(clip.label_ids, np.int32))
+        values["key_bytes"].append(np.frombuffer(clip.key.encode(), np.uint8))
+        values["group_bytes"].append(np.frombuffer(clip.group.encode(), np.uint8))
+        for name, array in clip.beside.items():
+            values.setdefault(name, []).append(array)
+    arrays = {name: np.concatenate(parts) for name, parts in values.items()}
+    for name, offsets in RAGGED.items():
+        arrays[offsets] = np.array([len(part) for part in values[name]], np.int64)
+    with published_file(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    return len(values["ids"])
+
+
+def pack(out: Path, parts: Mapping[str, Sequence[Path]], attributes: Mapping[str, Any]) -> None:
+    """Publish the store `out`: per place the parts in their order, every zarr shard written exactly once."""
+    import zarr
+
+    with published_folder(out) as folder:
+        root = zarr.create_group(folder, zarr_format=3)
+        for place, paths in parts.items():
+            group = root.create_group(place)
+            for name, offsets in RAGGED.items():
+                lengths = np.concatenate([_read(path, offsets) for path in paths])
+                _write(group, offsets, [np.concatenate([[0], np.cumsum(lengths)])], len(lengths) + 1)
+                for values in (name, *(_beside(paths[0]) if name == "ids" else ())):
+                    _write(group, values, (_read(path, values) for path in paths), int(lengths.sum()))
+        root.attrs.update({"format": FORMAT, "version": VERSION, "places": list(parts), **attributes})
+        root.attrs["complete"] = True
+
+
+def _write(group: Any, name: str, arrays: Iterable[np.ndarray], rows: int) -> None:
+    """Write one array from its pieces, in slabs that are whole zarr shards."""
+    pieces = iter(arrays)
+    first = next(pieces)
+    row_bytes = first.dtype.itemsize * int(np.prod(first.shape[1:], dtype=np.int64))
+    chunk_rows = max(1, CHUNK_BYTES // row_bytes)
+    shard_rows = chunk_rows * CHUNKS_PER_SHARD
+    target = group.create_array(
+        name,
+        shape=(rows, *first.shape[1:]),
+        dtype=first.dtype,
+        chunks=(chunk_rows, *first.shape[1:]),
+        shards=(shard_rows, *first.shape[1:]),
+        compressors=[_zstd()],
+    )
+    written = 0
+    for slab in _slabs(first, pieces, shard_rows):
+        target[written : written + len(slab)] = slab
+        written += len(slab)
+    assert written == rows, f"{name}: {written} rows of {rows}"
+
+
+def _slabs(first: np.ndarray, rest: Iterator[np.ndarray], rows: int) -> Iterator[np.ndarray]:
+    """Yield the pieces regrouped into arrays of exactly `rows` rows, but for the last."""
+    pool, held = [first], len(first)
+    for piece in rest:
+        while held >= rows:
+            whole = np.concatenate(pool)
+            yield whole[:rows]
+            pool, held = [whole[rows:]], held - rows
+        pool.append(piece)
+        held += len(piece)
+    whole = np.concatenate(pool)
+    for start in range(0, len(whole), rows):
+        yield whole[start : start + rows]
+
+
+def _read(path: Path, name: str) -> np.ndarray:
+    with np.load(path, allow_pickle=False) as arrays:
+        return arrays[name]
+
+
+def _beside(path: Path) -> tuple[str, ...]:
+    with np.load(path, allow_pickle=False) as arrays:
+        return tuple(name for name in BESIDE_IDS if name in arrays)
+
+
+def _zstd() -> Any:
+    from zarr.codecs import ZstdCodec
+
+    return ZstdCodec(level=0)
