@@ -78,8 +78,8 @@ class Soundscapes:
     def clip(self, index: int) -> Clip:
         """Return clip `index`, the same whatever else is asked for."""
         key = f"soundscape-{self.seed}-{index:08d}"
-        rng = np.random.default_rng([PURPOSE, self.seed, index])
-        labels = self._draw_labels(rng, self._order_label(index))
+        rng = self._rng(index)
+        labels = self._draw_labels(rng, index)
         return Clip(
             key=key,
             labels=labels,
@@ -99,8 +99,16 @@ class Soundscapes:
         slot = (number * HUNDRED_STEP + self.seed) % 100
         return list(ORDER_VOICES)[slot % 4] if slot < 4 * ORDER_OF_HUNDRED else None
 
-    def _draw_labels(self, rng: np.random.Generator, order_label: str | None) -> tuple[str, ...]:
-        """One to three different classes, at most one of them an order class."""
+    def labels_of(self, index: int) -> tuple[str, ...]:
+        """Return the labels of clip `index` without making its sound."""
+        return self._draw_labels(self._rng(index), index)
+
+    def _rng(self, index: int) -> np.random.Generator:
+        return np.random.default_rng([PURPOSE, self.seed, index])
+
+    def _draw_labels(self, rng: np.random.Generator, index: int) -> tuple[str, ...]:
+        """One to three different classes, at most one of them an order class; in the order of LABELS."""
+        order_label = self._order_label(index)
         order = [] if order_label is None else [order_label]
         events = int(rng.choice(EVENTS, p=EVENTS_SHARE))
         others = rng.choice(list(VOICES), size=events - len(order), replace=False, p=self._weights)

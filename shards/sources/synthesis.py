@@ -63,13 +63,13 @@ def hum(rng: np.random.Generator, samples: int) -> Wave:
 def wind(rng: np.random.Generator, samples: int) -> Wave:
     """Low filtered noise whose strength wanders."""
     gust_S = _wander(rng, samples, rate_hz=1.5)
-    return _noise(rng, samples, low_hz=40, high_hz=rng.uniform(300, 500)) * gust_S * _fades(samples)
+    return _noise(rng, samples, low_hz=40.0, high_hz=rng.uniform(300, 500)) * gust_S * _fades(samples)
 
 
 def rain(rng: np.random.Generator, samples: int) -> Wave:
     """High filtered noise under dense drops (a thousand clicks a second)."""
     drops_S = np.where(rng.random(samples, np.float32) < 1_000 / RATE_HZ, rng.random(samples, np.float32), 0) * 4
-    return _filter(rng.standard_normal(samples, np.float32) * 0.3 + drops_S, 2_000, 9_000) * _fades(samples)
+    return _filter(rng.standard_normal(samples, np.float32) * 0.3 + drops_S, 2_000.0, 9_000.0) * _fades(samples)
 
 
 def motor(rng: np.random.Generator, samples: int) -> Wave:
@@ -112,7 +112,7 @@ def siren(rng: np.random.Generator, samples: int) -> Wave:
 
 def ticking(rng: np.random.Generator, samples: int) -> Wave:
     """A clock: short bright clicks, six to nine a second."""
-    return _strikes(rng, samples, every_s=1 / rng.uniform(6, 9), ring_hz=(3_000, 5_000), decay_s=0.004)
+    return _strikes(rng, samples, every_s=1 / rng.uniform(6, 9), ring_hz=(3_000.0, 5_000.0), decay_s=0.004)
 
 
 def cricket(rng: np.random.Generator, samples: int) -> Wave:
@@ -125,13 +125,13 @@ def cricket(rng: np.random.Generator, samples: int) -> Wave:
 
 def knock(rng: np.random.Generator, samples: int) -> Wave:
     """Knuckles on wood: damped low resonances, four or five a second."""
-    return _strikes(rng, samples, every_s=1 / rng.uniform(4, 5), ring_hz=(150, 350), decay_s=0.03)
+    return _strikes(rng, samples, every_s=1 / rng.uniform(4, 5), ring_hz=(150.0, 350.0), decay_s=0.03)
 
 
 def beeps(rng: np.random.Generator, samples: int) -> Wave:
     """An alarm clock: a square-like tone of 2-2.4 kHz, on and off."""
     gate_S = np.sin(2 * np.pi * rng.uniform(4, 6) * _time(samples)) > 0
-    return _partials(np.full(samples, rng.uniform(2_000, 2_400), np.float32), (1, 0, 0.33), rng) * gate_S
+    return _partials(np.full(samples, rng.uniform(2_000, 2_400), np.float32), (1.0, 0.0, 0.33), rng) * gate_S
 
 
 def whistle(rng: np.random.Generator, samples: int) -> Wave:
