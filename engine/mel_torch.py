@@ -11,7 +11,7 @@ from torchaudio import functional, transforms
 from torchaudio.compliance import kaldi
 
 from engine.errors import EngineError
-from engine.mel import LEAST_POWER, MelConfig
+from engine.mel_config import LEAST_POWER, MelConfig
 
 
 def torchaudio_mel(config: MelConfig, device: str = "cpu") -> Callable[[torch.Tensor], torch.Tensor]:
