@@ -1,0 +1,138 @@
+"""A source of small waves with chosen accidents, a transform that suffers them, and a build of both.
+
+Workers import this module, so nothing here may be local to a test.
+"""
+
+import hashlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from shards.build_folder import is_recorded, prepare
+from shards.clip import Clip, Reject
+from shards.commit import commit
+from shards.errors import ClipError
+from shards.pool import Failure, local_pool, run_tasks
+from shards.sources import Task
+from shards.task_shards import ShardConfig
+from shards.tasks import Job, fingerprint
+
+PLACES = ("train", "train", "train", "val", "test")
+
+
+@dataclass(frozen=True)
+class ToySource:
+    """`tasks_count` tasks of `task_clips` clips; `keys` clips have distinct keys, then they begin again."""
+
+    tasks_count: int = 4
+    task_clips: int = 12
+    keys: int = 10**9
+    labels: tuple[str, ...] = ("one", "two", "three")
+
+    def tasks(self) -> list[Task]:
+        starts = range(0, self.tasks_count * self.task_clips, self.task_clips)
+        return [Task(name=f"from {start}", work=start, clips=self.task_clips) for start in starts]
+
+    def clips(self, task: Task) -> Iterator[Clip | Reject]:
+        for number in range(task.work, task.work + self.task_clips):
+            if number % 11 == 7:
+                yield Reject(f"clip {number}", "listed as broken")
+                continue
+            rng = np.random.default_rng(number)
+            yield Clip(
+                key=f"-k{number % self.keys}",
+                labels=tuple(self.labels[i] for i in sorted({number % 3, number % 2})),
+                place=PLACES[number % len(PLACES)],
+                group=f"group {number // 2}",
+                source_id=f"clip {number}",
+                wave_S=rng.standard_normal(int(rng.integers(40, 400)), dtype=np.float32),
+                rate_hz=8000,
+            )
+
+
+@dataclass(frozen=True)
+class ToyTransform:
+    """Cut a wave into frames of 8; the clips named suffer what is named.
+
+    `once` is a folder of flags: an accident whose flag is there does not happen again (a kill from outside).
+    """
+
+    segfault: tuple[str, ...] = ()
+    hang: tuple[str, ...] = ()
+    leave: tuple[str, ...] = ()
+    bad: tuple[str, ...] = ()
+    fail: tuple[str, ...] = ()
+    killed: tuple[str, ...] = ()
+    full_disk: tuple[str, ...] = ()
+    once: Path | None = None
+    sleep_s: float = 0.0
+
+    def __call__(self, clip: Clip) -> tuple[np.ndarray, float]:
+        time.sleep(self.sleep_s)
+        if clip.key in self.segfault:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if clip.key in self.hang:
+            time.sleep(1000)
+        if clip.key in self.leave:
+            os._exit(3)
+        if clip.key in self.bad:
+            raise ClipError("sounds bad")
+        if clip.key in self.fail and self._first(clip.key):
+            raise RuntimeError("a bug")
+        if clip.key in self.full_disk and self._first(clip.key):
+            raise OSError(28, "No space left on device")
+        if clip.key in self.killed and self._first(clip.key):
+            os.kill(os.getpid(), signal.SIGKILL)
+        assert clip.wave_S is not None
+        frames = len(clip.wave_S) // 8
+        return clip.wave_S[: frames * 8].reshape(frames, 8), len(clip.wave_S) / 8000
+
+    def _first(self, key: str) -> bool:
+        if self.once is None:
+            return True
+        flag = self.once / key
+        first = not flag.exists()
+        flag.touch()
+        return first
+
+
+def toy_job(
+    folder: Path,
+    source: ToySource | None = None,
+    transform: ToyTransform | None = None,
+    config: ShardConfig | None = None,
+    clip_timeout_s: float = 30.0,
+) -> Job:
+    source, config = source or ToySource(), config or ShardConfig(shard_clips=5)
+    return Job(
+        folder=folder,
+        source=source,
+        transform=transform or ToyTransform(),
+        config=config,
+        clip_timeout_s=clip_timeout_s,
+        fingerprint=fingerprint({"toy": 1}, config, source.labels, source.tasks()),
+    )
+
+
+def toy_build(job: Job, workers: int = 2, *, force: bool = False) -> list[Failure]:
+    """Prepare, run, commit: what the build job does, in small."""
+    if prepare(job, force=force):
+        return []
+    tasks = job.source.tasks()
+    with local_pool(workers) as executor:
+        todo = [(index, task) for index, task in enumerate(tasks) if not is_recorded(job, index)]
+        failures = run_tasks(executor, job, todo)
+    if not failures:
+        assert commit(job, len(tasks), about={"source": "toy"}, producer={"toy": 1})
+    return failures
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Return every file below `folder` with its sha256."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
