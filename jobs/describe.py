@@ -93,7 +93,7 @@ def _draw(folder: Path, file: Path) -> None:
 
     dataset = Dataset.open(folder)
     samples = [dataset.sample(index, 0) for index in range(min(4, len(dataset.shards)))]
-    figure = new_figure(9, 2 * len(samples))
+    figure = new_figure(9.0, 2.0 * len(samples))
     for axes, sample in zip(figure.subplots(len(samples), 1, squeeze=False)[:, 0], samples, strict=True):
         axes.imshow(sample.array_TF.T.astype(np.float32), origin="lower", aspect="auto", cmap="magma")
         names = ", ".join(dataset.labels[label] for label in sample.meta["labels"])
