@@ -44,7 +44,7 @@ class Codebook:
     offset_F: Float32[np.ndarray, "F"]
     scale: float
     origin: dict[str, Any]
-    history: tuple[dict[str, float], ...]
+    history: tuple[dict[str, int | float], ...]
 
     @property
     def vocab_sizes(self) -> tuple[int, ...]:

@@ -27,7 +27,7 @@ class FitState:
     """How far a fit has come; going on from any state equals never having stopped."""
 
     streams: tuple[TokenStream, ...] = ()
-    history: tuple[dict[str, float], ...] = ()
+    history: tuple[dict[str, int | float], ...] = ()
     offset_F: np.ndarray | None = None
     scale: float = 0.0
     whitening: Whitening | None = None  # of the stream in hand, with its k-means
@@ -175,7 +175,11 @@ class Fit:
 
         sums_KM, usage_K, far = sum_lanes(work, self.mels.lanes, self.world)
         patches_KM = (sums_KM / np.maximum(usage_K, 1)[:, None]).astype(np.float32)
-        row = {"pass": len(kmeans.history) + 1, "vectors": int(usage_K.sum()), "distortion": float(far) / usage_K.sum()}
+        row = {
+            "pass": len(kmeans.history) + 1,
+            "vectors": int(usage_K.sum()),
+            "distortion": float(far) / int(usage_K.sum()),
+        }
         row["dead"] = int((usage_K == 0).sum())
         rows = [{"stream": stream, **each} for each in (*kmeans.history, row)]
         done = replace(blank, patches_KM=patches_KM, usage_K=usage_K)

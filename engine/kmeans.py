@@ -6,7 +6,7 @@ float32 vectors. Counts are int64 and sums float64, right beyond the 2^24 points
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
@@ -57,7 +57,6 @@ class KMeansConfig:
     block_clips: int = 16
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "clusters", tuple(self.clusters))
         if not self.clusters or min(self.clusters) < 1 or max(self.clusters) > 65_000:
             raise EngineError(
                 f"kmeans.clusters {list(self.clusters)}: 1 to 65,000 per stream (tokens are 16-bit numbers)"
@@ -72,6 +71,7 @@ class KMeansConfig:
             )
 
 
+@runtime_checkable
 class VectorLanes(Lanes, Protocol):
     """Lanes whose blocks are vectors, float32 [N, dims]; of unit length under the cosine metric."""
 
@@ -92,7 +92,7 @@ class KMeansState:
     means_KD: Float64[np.ndarray, "K D"]
     counts_K: Int64[np.ndarray, "K"]
     recent_K: Int64[np.ndarray, "K"]
-    history: tuple[dict[str, float], ...] = ()
+    history: tuple[dict[str, int | float], ...] = ()
 
     def centroids(self, metric: Metric) -> Float32[np.ndarray, "K D"]:
         """Return the centroids: the means, under cosine scaled to length 1."""
@@ -146,6 +146,8 @@ class KMeans:
 
         kept = [x[np.isfinite(keys)] for keys, x in in_lane_order(sample, self.data.lanes, self.world)]
         x_SD = np.concatenate(kept)
+        if self.config.metric == "cosine":
+            x_SD = x_SD[x_SD.any(axis=1)]  # silence scaled to 0 has no direction a centroid could take
         if len(x_SD) < self.clusters:
             raise EngineError(
                 f"{len(x_SD)} vectors cannot fill {self.clusters} centroids; give more clips or lower kmeans.clusters"
@@ -225,9 +227,9 @@ class KMeans:
         order = np.argsort(np.concatenate(keys), kind="stable")
         order = order[: np.isfinite(np.concatenate(keys)).sum()]
 
-        mean = distortion / counts_K.sum()
+        mean = distortion / int(counts_K.sum())
         dead_K = counts_K == 0
-        row = {
+        row: dict[str, int | float] = {
             "pass": state.epoch + 1,
             "vectors": int(counts_K.sum()),
             "distortion": mean,

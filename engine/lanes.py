@@ -6,7 +6,7 @@ N vectors, D dimensions.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -24,6 +24,7 @@ class World:
     gather: Callable[[np.ndarray], np.ndarray] = _alone
 
 
+@runtime_checkable
 class Lanes(Protocol):
     """Data as k-means meets it: a fixed number of lanes, each read in blocks."""
 

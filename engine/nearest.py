@@ -6,7 +6,7 @@ than another: its distortion is 0.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -15,6 +15,7 @@ Metric = Literal["cosine", "euclidean"]
 CHUNK_BYTES = 4 << 20  # scores of one chunk stay in the cache: half the time of all at once
 
 
+@runtime_checkable
 class Nearest(Protocol):
     """Finds each vector's nearest centroid."""
 

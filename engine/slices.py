@@ -47,7 +47,6 @@ class SliceConfig:
     residual: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "contexts", tuple(self.contexts))
         if self.normalise not in NORMALISE:
             raise EngineError(f"slices.normalise {self.normalise!r} is not one of: {', '.join(NORMALISE)}")
         if not self.contexts or min(self.contexts) < 1:
@@ -69,7 +68,8 @@ class SliceConfig:
     def from_dict(cls, fields: dict[str, Any]) -> "SliceConfig":
         """Rebuild from `dataclasses.asdict`, as config.json holds it."""
         bank = fields.get("conv_bank")
-        return cls(**{**fields, "conv_bank": ConvBankConfig(**bank) if bank else None})
+        contexts = tuple(fields["contexts"])
+        return cls(**{**fields, "contexts": contexts, "conv_bank": ConvBankConfig(**bank) if bank else None})
 
 
 def _none(mel_TF: Float32[np.ndarray, "T F"]) -> tuple[Float32[np.ndarray, "F"], float]:
