@@ -53,7 +53,8 @@ class LogMel:
                 f"too short: {len(wave_S)} samples at {self.config.rate_hz} Hz; "
                 f"a frame needs {self.config.least_samples}"
             )
-        mel_TF = self._transform(wave_S)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mel_TF = self._transform(wave_S)
         if not np.isfinite(mel_TF).all():
             raise AudioError(f"samples up to {np.abs(wave_S).max():.3g} overflow the power spectrum")
         return mel_TF

@@ -216,7 +216,7 @@ def test_a_front_end_can_be_sent_to_a_worker(name: str) -> None:
         (np.full(22_050, 1e30, np.float32), "overflow"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
+@pytest.mark.filterwarnings("error")
 def test_a_wave_that_gives_no_mel_is_refused(wave_S: np.ndarray, reason: str) -> None:
     with pytest.raises(AudioError, match=reason):
         FrontEnd(MEL22K)((wave_S, 22_050))
