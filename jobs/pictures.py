@@ -5,13 +5,14 @@ Axes: T frames, F mel bands, K centroids.
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-INK, ACCENT, SOFT = "#22313f", "#c2410c", "#94a3b8"
 # Okabe-Ito: told apart with any colour vision; one colour a system.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31", "#7F7F7F")
 
@@ -88,14 +89,24 @@ def centroid_patches(
     return figure
 
 
-def learning_curves(curves: Mapping[str, Sequence[tuple[float, float]]], y_label: str) -> Figure:
+def colours_of(names: Iterable[str]) -> dict[str, str]:
+    """Return a colour for each name, the same in every picture of a page."""
+    return dict(zip(names, itertools.cycle(COLOURS), strict=False))
+
+
+def learning_curves(
+    curves: Mapping[str, Sequence[tuple[float, float]]], y_label: str, colours: Mapping[str, str]
+) -> Figure:
     """Return one line a system, from {name: [(epoch, value), ...]}."""
     figure = new_figure(6.4, 3.6)
     axes = figure.subplots()
-    for colour, (name, points) in zip(COLOURS * 4, curves.items(), strict=False):
+    for name, points in curves.items():
         epochs, values = zip(*points, strict=True)
-        axes.plot(epochs, values, label=name, color=colour, linewidth=1.8, marker="o" if len(points) < 3 else None)
+        axes.plot(
+            epochs, values, label=name, color=colours[name], linewidth=1.8, marker="o" if len(points) < 3 else None
+        )
     axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel(y_label)
     axes.grid(True, alpha=0.3)
     if curves:
@@ -103,21 +114,14 @@ def learning_curves(curves: Mapping[str, Sequence[tuple[float, float]]], y_label
     return figure
 
 
-def class_bars(ap: Mapping[str, Mapping[str, float]], classes: Sequence[str]) -> Figure:
+def class_bars(ap: Mapping[str, Mapping[str, float]], classes: Sequence[str], colours: Mapping[str, str]) -> Figure:
     """Return average precision per class, one dot a system, from {system: {class: ap}}; classes from top to bottom."""
     figure = new_figure(9, 0.9 + 0.27 * len(classes))
     axes = figure.subplots()
     rows = np.arange(len(classes))
-    for colour, (system, by_class) in zip(COLOURS * 4, ap.items(), strict=False):
-        axes.plot(
-            [by_class.get(name, np.nan) for name in classes],
-            rows,
-            "o",
-            label=system,
-            color=colour,
-            markersize=5,
-            alpha=0.85,
-        )
+    for system, by_class in ap.items():
+        values = [by_class.get(name, np.nan) for name in classes]
+        axes.plot(values, rows, "o", label=system, color=colours[system], markersize=5, alpha=0.85)
     axes.set_yticks(rows, classes, fontsize=8)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.01)

@@ -135,19 +135,21 @@ def _rows(file: Path) -> list[dict[str, str]]:
 
 
 def _learning_curves(runs: dict[str, Path]) -> Iterator[str]:
-    from jobs.pictures import learning_curves, png_base64
+    from jobs.pictures import colours_of, learning_curves, png_base64
 
     for column, label in (("val_mAP", "validation mAP"), ("train_loss", "training loss")):
         curves = {
             name: [(float(r["epoch"]), float(r[column])) for r in _rows(run / "metrics.csv") if r.get(column)]
             for name, run in runs.items()
         }
-        figure = learning_curves({name: points for name, points in curves.items() if len(points) > 1}, label)
+        figure = learning_curves(
+            {name: points for name, points in curves.items() if len(points) > 1}, label, colours_of(runs)
+        )
         yield f"<img alt='{label} by epoch' src='{png_base64(figure)}'>"
 
 
 def _class_bars(runs: dict[str, Path]) -> Iterator[str]:
-    from jobs.pictures import class_bars, png_base64
+    from jobs.pictures import class_bars, colours_of, png_base64
 
     ap: dict[str, dict[str, float]] = {}
     positives: dict[str, int] = {}
@@ -159,7 +161,7 @@ def _class_bars(runs: dict[str, Path]) -> Iterator[str]:
     classes = sorted(positives, key=lambda label: (-positives[label], label))
     if len(classes) > 60:
         yield f"<p class=soft>The 60 most frequent of {len(classes)} classes; per_class.csv of each run has all.</p>"
-    yield f"<img alt='average precision per class' src='{png_base64(class_bars(ap, classes[:60]))}'>"
+    yield f"<img alt='average precision per class' src='{png_base64(class_bars(ap, classes[:60], colours_of(runs)))}'>"
 
 
 def _tokens(shards: Path, codebook_folder: Path) -> Iterator[str]:
@@ -173,18 +175,19 @@ def _tokens(shards: Path, codebook_folder: Path) -> Iterator[str]:
     book = tokenizer.codebook
     sample = dataset.sample(0, 0)
     mel_TF = sample.array_TF.astype(np.float32)
-    decoded_TF = tokenizer.decode(tokenizer.encode_mel(mel_TF), frames=len(mel_TF))
+    decoded_TF = tokenizer.decode(tokenizer.encode_mel(mel_TF))[: len(mel_TF)]
     names = ", ".join(dataset.labels[i] for i in sample.meta["labels"])
     yield "<h2>What the tokens sound like</h2>"
     yield "<p class=soft>A clip's mel, and the mel that its tokens alone give back.</p>"
     picture = mel_over_decoded(mel_TF, decoded_TF, names or sample.key, sample.meta["seconds"] / len(mel_TF))
     yield f"<img alt='mel and decoded mel' src='{png_base64(picture)}'>"
     yield "<h2>Centroids and their use</h2>"
-    for stream, (counts_K, slices_KTF) in enumerate(zip(book.usage, book.mean_slices, strict=True)):
-        title = f"stream {stream + 1}"
-        yield f"<img alt='rank and frequency' src='{png_base64(rank_frequency(counts_K, title))}'>"
-        patches = centroid_patches(slices_KTF, counts_K, f"{title}: the most used tokens by centre frequency")
-        yield f"<img alt='centroids as mel patches' src='{png_base64(patches)}'>"
+    for index, (stream, context) in enumerate(zip(book.streams, book.slices.contexts, strict=True), start=1):
+        patches_KTF = stream.patches_KM.reshape(len(stream.patches_KM), context, -1)
+        title = f"stream {index}"
+        yield f"<img alt='rank and frequency' src='{png_base64(rank_frequency(stream.usage_K, title))}'>"
+        picture = centroid_patches(patches_KTF, stream.usage_K, f"{title}: the most used tokens by centre frequency")
+        yield f"<img alt='centroids as mel patches' src='{png_base64(picture)}'>"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,140 @@
+"""A user's mistake is one line on stderr that names the value and the remedy, exit code 2, and never a traceback."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from jobs import cli
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with shards, a codebook, tokens and a run, small and made by the commands themselves."""
+    work = tmp_path_factory.mktemp("made")
+    for words in (
+        f"build --source soundscapes:60,clip_s=1 --out {work}/shards --workers 1",
+        f"build --source soundscapes:60,clip_s=1 --out {work}/shards16 --workers 1 --mel ast16k",
+        f"cluster --shards {work}/shards --out {work}/codebook --recipe seed --recipe.kmeans.clusters 8",
+        f"encode --shards {work}/shards --codebook {work}/codebook --out {work}/tokens.zarr --workers 1",
+        f"train --tokens {work}/tokens.zarr --system token-bag --out {work}/bag",
+    ):
+        assert cli.main(words.split()) == 0, words
+    return work
+
+
+# NEW, EMPTY, OLD and MADE stand for folders; each row: the command, the value it must name, the remedy it must name.
+MISTAKES = {
+    "no such source kind": ("build --source esc5:/x --out NEW", "esc5", "esc50"),
+    "missing source folder": ("build --source esc50:NEW/absent --out NEW/s", "absent", ""),
+    "source without its list": ("build --source esc50:EMPTY --out NEW/s", "esc50.csv", ""),
+    "missing list": ("build --source csv:NEW/absent.csv --out NEW/s", "absent.csv", ""),
+    "number of clips": ("build --source soundscapes:many --out NEW/s", "many", ""),
+    "no clips": ("build --source soundscapes:0 --out NEW/s", "0", ""),
+    "source option": ("build --source soundscapes:10,clip=4 --out NEW/s", "clip", "clip_s"),
+    "front end": ("build --source soundscapes:10 --out NEW/s --mel mel23k", "mel23k", "mel22k"),
+    "workers": ("build --source soundscapes:10 --out NEW/s --workers 0", "0", "--workers"),
+    "missing shards": ("cluster --shards NEW/absent --out NEW/c", "absent", "build"),
+    "shards that are none": ("cluster --shards EMPTY --out NEW/c", "EMPTY", "build"),
+    "shards of another version": ("cluster --shards OLD --out NEW/c", "999", ""),
+    "clusters": ("cluster --shards MADE/shards --out NEW/c --recipe.kmeans.clusters 0", "0", ""),
+    "more clusters than vectors": (
+        "cluster --shards MADE/shards --out NEW/c --recipe.kmeans.clusters 60000",
+        "60000",
+        "",
+    ),
+    "unknown normalisation": (
+        "cluster --shards MADE/shards --out NEW/c --recipe.slices.normalise minmax",
+        "minmax",
+        "min-max",
+    ),
+    "a fold of data without folds": ("cluster --shards MADE/shards --out NEW/c --test-fold 1", "1", ""),
+    "recipe": ("cluster --shards MADE/shards --out NEW/c --recipe nope", "nope", "default"),
+    "missing codebook": ("encode --shards MADE/shards --codebook NEW/absent --out NEW/t.zarr", "absent", "cluster"),
+    "codebook of another mel": ("encode --shards MADE/shards16 --codebook MADE/codebook --out NEW/t.zarr", "mel", ""),
+    "missing tokens": ("train --tokens NEW/absent.zarr --system token-bag --out NEW/r", "absent.zarr", "encode"),
+    "system": ("train --tokens MADE/tokens.zarr --system token-bart --out NEW/r", "token-bart", "token-bert"),
+    "tokens for a raw system": ("train --tokens MADE/tokens.zarr --system raw-cnn --out NEW/r", "raw-cnn", "--shards"),
+    "shards for a token system": ("train --shards MADE/shards --system token-bag --out NEW/r", "token-bag", "--tokens"),
+    "neither tokens nor shards": ("train --system token-bag --out NEW/r", "--tokens", ""),
+    "training option": (
+        "train --tokens MADE/tokens.zarr --system token-linear --out NEW/r --recipe.train.epoch 3",
+        "epoch",
+        "epochs",
+    ),
+    "value of a training option": (
+        "train --tokens MADE/tokens.zarr --system token-linear --out NEW/r --recipe.train.epochs -3",
+        "-3",
+        "",
+    ),
+    "missing run": ("evaluate --run NEW/absent --split test", "absent", "train"),
+    "split": ("evaluate --run MADE/bag --split tset", "tset", "test"),
+    "another configuration in the same place": (
+        "cluster --shards MADE/shards --out MADE/codebook --recipe default",
+        "codebook",
+        "--force",
+    ),
+    "unknown system of a run": (
+        "run --source soundscapes:10 --work NEW/w --systems token-bga",
+        "token-bga",
+        "token-bag",
+    ),
+    "folds without folds": (
+        "run --source soundscapes:40,clip_s=1 --work NEW/w --systems token-bag --folds",
+        "folds",
+        "",
+    ),
+    "report of nothing": ("report --work EMPTY", "EMPTY", "run"),
+    "missing work folder": ("report --work NEW/absent", "absent", "run"),
+    "describe nothing": ("describe NEW/absent", "absent", ""),
+    "verify nothing": ("verify EMPTY", "EMPTY", ""),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_clear_line(name: str, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words, value, remedy = MISTAKES[name]
+    (tmp_path / "EMPTY").mkdir()
+    shutil.copytree(made / "shards", tmp_path / "OLD")
+    manifest = json.loads((tmp_path / "OLD" / "dataset.json").read_text())
+    (tmp_path / "OLD" / "dataset.json").write_text(json.dumps(manifest | {"format_version": 999}))
+    words = re.sub("NEW|EMPTY|OLD", lambda name: str(tmp_path / name[0]), words).replace("MADE", str(made))
+    capsys.readouterr()
+
+    code = cli.main(words.split())
+
+    errors = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert code == 2
+    assert len(errors) == 1, errors
+    assert value in errors[0]
+    assert remedy in errors[0]
+
+
+def test_unusable_clips_are_rejected_with_their_reason_and_counted(tmp_path: Path) -> None:
+    """A missing file inside a list, and what no decoder can use, is a reject; the rest is built."""
+    rng = np.random.default_rng(0)
+    good = rng.uniform(-0.3, 0.3, 22050).astype(np.float32)
+    for name, wave in {
+        "a": good,
+        "b": good[:11025],
+        "nan": np.full(22050, np.nan, np.float32),
+        "zero": good[:0],
+    }.items():
+        soundfile.write(tmp_path / f"{name}.wav", wave, 22050, subtype="FLOAT")
+    (tmp_path / "empty.wav").write_bytes(b"")
+    (tmp_path / "text.wav").write_text("this is no sound")
+    names = ["a", "b", "nan", "zero", "empty", "text", "missing"]
+    rows = [f"{name}.wav,dog;cat,train" for name in names]
+    (tmp_path / "list.csv").write_text("path,labels,split\n" + "\n".join(rows) + "\n")
+    assert cli.main(f"build --source csv:{tmp_path}/list.csv --out {tmp_path}/shards --workers 1".split()) == 0
+    rejects = [json.loads(line) for line in (tmp_path / "shards" / "rejects.jsonl").read_text().splitlines()]
+    assert len(rejects) == 5
+    manifest = json.loads((tmp_path / "shards" / "dataset.json").read_text())
+    assert sum(shard["clips"] for shard in manifest["shards"]) == 2
+    text = json.dumps(rejects)
+    for name in names[2:]:
+        assert name in text
