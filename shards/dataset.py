@@ -175,4 +175,4 @@ def _nothing_at(location: str) -> str:
         return f"there is no folder {location}; `audio-tokens build` makes one"
     if (folder / ".tasks").is_dir():
         return f"the build of {location} has not finished; the same `audio-tokens build` command resumes it"
-    return f"{location} holds no mel shards: it has no {MANIFEST}"
+    return f"{location} holds no mel shards: it has no {MANIFEST}; `audio-tokens build --out {location}` makes or finishes them"
