@@ -8,7 +8,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -47,12 +47,16 @@ class Labels:
         return replace(self, starts_C=self.starts_C[clips_B], lengths_C=self.lengths_C[clips_B])
 
 
+@runtime_checkable
 class Clips(Protocol):
     """What the loop asks of a data set that fits an index: length, names, labels, batches by index."""
 
-    keys: Sequence[str]
-    lengths_C: np.ndarray
-    labels: Labels
+    @property
+    def keys(self) -> Sequence[str]: ...
+    @property
+    def lengths_C(self) -> np.ndarray: ...
+    @property
+    def labels(self) -> Labels: ...
 
     def __len__(self) -> int: ...
 

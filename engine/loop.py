@@ -23,6 +23,7 @@ from engine.checkpoints import Checkpoints
 from engine.clips import Batch, Clips
 from engine.errors import EngineError
 from engine.metrics import Scores, score
+from engine.processes import precision_of
 from engine.seeds import generator
 from engine.systems.tagger import Tagger
 from engine.train_config import TrainConfig
@@ -36,9 +37,12 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """Who sees which clip when: `epoch(e) -> order_C`, `part(order_C, batch, batch_clips, rank, world) -> clips`."""
+    """Who sees which clip when.
 
-    epoch: Callable[[int], np.ndarray]
+    `epoch(clips, seed, epoch) -> order_C` and `part(order_C, batch, batch_clips, rank, world) -> clips` of a process.
+    """
+
+    epoch: Callable[[int, int, int], np.ndarray]
     part: Callable[[np.ndarray, int, int, int, int], np.ndarray]
 
 
@@ -93,7 +97,6 @@ def fit(
             if improved:
                 progress.best, progress.best_epoch = row.get("val_mAP", -math.inf), epoch
             progress.rows.append(row)
-            accelerator.log({name: v for name, v in row.items() if isinstance(v, float)}, step=progress.step)
             if improved:
                 training.save("best", moments=False)
             training.save("last")
@@ -124,6 +127,7 @@ class _Training:
         self.model, self.optimizer = accelerator.unwrap_model(self.wrapped), self.prepared.optimizer
         self.progress = Progress(**(checkpoints.load("last", self.model, self.optimizer) or {}))
         self.epoch_steps = math.ceil(len(clips) / config.batch_clips)
+        self.bf16 = precision_of(config.precision, self.model.bf16_on_cpu) == "bf16"
 
     def save(self, name: str, moments: bool = True) -> None:
         """Write a checkpoint, from the main process, of a state that all processes have reached."""
@@ -134,7 +138,7 @@ class _Training:
     def epoch(self) -> dict[str, Any]:
         """Take the steps left in the epoch under way and return its row."""
         progress, config, accelerator = self.progress, self.config, self.accelerator
-        order_C = self.order.epoch(len(progress.rows))
+        order_C = self.order.epoch(len(self.clips), self.seed, len(progress.rows))
         world, rank = accelerator.num_processes, accelerator.process_index
         first = progress.step - len(progress.rows) * self.epoch_steps
         parts = [
@@ -173,8 +177,9 @@ class _Training:
         )
         for group in self.prepared.param_groups:
             group["lr"] = config.learning_rate * rate(progress.step, config, self.epoch_steps)
-        logits_BL = self.wrapped(batch.input.to(accelerator.device), batch.lengths_B)
-        loss = self.model.losses(logits_BL, batch.targets_BL.to(accelerator.device)).sum() * (len(part) > 0)
+        with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=self.bf16):
+            logits_BL = self.wrapped(batch.input.to(accelerator.device), batch.lengths_B)
+        loss = self.model.losses(logits_BL.float(), batch.targets_BL.to(accelerator.device)).sum() * (len(part) > 0)
         if not torch.isfinite(loss):
             names = ", ".join(self.clips.keys[clip] for clip in part.tolist())
             raise EngineError(f"the loss is {loss.item()} at step {progress.step}; clips of the batch: {names}")
@@ -222,7 +227,7 @@ def evaluate(model: nn.Module, clips: Clips, accelerator: Accelerator) -> tuple[
 def predict(
     model: nn.Module, clips: Clips, accelerator: Accelerator
 ) -> tuple[Float32[np.ndarray, "C L"], Float32[np.ndarray, "C"]]:
-    """Return the scores of every clip (log-probabilities of the softmax, or logits of sigmoids) and its loss.
+    """Return the scores of every clip (log-probabilities of the softmax, or logits of sigmoids) and its loss, in fp32.
 
     Batches are the same on any number of processes, and each is one process's alone: nobody waits for anybody inside
     the loop. The clips are then gathered by position; one that came back twice or never is our own bug.
@@ -235,7 +240,7 @@ def predict(
     scores_CL = torch.zeros(len(clips), clips.labels.count)
     losses_C, seen_C = torch.zeros(len(clips)), torch.zeros(len(clips))
     for part, batch in zip(mine, clips.batches(mine), strict=True):
-        logits_BL = tagger(batch.input.to(accelerator.device), batch.lengths_B).float()
+        logits_BL = tagger(batch.input.to(accelerator.device), batch.lengths_B)
         losses_C[part] = tagger.losses(logits_BL, batch.targets_BL.to(accelerator.device)).cpu()
         scores_CL[part] = (logits_BL.log_softmax(dim=1) if tagger.config.single_label else logits_BL).cpu()
         seen_C[part] += 1

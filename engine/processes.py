@@ -26,25 +26,18 @@ def precision_of(wanted: str, bf16_on_cpu: bool) -> str:
 
 
 @contextmanager
-def processes(
-    precision: str = "fp32", tracker: str | None = None, folder: str | None = None
-) -> "Iterator[Accelerator]":
+def processes(tracker: str | None = None, folder: str | None = None) -> "Iterator[Accelerator]":
     """Yield the Accelerator of this process; on leaving, trackers are closed and the next training starts afresh.
 
-    `precision` is fp32 or bf16; `tracker` names one of accelerate's (tensorboard, wandb, ...), which logs into
-    `folder`. Raises EngineError where the launcher started more processes than found each other: two plain
-    Accelerators under a launcher that set up no group would train twice into one folder.
+    `tracker` names one of accelerate's (tensorboard, wandb, ...), which will log into `folder`. Raises EngineError
+    where the launcher started more processes than found each other: two plain Accelerators under a launcher that set
+    up no group would train twice into one folder.
     """
     import torch
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
-    accelerator = Accelerator(
-        cpu=not torch.cuda.is_available(),
-        mixed_precision="bf16" if precision == "bf16" else "no",
-        log_with=tracker,
-        project_dir=folder,
-    )
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), log_with=tracker, project_dir=folder)
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != launched:
         raise EngineError(
@@ -56,7 +49,7 @@ def processes(
     finally:
         accelerator.end_training()
         accelerator.free_memory()
-        AcceleratorState._reset_state(reset_partial_state=launched == 1)
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @contextmanager

@@ -3,10 +3,9 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from jobs.errors import JobError
-from shards.dataset import Dataset
 
 
 def digest(*facts: Any) -> str:
@@ -14,7 +13,17 @@ def digest(*facts: Any) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def fitted_places(dataset: Dataset, test_fold: int | None) -> tuple[str, ...]:
+@runtime_checkable
+class Placed(Protocol):
+    """Data whose clips lie in splits or folds."""
+
+    @property
+    def folds(self) -> bool: ...
+    @property
+    def places(self) -> tuple[str, ...]: ...
+
+
+def fitted_places(dataset: Placed, test_fold: int | None) -> tuple[str, ...]:
     """Return the splits or folds something may be fitted on: all folds but the tested one, or the train split.
 
     Raises JobError where the data has no such fold, no folds at all, or no train split.

@@ -117,4 +117,7 @@ def load(folder: str | Path) -> "Tagger":
     config = Path(folder) / "config.json"
     if not config.is_file():
         raise EngineError(f"{folder} holds no model (config.json is missing); `audio-tokens train` writes one")
-    return find(json.loads(config.read_text())["system"]).load().from_pretrained(folder).eval()
+    model = find(json.loads(config.read_text())["system"]).load().from_pretrained(folder)
+    for parameter in model.parameters():  # mapped files lie at odd addresses, where products may round differently
+        parameter.data = parameter.data.clone()
+    return model.eval()

@@ -45,7 +45,12 @@ class TaggerConfig(PreTrainedConfig):
     @property
     def label_count(self) -> int:
         """How many labels the model tells apart."""
-        return len(self.id2label or {})
+        return len(self.label_names)
+
+    @property
+    def label_names(self) -> list[str]:
+        """The labels, in the order of the logits."""
+        return list((self.id2label or {}).values())
 
 
 class Tagger(PreTrainedModel):
@@ -80,11 +85,11 @@ class TokenEmbedding(nn.Module):
 
     def __init__(self, vocab_sizes: list[int], width: int) -> None:
         super().__init__()
-        sizes_Q = torch.tensor([size + 3 for size in vocab_sizes])
-        self.table = nn.Embedding(int(sizes_Q.sum()), width)
+        rows_Q = [size + 3 for size in vocab_sizes]
+        self.table = nn.Embedding(sum(rows_Q), width)
         nn.init.normal_(self.table.weight, std=0.5)
-        self.register_buffer("first_Q", sizes_Q.cumsum(0) - sizes_Q, persistent=False)
-        self.register_buffer("special_Q", torch.tensor(vocab_sizes), persistent=False)
+        self.register_buffer("first_Q", torch.tensor([sum(rows_Q[:stream]) for stream in range(len(rows_Q))]))
+        self.register_buffer("special_Q", torch.tensor(vocab_sizes))
 
     def forward(self, ids_BTQ: Int64[Tensor, "B T Q"]) -> Float[Tensor, "B T D"]:
         return self.table(ids_BTQ + self.first_Q).sum(dim=2)

@@ -25,9 +25,9 @@ class TokenBag(Tagger):
 
     def __init__(self, config: TaggerConfig) -> None:
         super().__init__(config)
-        sizes_Q = torch.tensor(config.vocab_sizes)
-        self.register_buffer("first_Q", sizes_Q.cumsum(0) - sizes_Q, persistent=False)
-        self.head = nn.Linear(int(sizes_Q.sum()), config.label_count)
+        sizes_Q = config.vocab_sizes
+        self.register_buffer("first_Q", torch.tensor([sum(sizes_Q[:stream]) for stream in range(len(sizes_Q))]))
+        self.head = nn.Linear(sum(sizes_Q), config.label_count)
         self.post_init()
 
     def forward(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B L"]:
@@ -39,10 +39,14 @@ class TokenBag(Tagger):
         return self.head((counts_BK / lengths_B.to(counts_BK.device)[:, None]).sqrt())
 
     def solve(
-        self, ids_PQ: UInt16[np.ndarray, "P Q"], offsets: Int64[np.ndarray, "C+1"], targets_CL: Bool[np.ndarray, "C L"]
+        self,
+        ids_PQ: UInt16[np.ndarray, "P Q"],
+        starts_C: Int64[np.ndarray, "C"],
+        lengths_C: Int64[np.ndarray, "C"],
+        targets_CL: Bool[np.ndarray, "C L"],
     ) -> float:
-        """Fit the linear layer to the clips whose tokens lie flat in `ids_PQ`, and return the mean loss of a clip."""
-        x_CK = histograms(ids_PQ, offsets, self.config.vocab_sizes)
+        """Fit the linear layer to the clips ids_PQ[starts_C : starts_C + lengths_C], and return a clip's mean loss."""
+        x_CK = histograms(ids_PQ, starts_C, lengths_C, self.config.vocab_sizes)
         weights_KL, bias_L, loss = logistic_regression(
             x_CK, targets_CL, self.config.options["C"], self.config.single_label
         )
@@ -53,16 +57,20 @@ class TokenBag(Tagger):
 
 
 def histograms(
-    ids_PQ: UInt16[np.ndarray, "P Q"], offsets: Int64[np.ndarray, "C+1"], vocab_sizes: list[int]
+    ids_PQ: UInt16[np.ndarray, "P Q"],
+    starts_C: Int64[np.ndarray, "C"],
+    lengths_C: Int64[np.ndarray, "C"],
+    vocab_sizes: list[int],
 ) -> sparse.csr_array:
     """Return the square roots of each clip's token shares, float64 [C, K], the streams side by side."""
     first_Q = np.cumsum([0, *vocab_sizes[:-1]])
-    lengths_C = np.diff(offsets)
-    rows_P = np.repeat(np.arange(len(lengths_C)), lengths_C)
-    columns_PQ = ids_PQ[offsets[0] : offsets[-1]].astype(np.int64) + first_Q
-    rows = np.repeat(rows_P, len(vocab_sizes))
-    ones = np.ones(columns_PQ.size)
-    x_CK = sparse.csr_array((ones, (rows, columns_PQ.ravel())), shape=(len(lengths_C), sum(vocab_sizes)))
+    before_C = np.cumsum(lengths_C) - lengths_C  # where a clip's positions begin once they lie side by side
+    positions = np.repeat(starts_C - before_C, lengths_C) + np.arange(lengths_C.sum())
+    columns_PQ = ids_PQ[positions] + first_Q
+    rows_PQ = np.repeat(np.arange(len(lengths_C)), lengths_C * len(vocab_sizes))
+    shape = (len(lengths_C), sum(vocab_sizes))
+    x_CK = sparse.csr_array((np.ones(columns_PQ.size), (rows_PQ, columns_PQ.ravel())), shape=shape)
+    x_CK.sum_duplicates()
     x_CK.data = np.sqrt(x_CK.data / np.repeat(lengths_C, np.diff(x_CK.indptr)))
     return x_CK
 

@@ -1,0 +1,108 @@
+"""One system trained once: choices made on held-out clips, then, where those belong to the training data, a refit.
+
+A system that is solved at once (token-bag) and one that is trained by steps look the same from here.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from engine.checkpoints import Checkpoints, Publish
+from engine.clips import Clips, TokenClips
+from engine.loop import Order, evaluate, fit
+from engine.metrics import Scores
+from engine.seeds import generator
+from engine.systems import build
+from engine.systems.tagger import Tagger, TaggerConfig
+from engine.systems.token_bag import TokenBag
+from engine.train_config import TrainConfig
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """A trained model, the rows of its epochs, the best one of them (0 for a system without any), and its seconds.
+
+    `validation` holds its figures on the validation clips; None where there were none.
+    """
+
+    model: Tagger
+    rows: Rows
+    best_epoch: int
+    seconds: float
+    validation: Scores | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What a system is, how it trains, and where its checkpoints go (`folder`, made atomic by `publish`)."""
+
+    system: TaggerConfig
+    train: TrainConfig
+    seed: int
+    order: Order
+    accelerator: Accelerator
+    folder: Path
+    publish: Publish
+    stopping: Callable[[], bool] = lambda: False
+
+    def choose(self, clips: Clips, validation: Clips, on_epoch: Callable[[Rows], None]) -> Fitted:
+        """Train on `clips` and return the model of the epoch with the highest validation mAP."""
+        return self._fit("choose", clips, validation, None, on_epoch)
+
+    def refit(self, clips: Clips, chosen: Fitted, on_epoch: Callable[[Rows], None]) -> Fitted:
+        """Train afresh on all `clips`, for as many epochs as were chosen, with nothing left to choose."""
+        return self._fit("refit", clips, None, chosen.best_epoch or None, on_epoch)
+
+    def _fit(
+        self,
+        phase: str,
+        clips: Clips,
+        validation: Clips | None,
+        stop_after: int | None,
+        on_epoch: Callable[[Rows], None],
+    ) -> Fitted:
+        with torch.random.fork_rng():
+            torch.manual_seed(int(generator(self.seed, "weights").integers(2**63)))
+            model = build(self.system).to(self.accelerator.device)
+        if isinstance(model, TokenBag):
+            assert isinstance(clips, TokenClips)
+            fitted = _solve(model, clips)
+        else:
+            progress = fit(
+                model,
+                clips,
+                validation,
+                config=self.train,
+                seed=self.seed,
+                order=self.order,
+                accelerator=self.accelerator,
+                checkpoints=Checkpoints(folder=self.folder / phase, publish=self.publish),
+                stop_after=stop_after,
+                stopping=self.stopping,
+                on_epoch=on_epoch,
+            )
+            fitted = Fitted(
+                model=model,
+                rows=progress.rows,
+                best_epoch=progress.best_epoch,
+                seconds=sum(row["seconds"] for row in progress.rows),
+                validation=None,
+            )
+        if validation is None:
+            return fitted
+        return replace(fitted, validation=evaluate(fitted.model, validation, self.accelerator)[0])
+
+
+def _solve(model: TokenBag, clips: TokenClips) -> Fitted:
+    """Solve token-bag; every process does so for itself, since the solution takes no draws."""
+    start = time.perf_counter()
+    model.solve(clips.ids_PQ, clips.starts_C, clips.lengths_C, clips.labels.targets(np.arange(len(clips))))
+    return Fitted(model=model, rows=[], best_epoch=0, seconds=time.perf_counter() - start, validation=None)

@@ -1,0 +1,65 @@
+"""evaluate: score a run on a split, exactly, on any number of processes."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.command import command
+from jobs.errors import JobError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Score a run on a split or fold of its own data, or of other data made the same way.
+
+    Args:
+        run: the folder of a run
+        split: the split or fold, e.g. test
+        tokens: other tokens.zarr than the run was trained on
+        shards: other mel shards than the run was trained on
+    """
+
+    run: str
+    split: str
+    tokens: str | None = None
+    shards: str | None = None
+
+
+def evaluate(job: Evaluate) -> None:
+    """Print the figures and publish them as `evaluation-SPLIT.json` in the run's folder, class by class."""
+    from engine.loop import evaluate as figures_on
+    from engine.processes import processes
+    from engine.systems import load
+    from jobs.run_folder import RunFolder, figures_of
+    from jobs.training_data import open_data
+    from shards.publish import publish_bytes
+
+    folder = RunFolder(Path(job.run))
+    settings = folder.settings()
+    data = open_data(job.tokens or settings["tokens"], job.shards or settings["shards"])
+    if job.split not in data.places:
+        raise JobError(f"the data has no split or fold {job.split!r}; it has {', '.join(data.places)}")
+    model = load(folder.path / "model")
+    if list(data.labels) != model.config.label_names:
+        raise JobError(f"{job.run} tags other labels than this data has; evaluate it on data with its own labels")
+    with processes() as accelerator:
+        scores, loss = figures_on(model.to(accelerator.device), data.read((job.split,))[0], accelerator)
+        if accelerator.is_main_process:
+            classes = [
+                {"label": label, "positives": int(positives), "ap": float(ap) if positives else None}
+                for label, positives, ap in zip(data.labels, scores.positives_L, scores.ap_L, strict=True)
+            ]
+            result = {"split": job.split, "clips": scores.clips, "loss": loss, **figures_of(scores)}
+            text = json.dumps(result | {"classes": classes}, indent=1) + "\n"
+            publish_bytes(folder.path / f"evaluation-{job.split}.json", text.encode())
+            print(json.dumps(result))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command(Evaluate, evaluate, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""A run's folder: what was asked for, how far it came, and the result that says it is complete."""
+
+import csv
+import io
+import json
+import math
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from engine.metrics import Scores
+from jobs.errors import JobError
+from shards.publish import publish_bytes, published_folder
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`result.json` is written last and is the commit point; checkpoints belong to the configuration beside them."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    def begin(self, settings: dict[str, Any], force: bool) -> bool:
+        """Make the folder that of a run with `settings` (its fingerprint among them); return False for a complete one.
+
+        A run of the same settings is resumed. Raises JobError where one of others lies there, unless `force` replaces
+        it.
+        """
+        if self.path.exists() and not force:
+            found = self.settings()["fingerprint"] if (self.path / "config.yaml").is_file() else None
+            if found != settings["fingerprint"]:
+                what = "a run made with other settings or from other data" if found else "something that is no run"
+                raise JobError(f"{self.path} holds {what}; --force replaces it, or choose another --out")
+            return not (self.path / "result.json").is_file()
+        (self.path / "result.json").unlink(missing_ok=True)
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        publish_bytes(self.path / "config.yaml", yaml.safe_dump(settings, sort_keys=False).encode())
+        return True
+
+    def settings(self) -> dict[str, Any]:
+        """Return config.yaml. Raises JobError where there is none."""
+        file = self.path / "config.yaml"
+        if not file.is_file():
+            raise JobError(f"{self.path} holds no run (config.yaml is missing); `audio-tokens train` makes one")
+        return yaml.safe_load(file.read_text())
+
+    def write_rows(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Write a CSV file of rows that share their columns; a cell without a value is empty."""
+        text = io.StringIO()
+        table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+        publish_bytes(self.path / name, text.getvalue().encode())
+
+    def curves(self, name: str, accelerator: "Accelerator") -> Callable[[Sequence[dict[str, Any]]], None]:
+        """Return what publishes the rows of a training as a CSV file and sends the last one to the tracker."""
+
+        def publish(rows: Sequence[dict[str, Any]]) -> None:
+            self.write_rows(name, rows)
+            values = {key: value for key, value in rows[-1].items() if isinstance(value, float)}
+            accelerator.log({f"{Path(name).stem}/{key}": value for key, value in values.items()}, rows[-1]["step"])
+
+        return publish
+
+    def write_classes(self, labels: Sequence[str], figures: dict[str, Scores]) -> None:
+        """Write per_class.csv: the average precision of every label on every split of `figures`."""
+        self.write_rows(
+            "per_class.csv",
+            [
+                {"split": split, "label": label, "positives": int(positives), "ap": float(ap)}
+                for split, scores in figures.items()
+                for label, positives, ap in zip(labels, scores.positives_L, scores.ap_L, strict=True)
+            ],
+        )
+
+    def write_model(self, model: Any) -> None:
+        """Publish the model in the Hugging Face form."""
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()  # a bar for one file of a moment
+        with published_folder(self.path / "model") as folder:
+            model.save_pretrained(folder)
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Commit the run."""
+        publish_bytes(self.path / "result.json", (json.dumps(result, indent=1) + "\n").encode())
+
+
+def figures_of(scores: Scores) -> dict[str, float | None]:
+    """Return the means of `scores` as JSON holds them: what is not a finite number is null."""
+    named = {"mAP": scores.mAP, "mAUC": scores.mAUC, "dprime": scores.dprime, "accuracy": scores.accuracy}
+    return {name: value if value is not None and math.isfinite(value) else None for name, value in named.items()}
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[Callable[[], bool]]:
+    """Yield whether SIGTERM has arrived; while the context lasts it only raises this flag."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may catch signals
+        yield asked.is_set
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.6g}"
+    return "" if value is None else value

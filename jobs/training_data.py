@@ -1,0 +1,174 @@
+"""What a system trains on, read from tokens.zarr or from mel shards: clips by place, and where they came from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.clips import Clips, Labels, MelClips, TokenClips
+from jobs.errors import JobError
+from jobs.origin import fitted_places
+from shards.dataset import Dataset
+from shards.inner_split import held_out
+from shards.token_store import TokenStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """Clips of a data set by place; `read(places)` returns them and the source recording (group) of each.
+
+    `hash` names the artefact read, `fitted_on` the places its codebook has seen. `vocab_sizes` is empty for mel,
+    `bands` 0 for tokens; `longest` is the most positions or frames of any clip.
+    """
+
+    hash: str
+    fitted_on: tuple[str, ...]
+    labels: tuple[str, ...]
+    single_label: bool
+    places: tuple[str, ...]
+    folds: bool
+    longest: int
+    vocab_sizes: tuple[int, ...]
+    bands: int
+    read: Callable[[tuple[str, ...]], tuple[Clips, list[str]]]
+
+
+def open_data(tokens: str | None, shards: str | None) -> TrainingData:
+    """Open one of the two. Raises JobError unless exactly one is given, ShardsError where it cannot be read."""
+    if (tokens is None) == (shards is None):
+        raise JobError("name one of --tokens TOKENS.zarr (for a token system) and --shards SHARDS (for a raw one)")
+    return _tokens(Path(tokens)) if tokens is not None else _mel(Path(str(shards)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Which clips a system learns from, is chosen on and is tested on.
+
+    `refit` is everything it may learn from where the choice was made on a part of that, else None. `places` names
+    validation and test as the run reports them.
+    """
+
+    train: Clips
+    validation: Clips
+    refit: Clips | None
+    test: Clips
+    places: tuple[str, str]
+
+
+def parts_of(data: TrainingData, test_fold: int | None, inner_share: float, seed: int) -> Parts:
+    """Return the parts of `data`: its own splits, or the tested fold and an inner split of the others.
+
+    Data without a `val` split is chosen on an inner split of `train`; without a `test` split it is tested on `val`.
+    Raises JobError for a fold that is not there, or folds of which none is named.
+    """
+    if data.folds and test_fold is None:
+        raise JobError(f"this data has the folds {', '.join(data.places)}; --test-fold I names the one to test")
+    learning = fitted_places(data, test_fold)
+    clips, groups = data.read(learning)
+    test = f"fold-{test_fold}" if data.folds else "test" if "test" in data.places else "val"
+    if test not in data.places:
+        raise JobError(f"the data has no clips to test on, only {', '.join(data.places)}; build it with a test split")
+    if "val" in data.places:
+        validation = data.read(("val",))[0]
+        tested = validation if test == "val" else data.read((test,))[0]
+        return Parts(train=clips, validation=validation, refit=None, test=tested, places=("val", test))
+    held_C = held_out(groups, inner_share, seed)
+    return Parts(
+        train=clips.select(np.flatnonzero(~held_C)),
+        validation=clips.select(np.flatnonzero(held_C)),
+        refit=clips,
+        test=data.read((test,))[0],
+        places=("inner-val", test),
+    )
+
+
+def _tokens(path: Path) -> TrainingData:
+    store = TokenStore.open(path)
+    group_of = cache(store.group)
+
+    def read(places: tuple[str, ...]) -> tuple[Clips, list[str]]:
+        groups = [group_of(place) for place in places]
+        lengths_C = np.concatenate([np.diff(group.offsets) for group in groups])
+        label_counts_C = np.concatenate([np.diff(group.label_offsets) for group in groups])
+        clips = TokenClips(
+            ids_PQ=np.concatenate([group.ids_PQ for group in groups]),
+            starts_C=np.cumsum(lengths_C) - lengths_C,
+            lengths_C=lengths_C,
+            labels=Labels(
+                ids=np.concatenate([group.label_ids for group in groups]).astype(np.int64),
+                starts_C=np.cumsum(label_counts_C) - label_counts_C,
+                lengths_C=label_counts_C,
+                count=len(store.labels),
+            ),
+            keys=[key for group in groups for key in group.keys],
+            vocab_sizes=tuple(store.vocab_sizes),
+        )
+        return clips, [name for group in groups for name in group.groups]
+
+    return TrainingData(
+        hash=store.attributes["fingerprint"],
+        fitted_on=tuple(store.attributes["origin"]["places"]),
+        labels=store.labels,
+        single_label=store.single_label,
+        places=store.places,
+        folds=store.folds,
+        longest=max(int(np.diff(group_of(place).offsets).max(initial=1)) for place in store.places),
+        vocab_sizes=tuple(store.vocab_sizes),
+        bands=0,
+        read=read,
+    )
+
+
+def _mel(path: Path) -> TrainingData:
+    dataset = Dataset.open(path)
+    listing = [_list_shard(dataset, shard) for shard in range(len(dataset.shards))]
+
+    def read(places: tuple[str, ...]) -> tuple[Clips, list[str]]:
+        chosen = dataset.shards_of(*places)
+        where = [(shard, clip) for shard in chosen for clip in range(dataset.shards[shard].clips)]
+        rows = [row for shard in chosen for row in listing[shard]]
+        label_counts_C = np.array([len(row["labels"]) for row in rows], dtype=np.int64)
+        clips = MelClips(
+            fetch=lambda row: dataset.sample(*where[row]).array_TF,
+            rows_C=np.arange(len(rows)),
+            lengths_C=np.array([row["frames"] for row in rows], dtype=np.int64),
+            labels=Labels(
+                ids=np.array([label for row in rows for label in row["labels"]], dtype=np.int64),
+                starts_C=np.cumsum(label_counts_C) - label_counts_C,
+                lengths_C=label_counts_C,
+                count=len(dataset.labels),
+            ),
+            keys=[row["key"] for row in rows],
+            bands=listing[0][0]["bands"],
+        )
+        return clips, [row["group"] for row in rows]
+
+    return TrainingData(
+        hash=dataset.hash,
+        fitted_on=(),
+        labels=dataset.labels,
+        single_label=dataset.single_label,
+        places=dataset.places,
+        folds=dataset.folds,
+        longest=max(row["frames"] for rows in listing for row in rows),
+        vocab_sizes=(),
+        bands=listing[0][0]["bands"],
+        read=read,
+    )
+
+
+def _list_shard(dataset: Dataset, shard: int) -> list[dict[str, Any]]:
+    """Return key, group, labels, frames and bands of every clip of a shard; its mel stays on disk."""
+    return [
+        {
+            "key": sample.key,
+            "group": sample.meta["group"],
+            "labels": sample.meta["labels"],
+            "frames": sample.array_TF.shape[0],
+            "bands": sample.array_TF.shape[1],
+        }
+        for sample in dataset.read(shard)
+    ]

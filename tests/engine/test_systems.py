@@ -1,0 +1,156 @@
+"""Laws of all systems: masks follow lengths, padding changes nothing, the last frame is read, a saved model lasts."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.errors import EngineError
+from engine.systems import SYSTEMS, build, find, load, resolve
+from engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding, mask_from, slices_of
+from engine.train_config import TrainConfig
+
+VOCAB, BANDS, LONGEST, LABELS = (50, 20), 16, 40, 5
+
+
+def fresh(name: str, **options: object) -> Tagger:
+    """A small system in evaluation mode, its weights drawn from a fixed seed."""
+    small = {"width": 16, "heads": 2, "channels": 4} | options
+    own = {key: value for key, value in small.items() if key in SYSTEMS[name].options}
+    tokens = SYSTEMS[name].reads == "tokens"
+    config = TaggerConfig(
+        system=name,
+        vocab_sizes=VOCAB if tokens else (),
+        bands=0 if tokens else BANDS,
+        longest=LONGEST,
+        options=resolve(name, {}, own)[1],
+        id2label={i: f"label {i}" for i in range(LABELS)},
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return build(config).eval()
+
+
+def clips(name: str, lengths: list[int], padded_to: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs whose entries beyond each length are PAD (or arbitrary mel)."""
+    rng = np.random.default_rng(seed)
+    if SYSTEMS[name].reads == "mel":
+        x = rng.normal(size=(len(lengths), padded_to, BANDS)).astype(np.float32)
+    else:
+        x = np.stack([rng.integers(0, size, (len(lengths), padded_to)) for size in VOCAB], axis=2)
+        for row, length in enumerate(lengths):
+            x[row, length:] = VOCAB  # PAD
+    return torch.from_numpy(x), torch.tensor(lengths)
+
+
+@settings(deadline=None, max_examples=8)
+@given(lengths=st.lists(st.integers(1, LONGEST), min_size=1, max_size=4), padding=st.integers(0, 30), data=st.data())
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_padding_and_neighbours_never_change_a_clips_logits(
+    name: str, lengths: list[int], padding: int, data: st.DataObject
+) -> None:
+    """Defect 3 of the predecessor: masks made after padding were all ones, and its PAD was also centroid 0."""
+    model = fresh(name)
+    padded_to = min(LONGEST, max(lengths) + padding)
+    inputs, lengths_B = clips(name, lengths, padded_to, seed=data.draw(st.integers(0, 99)))
+    with torch.no_grad():
+        together = model(inputs, lengths_B)
+        alone = torch.cat([model(inputs[i : i + 1, :n], torch.tensor([n])) for i, n in enumerate(lengths)])
+    assert together.shape == (len(lengths), LABELS)
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_system_reads_the_last_frame_and_no_further(name: str) -> None:
+    """Defect 4 of the predecessor: its BERT saw the first 512 of 1,723 frames."""
+    model = fresh(name)
+    inputs, lengths_B = clips(name, [LONGEST, LONGEST - 9], LONGEST)
+    with torch.no_grad():
+        before = model(inputs, lengths_B)
+        last = inputs.clone()
+        for row, length in enumerate(lengths_B.tolist()):
+            last[row, length - 1] = (last[row, length - 1] + 3) % 20 if inputs.dtype == torch.int64 else 5.0
+        beyond = inputs.clone()
+        beyond[1, LONGEST - 9 :] = 7
+        moved, unmoved = model(last, lengths_B), model(beyond, lengths_B)
+    assert (moved - before).abs().amax(dim=1).min() > 1e-5
+    torch.testing.assert_close(unmoved, before, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_saved_and_loaded_model_gives_identical_logits(name: str, tmp_path: Path) -> None:
+    model = fresh(name)
+    model.save_pretrained(tmp_path)
+    again = load(tmp_path)
+    inputs, lengths_B = clips(name, [LONGEST, 7], LONGEST)
+    with torch.no_grad():
+        assert torch.equal(model(inputs, lengths_B), again(inputs, lengths_B))
+    assert again.config.label_names == [f"label {i}" for i in range(LABELS)]
+    assert not again.training
+
+
+@pytest.mark.parametrize("name", [name for name in SYSTEMS if name != "token-bag"])
+def test_every_weight_learns(name: str) -> None:
+    """Nothing is born in `forward` (defect 6); no trainable weight is left out of the graph, for DDP would await it."""
+    model = fresh(name).train()
+    count = len(list(model.parameters()))
+    inputs, lengths_B = clips(name, [LONGEST, 20, 3], LONGEST)
+    model.losses(model(inputs, lengths_B), torch.eye(3, LABELS)).sum().backward()
+    assert len(list(model.parameters())) == count
+    assert [key for key, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+def test_masks_follow_lengths() -> None:
+    mask_BT = mask_from(torch.tensor([1, 3, 5]), 5, torch.device("cpu"))
+    assert mask_BT.sum(dim=1).tolist() == [1, 3, 5]
+    assert mask_BT.long().cumsum(dim=1).amax(dim=1).tolist() == [1, 3, 5]
+
+
+def test_pad_cls_and_mask_are_no_tokens() -> None:
+    """Of any stream: the model's own three come after the K centroids and are shared with nothing."""
+    embed = TokenEmbedding(list(VOCAB), 4)
+    rows = [(embed.first_Q + embed.special_Q + which).tolist() for which in (embed.PAD, embed.CLS, embed.MASK)]
+    tokens = [set(range(int(first), int(first) + size)) for first, size in zip(embed.first_Q, VOCAB, strict=True)]
+    own = [row for three in rows for row in three]
+    assert len(set(own)) == 3 * len(VOCAB)
+    assert not set(own) & set().union(*tokens)
+    assert embed.table.num_embeddings == len(own) + sum(VOCAB)
+
+
+@settings(deadline=None, max_examples=20)
+@given(frames=st.integers(1, 40), context=st.integers(1, 6), stride=st.integers(1, 6))
+def test_slices_stack_a_clips_own_frames_to_its_last(frames: int, context: int, stride: int) -> None:
+    stride = min(stride, context)
+    mel_BTF = torch.arange(50.0)[None, :, None].expand(1, 50, 2)
+    slices_BPD, counts_B = slices_of(mel_BTF, torch.tensor([frames]), context, stride)
+    seen = slices_BPD[0, : int(counts_B[0]), ::2].long()
+    assert set(seen.flatten().tolist()) == set(range(frames))
+    assert seen[0].tolist() == [min(i, frames - 1) for i in range(context)]
+
+
+def test_too_long_a_clip_is_refused_by_a_model_with_learnt_positions() -> None:
+    inputs, lengths_B = clips("token-bert", [LONGEST + 1], LONGEST + 1)
+    with pytest.raises(EngineError, match="a clip of 41 positions exceeds the 40"):
+        fresh("token-bert")(inputs, lengths_B)
+
+
+def test_options_are_laid_over_each_other_and_strangers_refused() -> None:
+    train, options = resolve("token-lstm", {"epochs": 4, "learning_rate": 1e-2}, {"epochs": 6, "width": 8})
+    assert (train.epochs, train.learning_rate, options["width"]) == (6, 1e-2, 8)
+    assert resolve("token-lstm", {}, {})[0] == TrainConfig.of(SYSTEMS["token-lstm"].train)
+    with pytest.raises(EngineError, match=r"unknown training option 'widht'; did you mean width\?"):
+        resolve("token-lstm", {}, {"widht": 8})
+    with pytest.raises(EngineError, match=r"unknown system 'token-bart'; did you mean token-bert\?"):
+        find("token-bart")
+
+
+def test_the_registry_is_light() -> None:
+    """`--help` and recipes read it, so it must not import torch."""
+    import subprocess
+    import sys
+
+    code = "import sys, engine.systems; sys.exit(any(m in sys.modules for m in ('torch', 'sklearn', 'transformers')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
