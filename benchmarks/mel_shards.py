@@ -1,0 +1,39 @@
+"""Mel shards to measure on, published as a build publishes them. T frames, F bands."""
+
+from pathlib import Path
+
+import numpy as np
+
+from engine.mel import MelConfig
+from engine.seeds import generator
+from jobs.build import Build, build
+from shards.clip import Clip
+from shards.dataset import Dataset, ShardEntry, write_manifest
+from shards.task_shards import ShardConfig, TaskShards
+
+
+def noise_shards(folder: Path, *, clips: int, frames: int, bands: int) -> Dataset:
+    """Return a data set of one shard of random arrays, for whoever does not look at what they mean."""
+    rng, labels = generator(0, "bench shards"), ("a", "b", "c")
+    folder.mkdir(parents=True)
+    with TaskShards(folder, 0, ShardConfig(shard_clips=clips, shard_bytes=1 << 40)) as shards:
+        for number in range(clips):
+            key = f"clip-{number:06d}"
+            clip = Clip(
+                key=key, labels=(labels[number % 3],), place="train", group=key, source_id=key,
+                wave_S=np.zeros(1, np.float32), rate_hz=1, promised_s=None,
+            )  # fmt: skip
+            mel_TF = rng.uniform(-80, 0, (frames, bands)).astype(np.float32)
+            shards.add(clip, mel_TF, 10.0, {label: at for at, label in enumerate(labels)})
+        entries = tuple(ShardEntry(**shard) for shard in shards.finish()["shards"])
+    write_manifest(
+        folder, build={}, producer={"mel": MelConfig(bands=bands).to_dict()}, labels=labels, single_label=True,
+        shards=entries, rejected=0, extra={},
+    )  # fmt: skip
+    return Dataset.open(folder)
+
+
+def soundscape_shards(folder: Path, *, clips: int, clip_s: float) -> Dataset:
+    """Return soundscapes built by the build job itself."""
+    assert build(Build(source=f"soundscapes:{clips},clip_s={clip_s:g}", out=str(folder))) == 0
+    return Dataset.open(folder)

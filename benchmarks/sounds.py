@@ -1,0 +1,43 @@
+"""Sound to measure on: noise, soundscapes, and real clips where AUDIO_TOKENS_DATA names them. S samples."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from engine.audio import decode, resample
+from engine.seeds import generator
+from shards.sources.soundscapes import Soundscapes
+
+
+def noise(count: int, *, seconds: float, rate_hz: int) -> list[np.ndarray]:
+    """Return float32 waves of white noise at a quarter of full scale."""
+    rng = generator(0, "bench noise")
+    return [rng.standard_normal(round(seconds * rate_hz), np.float32) / 4 for _ in range(count)]
+
+
+def soundscapes(count: int, *, seconds: float, rate_hz: int) -> list[np.ndarray]:
+    """Return the first soundscapes clips of that length."""
+    clips = map(Soundscapes(clips=count, clip_s=seconds).clip, range(count))
+    waves = ((clip.wave_S, clip.rate_hz) for clip in clips)
+    return [resample(wave_S, rate, rate_hz) for wave_S, rate in waves if wave_S is not None and rate is not None]
+
+
+def esc10(count: int, *, rate_hz: int) -> list[np.ndarray]:
+    """Return real clips of 5 s, spread over classes and folds; none where there is no ESC-10."""
+    files = esc10_files()
+    chosen = [files[index * len(files) // count] for index in range(count)] if files else []
+    return [resample(*decode(file.read_bytes()), rate_hz) for file in chosen]
+
+
+def esc10_folder() -> Path | None:
+    """Return the folder of ESC-10 in its published layout, if this machine has it."""
+    named = os.environ.get("AUDIO_TOKENS_DATA")
+    folder = Path(named) / "esc10" if named else None
+    return folder if folder and folder.is_dir() else None
+
+
+def esc10_files() -> list[Path]:
+    """Return the audio files of ESC-10 in a fixed order; none where there is no ESC-10."""
+    folder = esc10_folder()
+    return sorted((folder / "audio").iterdir()) if folder else []
