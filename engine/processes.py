@@ -63,7 +63,7 @@ def joined_world() -> "Iterator[World]":
     with processes() as accelerator:
 
         def gather(array: np.ndarray) -> np.ndarray:
-            tensor = torch.from_numpy(np.ascontiguousarray(array))[None].to(accelerator.device)
+            tensor = torch.from_numpy(np.array(array, order="C")[None]).to(accelerator.device)
             return accelerator.gather(tensor).cpu().numpy()
 
         yield World(accelerator.process_index, accelerator.num_processes, gather)

@@ -3,31 +3,51 @@
 S samples, T frames, F mel bands, P positions, Q token streams.
 """
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, Integer, UInt16
+from jaxtyping import Float, Float32, Integer, UInt8, UInt16
 
 from engine.codebook import Codebook
 from engine.errors import EngineError
 from engine.mel import FrontEnd, MelConfig
-from engine.quantizer import Quantizer
-from engine.slices import window_starts
+from engine.nearest import best_nearest
+from engine.quantizer import Quantizer, Step
+from engine.slices import position_count, window_starts
+from engine.soft import several_nearest
+
+
+class Tokens(NamedTuple):
+    """A clip's tokens and, where several were asked for, the `top` nearest of every position with their cosines."""
+
+    ids_PQ: UInt16[np.ndarray, "P Q"]
+    top_ids_PQM: UInt16[np.ndarray, "P Q M"] | None = None
+    top_cosines_PQM: UInt8[np.ndarray, "P Q M"] | None = None
 
 
 class AudioTokenizer:
     """Turns a wave into token ids by a codebook, and token ids into the mel they stand for."""
 
-    def __init__(self, codebook: Codebook) -> None:
-        self.codebook = codebook
+    def __init__(self, codebook: Codebook, device: int | None = None) -> None:
+        """Search on GPU `device` where one is named, else on the CPU."""
+        self.codebook, self._device = codebook, device
         self.mel = MelConfig.from_dict(codebook.mel)
         self._front_end = FrontEnd(self.mel)
-        self._quantizer = Quantizer(codebook.slices, codebook.metric, codebook.kernels_KW, codebook.streams)
+        self._quantizer = Quantizer(
+            codebook.slices,
+            codebook.metric,
+            codebook.kernels_KW,
+            codebook.streams,
+            partial(best_nearest, device=device),
+        )
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> "AudioTokenizer":
+    def from_pretrained(cls, folder: str | Path, device: int | None = None) -> "AudioTokenizer":
         """Load the codebook of a folder. Raises EngineError where there is none."""
-        return cls(Codebook.load(folder))
+        return cls(Codebook.load(folder), device)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the codebook into a folder, which is made where there is none."""
@@ -45,10 +65,38 @@ class AudioTokenizer:
 
     def encode_mel(self, mel_TF: Float[np.ndarray, "T F"]) -> UInt16[np.ndarray, "P Q"]:
         """Return the tokens of a clip's log mel, which depend on nothing but this clip."""
-        if mel_TF.shape[1] != self.mel.bands:
-            raise EngineError(f"mel of {mel_TF.shape[1]} bands; this codebook was made for {self.mel.bands}")
-        steps = self._quantizer.walk([self._quantizer.prepare(mel_TF)])
-        return np.stack([step.ids_N for step in steps], axis=1).astype(np.uint16)
+        return self.encode_mels([mel_TF])[0].ids_PQ
+
+    def encode_mels(self, mels: Sequence[Float[np.ndarray, "T F"]], top: int = 1) -> list[Tokens]:
+        """Return the tokens of some clips; above 1, `top` asks for so many alternatives per position.
+
+        On a CPU clip by clip, in the cache and independent of each other to the last bit; on a GPU all at once.
+        """
+        for mel_TF in mels:
+            if mel_TF.shape[1] != self.mel.bands:
+                raise EngineError(f"mel of {mel_TF.shape[1]} bands; this codebook was made for {self.mel.bands}")
+        if not 1 <= top <= min(self.vocab_sizes):
+            raise EngineError(f"top {top}: from 1 to the smallest vocabulary, {min(self.vocab_sizes)}")
+        clips = [self._quantizer.prepare(mel_TF) for mel_TF in mels]
+        if self._device is None:
+            return [self._tokens(self._quantizer.walk([clip]), top) for clip in clips]
+        steps = self._quantizer.walk(clips)
+        ends = np.cumsum([position_count(len(mel_TF), self.codebook.slices) for mel_TF in mels])
+        return [
+            self._tokens([Step(*(array[end - count : end] for array in step)) for step in steps], top)
+            for end, count in zip(ends, np.diff(ends, prepend=0), strict=True)
+        ]
+
+    def _tokens(self, steps: Sequence[Step], top: int) -> Tokens:
+        ids_PQ = np.stack([step.ids_N for step in steps], axis=1).astype(np.uint16)
+        if top == 1:
+            return Tokens(ids_PQ)
+        found = [
+            several_nearest(step.x_ND, stream.centroids_KD, step.ids_N, top)
+            for step, stream in zip(steps, self.codebook.streams, strict=True)
+        ]
+        top_ids_PQM = np.stack([ids for ids, _ in found], axis=1).astype(np.uint16)
+        return Tokens(ids_PQ, top_ids_PQM, np.stack([cosines for _, cosines in found], axis=1))
 
     def decode(self, ids_PQ: Integer[np.ndarray, "P Q"]) -> Float32[np.ndarray, "T F"]:
         """Return log mel (dB for kind stft) of T = (P - 1) x stride + the smallest context frames.

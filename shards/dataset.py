@@ -147,7 +147,7 @@ def write_manifest(
         "labels": list(labels),
         "single_label": single_label,
         "places": list(
-            dict.fromkeys(shard.place for shard in sorted(shards, key=lambda shard: _place_rank(shard.place)))
+            dict.fromkeys(shard.place for shard in sorted(shards, key=lambda shard: place_rank(shard.place)))
         ),
         "totals": totals,
         "shards": [asdict(shard) for shard in shards],
@@ -156,7 +156,7 @@ def write_manifest(
     publish_bytes(folder / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
 
 
-def _place_rank(place: str) -> tuple[int, int, str]:
+def place_rank(place: str) -> tuple[int, int, str]:
     """Train, val and test in this order; folds by number; then whatever else by name."""
     splits = ("train", "val", "test")
     number = place.removeprefix("fold-")
@@ -175,4 +175,4 @@ def _nothing_at(location: str) -> str:
         return f"there is no folder {location}; `audio-tokens build` makes one"
     if (folder / ".tasks").is_dir():
         return f"the build of {location} has not finished; the same `audio-tokens build` command resumes it"
-    return f"{location} holds no mel shards: it has no {MANIFEST}; `audio-tokens build --out {location}` makes or finishes them"
+    return f"{location} holds no mel shards: it has no {MANIFEST}; `audio-tokens build --out {location}` makes them"

@@ -4,6 +4,7 @@ A part is an .npz with the arrays of `token_store.RAGGED`: the values of its cli
 name of the offsets the length of each clip. P positions, Q token streams.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,10 +49,19 @@ def write_part(path: Path, clips: Iterable[TokenClip]) -> int:
     return len(values["ids"])
 
 
-def pack(out: Path, parts: Mapping[str, Sequence[Path]], attributes: Mapping[str, Any]) -> None:
-    """Publish the store `out`: per place the parts in their order, every zarr shard written exactly once."""
+def pack(
+    out: Path,
+    parts: Mapping[str, Sequence[Path]],
+    attributes: Mapping[str, Any],
+    rejects: Sequence[tuple[str, str]] = (),
+) -> None:
+    """Publish the store `out`: per place the parts in their order, every zarr shard written exactly once.
+
+    `rejects` (source id and reason) lie beside the groups in rejects.jsonl.
+    """
     import zarr
 
+    clips, positions, single_label = {}, {}, True
     with published_folder(out) as folder:
         root = zarr.create_group(folder, zarr_format=3)
         for place, paths in parts.items():
@@ -61,7 +71,15 @@ def pack(out: Path, parts: Mapping[str, Sequence[Path]], attributes: Mapping[str
                 _write(group, offsets, [np.concatenate([[0], np.cumsum(lengths)])], len(lengths) + 1)
                 for values in (name, *(_beside(paths[0]) if name == "ids" else ())):
                     _write(group, values, (_read(path, values) for path in paths), int(lengths.sum()))
-        root.attrs.update({"format": FORMAT, "version": VERSION, "places": list(parts), **attributes})
+                if name == "ids":
+                    clips[place], positions[place] = len(lengths), int(lengths.sum())
+                if name == "label_ids":
+                    single_label &= bool((lengths == 1).all())
+        lines = [json.dumps({"id": source_id, "reason": reason}) + "\n" for source_id, reason in rejects]
+        (folder / "rejects.jsonl").write_text("".join(lines))
+        about: dict[str, Any] = {"format": FORMAT, "version": VERSION, "places": list(parts)}
+        counts = {"clips": clips, "positions": positions, "single_label": single_label, "rejected": len(rejects)}
+        root.attrs.update(about | counts | dict(attributes))
         root.attrs["complete"] = True
 
 

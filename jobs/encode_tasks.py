@@ -1,0 +1,176 @@
+"""The tasks of an encoding, in whatever process: each leaves a part per split or fold, then its record.
+
+The input is mel shards or sound: `tasks` are listed once, `clips(task)` is asked in any process.
+
+`000012-train.npz` holds tokens, `000012.json` what the task came to: clips per place and rejects. The record is written
+last, so that a task is either finished or will be done again with the same result.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from engine.mel_config import MelConfig
+from jobs.origin import digest
+from shards.clip import Reject
+from shards.dataset import Dataset
+from shards.sources import Source, Task, open_source
+
+BLOCK_CLIPS = 32  # handed to the tokenizer together: what a GPU wants, and 1 MB of mel each
+
+
+class MelClip(NamedTuple):
+    """A clip on its way to tokens."""
+
+    place: str
+    key: str
+    group: str
+    label_ids: list[int]
+    mel_TF: Float[np.ndarray, "T F"]
+
+
+class FromShards:
+    """Mel shards, a task each."""
+
+    def __init__(self, shards: str) -> None:
+        self._dataset = Dataset.open(shards)
+        self.tasks = range(len(self._dataset.shards))
+        self.clips_per_task = [shard.clips for shard in self._dataset.shards]
+        self.labels, self.parent = self._dataset.labels, self._dataset.hash
+        self.mel: dict[str, Any] = self._dataset.producer["mel"]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FromShards, (self._dataset.location,)  # each process maps the shards itself
+
+    def clips(self, task: int) -> Iterator[MelClip]:
+        for sample in self._dataset.read(task):
+            meta = sample.meta
+            yield MelClip(meta["place"], sample.key, meta["group"], meta["labels"], sample.array_TF)
+
+
+class FromSource:
+    """Sound, the tasks of its source; clips that cannot become mel are rejected."""
+
+    def __init__(self, source: str, mel: dict[str, Any]) -> None:
+        from engine.mel import FrontEnd
+        from jobs.front_end import ClipToMel
+
+        self._source: Source = open_source(source)
+        self.tasks: list[Task] = self._source.tasks()
+        self.clips_per_task = [task.promised_clips for task in self.tasks]
+        self.labels, self.mel = self._source.labels, mel
+        self.parent = digest(source, mel, self.labels, [asdict(task) for task in self.tasks])
+        self._to_mel = ClipToMel(FrontEnd(MelConfig.from_dict(mel)))
+        self._ids = {label: number for number, label in enumerate(self.labels)}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"tasks": [], "clips_per_task": []}  # a worker is told its task; the listing may be long
+
+    def clips(self, task: Task) -> Iterator[MelClip | Reject]:
+        from shards.errors import ClipError
+        from shards.tasks import UNREADABLE
+
+        for clip in self._source.clips(task):
+            if isinstance(clip, Reject):
+                yield clip
+                continue
+            try:
+                mel_TF, _ = self._to_mel(clip)
+            except ClipError as error:
+                yield Reject(clip.source_id, str(error))
+                continue
+            except UNREADABLE as error:
+                yield Reject(clip.source_id, (error.strerror or str(error)).lower())
+                continue
+            yield MelClip(clip.place, clip.key, clip.group, [self._ids[label] for label in clip.labels], mel_TF)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """An encoding in hand: `input` by the codebook in `codebook`, into the folder `parts`."""
+
+    input: FromShards | FromSource
+    codebook: str
+    top: int
+    parts: Path
+    gpus: int
+
+    def record(self, index: int) -> Path:
+        return self.parts / f"{index:06d}.json"
+
+    def part(self, index: int, place: str) -> Path:
+        return self.parts / f"{index:06d}-{place}.npz"
+
+    def run(self, index: int, task: Any) -> int:
+        """Encode one task; return the number of clips met."""
+        from threadpoolctl import threadpool_limits
+
+        from shards.publish import publish_bytes
+        from shards.token_parts import TokenClip, write_part
+
+        tokenizer = _tokenizer(self.codebook, index % self.gpus if self.gpus else None)
+        rejects: list[Reject] = []
+        by_place: dict[str, list[TokenClip]] = {}
+        with threadpool_limits(1):  # a worker per core: a second thread each only gets in the way
+            for block in _blocks(self.input.clips(task), rejects):
+                tokens = tokenizer.encode_mels([clip.mel_TF for clip in block], self.top)
+                for clip, (ids_PQ, top_ids_PQM, top_cosines_PQM) in zip(block, tokens, strict=True):
+                    beside = {} if top_ids_PQM is None else {"top_ids": top_ids_PQM, "top_cosines": top_cosines_PQM}
+                    by_place.setdefault(clip.place, []).append(
+                        TokenClip(
+                            key=clip.key, group=clip.group, label_ids=clip.label_ids, ids_PQ=ids_PQ, beside=beside
+                        )
+                    )
+        counts = {place: write_part(self.part(index, place), clips) for place, clips in by_place.items()}
+        record = {"clips": counts, "rejects": [[reject.source_id, reject.reason] for reject in rejects]}
+        publish_bytes(self.record(index), json.dumps(record).encode())
+        return sum(counts.values()) + len(rejects)
+
+    def run_all(self, todo: Sequence[int], workers: int, on_clips: Callable[[int], object]) -> list[str]:
+        """Run the tasks `todo` on so many processes; return a line for each that failed three times."""
+        if workers <= 1:
+            for index in todo:
+                on_clips(self.run(index, self.input.tasks[index]))
+            return []
+        from shards.calls import call_all
+        from shards.pool import local_pool
+
+        calls = [(index, self.input.tasks[index]) for index in todo]
+        with local_pool(workers) as executor:
+            return call_all(executor, self.run, calls, on_clips)
+
+    def pack(self, out: Path, attributes: dict[str, Any]) -> int:
+        """Put all parts together as the store `out`; return the number of rejects, which lie in its rejects.jsonl."""
+        from shards.dataset import place_rank
+        from shards.token_parts import pack
+
+        records = [json.loads(self.record(index).read_bytes()) for index in range(len(self.input.tasks))]
+        places = sorted({place for record in records for place in record["clips"]}, key=place_rank)
+        parts = {
+            place: [self.part(index, place) for index, record in enumerate(records) if place in record["clips"]]
+            for place in places
+        }
+        rejects = [(source_id, reason) for record in records for source_id, reason in record["rejects"]]
+        pack(out, parts, attributes, rejects)
+        return len(rejects)
+
+
+@lru_cache(maxsize=1)
+def _tokenizer(codebook: str, device: int | None) -> Any:
+    from engine.tokenizer import AudioTokenizer
+
+    return AudioTokenizer.from_pretrained(codebook, device)
+
+
+def _blocks(clips: Iterator[MelClip | Reject], rejects: list[Reject]) -> Iterator[list[MelClip]]:
+    """Yield the clips in blocks, and put the rejects aside."""
+    while items := list(islice(clips, BLOCK_CLIPS)):
+        rejects.extend(item for item in items if isinstance(item, Reject))
+        yield [item for item in items if isinstance(item, MelClip)]
