@@ -37,10 +37,10 @@ def audioset_labels(config: AudiosetLabels) -> None:
     try:
         files = {name: (folder / name).read_bytes() for name in (CLASSES, ONTOLOGY)}
     except FileNotFoundError as error:
-        raise JobError(f"{error.filename} is missing; --published names the folder with {CLASSES} and {ONTOLOGY}") from None
-    classes = [
-        (row["mid"], row["display_name"]) for row in csv.DictReader(files[CLASSES].decode("utf-8").splitlines())
-    ]
+        raise JobError(
+            f"{error.filename} is missing; --published names the folder with {CLASSES} and {ONTOLOGY}"
+        ) from None
+    classes = [(row["mid"], row["display_name"]) for row in csv.DictReader(files[CLASSES].decode("utf-8").splitlines())]
     ontology = [(node["id"], node["name"], node["child_ids"]) for node in json.loads(files[ONTOLOGY])]
     vocabulary = {
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},

@@ -22,6 +22,8 @@ class Build:
         out: the folder of the shards
         mel: the front end, mel22k or ast16k
         workers: processes; all cores unless given
+        dask: the address of a Dask scheduler (tcp://...), whose workers take the place of local ones
+        segments: where AudioSet's segment lists lie, if not beside its files
         task_index: this job's number in a job array, from 0
         task_count: jobs in the array; the one that finishes last commits the data set
         limit_clips: only the first so many clips
@@ -35,6 +37,8 @@ class Build:
     out: str
     mel: str = "mel22k"
     workers: int | None = None
+    dask: str | None = None
+    segments: str | None = None
     task_index: int = 0
     task_count: int = 1
     limit_clips: int | None = None
@@ -59,6 +63,7 @@ def build(config: Build) -> int:
     from jobs.progress import ClipBar
     from shards.build_folder import is_recorded, prepare
     from shards.commit import commit
+    from shards.dask_pool import dask_pool
     from shards.packing import Packing
     from shards.pool import local_pool, run_tasks
     from shards.sources import first_clips, open_source
@@ -68,7 +73,7 @@ def build(config: Build) -> int:
     if config.mel not in MEL_CONFIGS:
         raise JobError(f"front end {config.mel!r} is unknown; one of: {', '.join(MEL_CONFIGS)}")
     mel = MEL_CONFIGS[config.mel]
-    source = open_source(config.source)
+    source = open_source(config.source + (f",segments={config.segments}" if config.segments else ""))
     tasks = source.tasks() if config.limit_clips is None else first_clips(source.tasks(), config.limit_clips)
     shards = ShardConfig(packing=Packing(dtype=config.dtype, zstd=config.zstd))
     producer = {"mel": mel.to_dict()}
@@ -87,7 +92,8 @@ def build(config: Build) -> int:
     todo = [(index, task) for index, task in mine if not is_recorded(job, index)]
     print(f"build: {config.source} -> {config.out}: {len(todo)} of {len(mine)} tasks to do")
     workers = min(config.workers or os.cpu_count() or 1, max(1, len(todo)))
-    with local_pool(workers) as executor, ClipBar((task for _, task in todo), "build") as bar:
+    pool = dask_pool(config.dask) if config.dask else local_pool(workers)
+    with pool as executor, ClipBar((task for _, task in todo), "build") as bar:
         failures = run_tasks(executor, job, todo, bar.show)
     for failure in failures:
         print(f"build: task {failure.task.name!r} failed three times: {failure.reason}", file=sys.stderr)

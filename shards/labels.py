@@ -59,10 +59,11 @@ def audioset() -> Vocabulary:
 
 
 def choose_labels(wanted: str, labels: Sequence[str], counts: Sequence[int]) -> tuple[int, ...]:
-    """Return the ids, ascending, of the labels that `wanted` names out of a data set's `labels` with their clip `counts`.
+    """Return the ids, ascending, of the labels that `wanted` names out of a data set's `labels`.
 
-    `wanted` is a list separated by `;` of names ("Dog"), machine ids ("/m/0bt9lr"), subtrees of AudioSet's ontology
-    ("below:Animal") and the most frequent ones ("top:50"); what any part names is chosen.
+    `counts` are the clips of each label. `wanted` is a list separated by `;` of names ("Dog"), machine ids
+    ("/m/0bt9lr"), subtrees of AudioSet's ontology ("below:Animal") and the most frequent ones ("top:50"); what any
+    part names is chosen.
 
     Raises ShardsError for a part that names nothing.
     """

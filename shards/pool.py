@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from shards.errors import ShardsError
 from shards.journal import in_hand, suspects
@@ -21,6 +21,7 @@ POLL_S = 0.5
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
+@runtime_checkable
 class Executor(Protocol):
     """`slots` tasks run at a time; a future whose worker died holds an exception."""
 

@@ -12,6 +12,7 @@ import json
 import mmap
 from collections.abc import Iterator
 from functools import lru_cache
+from io import IOBase
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -132,7 +133,7 @@ class ShardReader:
         return key, ending, view[array_start : array_start + array_bytes], view[meta_start : meta_start + meta_bytes]
 
 
-def stream(file: BinaryIO) -> Iterator[Sample]:
+def stream(file: IOBase) -> Iterator[Sample]:
     """Yield the samples of a shard read front to back, for shards that cannot be mapped (a bucket, a hub)."""
     while header := file.read(BLOCK).rstrip(b"\0"):
         name, member_bytes = _parse_header(header.ljust(BLOCK, b"\0"))
@@ -163,7 +164,7 @@ def _sample(key: str, ending: str, member: memoryview, meta_bytes: bytes) -> Sam
     return Sample(key, unpack(member, ending, meta.pop("affine", None)), meta)
 
 
-def _exactly(file: BinaryIO, member_bytes: int) -> bytes:
+def _exactly(file: IOBase, member_bytes: int) -> bytes:
     """Read a member's bytes and skip its padding."""
     data = file.read(member_bytes + -member_bytes % BLOCK)
     if len(data) < member_bytes:

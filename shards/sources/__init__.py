@@ -18,6 +18,8 @@ SOURCES = {
     "soundscapes": "shards.sources.soundscapes",
     "esc50": "shards.sources.esc50",
     "csv": "shards.sources.csv_list",
+    "audioset": "shards.sources.audioset",
+    "wds": "shards.sources.wds",
 }
 
 
@@ -29,12 +31,14 @@ class Task:
         name: what a user recognises in a message
         work: what the source needs to find the clips again; values that JSON can hold, since they are hashed
         clips: how many clips and rejects it will yield, where the listing knows; checked when it does
-        limit: read only so many of them
+        bytes: how much there is to read, where the listing knows
+        limit: read only so many clips
     """
 
     name: str
     work: Any
     clips: int | None = None
+    bytes: int | None = None
     limit: int | None = None
 
     @property

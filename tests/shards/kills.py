@@ -20,7 +20,7 @@ def command(*words: str) -> list[str]:
 def progress(folder: Path, task_clips: int) -> int:
     """Return how many clips are behind a build: finished tasks in full, running ones by their journals."""
     tasks = folder / TASKS
-    names = [path for path in tasks.glob("*")] if tasks.is_dir() else []
+    names = list(tasks.glob("*")) if tasks.is_dir() else []
     done = sum(task_clips for path in names if path.suffix == ".json" and path.stem != "build")
     return done + sum(in_hand(path) for path in names if path.suffix == ".journal")
 

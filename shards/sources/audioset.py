@@ -1,0 +1,216 @@
+"""`audioset:URL[,subset=all][,val=0.05][,seed=0][,segments=URL]`: AudioSet in either public layout, read where it lies.
+
+- parquet: `data/{bal_train,eval,unbal_train}/*.parquet` with video_id, audio{bytes, path} and labels (MIDs);
+- tar: `*.tar` with `audio/<part>/<id>.flac`, and the segment lists beside them or at `segments`.
+
+`subset` is all, balanced, a ratio, a number of training clips, or a union of them (`balanced+0.1`); the evaluation part
+is always there, as the test. Validation clips are drawn from the training part by a hash of the video's id.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+from pathlib import PurePosixPath
+from typing import Any
+
+from shards.clip import KEY, Clip, Reject, path_key
+from shards.errors import ShardsError
+from shards.labels import audioset
+from shards.sources import Task, split_options
+from shards.sources.audioset_places import EVAL, WHOLE, Choice, hashed, parse_subset, part_of
+from shards.sources.files import AUDIO_ENDINGS, FileOfSource, find_files, open_file, tar_members
+from shards.sources.segments import find_segment_lists, read_segments, segment_table
+
+TASK_ROWS = 1024
+LISTING_THREADS = 16  # footers over a network: waiting, not work
+
+
+def source(where: str) -> "ParquetAudioSet | TarAudioSet":
+    """Open AudioSet at a URL. Raises ShardsError where neither layout is there, or an option makes no sense."""
+    url, options = split_options(where, ("subset", "val", "seed", "segments"))
+    if not url:
+        raise ShardsError("audioset:URL names a folder, a bucket or a hub's data set")
+    try:
+        val_share, seed = float(options.get("val", "0.05")), int(options.get("seed", "0"))
+    except ValueError:
+        raise ShardsError(f"audioset: val and seed are numbers, not {options}") from None
+    if not 0 <= val_share < 1:
+        raise ShardsError(f"audioset: val={val_share:g} is not a share in [0, 1)")
+    choice = Choice(val_share=val_share, seed=seed)
+    lists = find_segment_lists(options.get("segments", url))
+    if "segments" in options and not lists:
+        raise ShardsError(f"there is no *segments*.csv at {options['segments']}")
+    found: ParquetAudioSet | TarAudioSet
+    try:
+        found = ParquetAudioSet(find_files(url, ".parquet"), choice, lists)
+    except ShardsError:
+        try:
+            found = TarAudioSet(find_files(url, ".tar"), choice, lists)
+        except ShardsError as error:
+            raise ShardsError(f"there is no AudioSet at {url}: no *.parquet and no *.tar") from error
+        if not lists:
+            raise ShardsError(f"{url} has tars but no segment lists; name them with --segments") from None
+    found.choose(options.get("subset", "all"))
+    return found
+
+
+class AudioSet(ABC):
+    """What both layouts have in common."""
+
+    def __init__(self, files: list[FileOfSource], choice: Choice, lists: tuple[str, ...]) -> None:
+        self._files, self._lists, self._choice = files, lists, choice
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return audioset().names
+
+    def choose(self, subset: str) -> None:
+        """Take a subset of the training clips. Raises ShardsError where it is no subset."""
+        everything, balanced, ratios, sizes = parse_subset(subset)
+        below = [round(ratio * WHOLE) for ratio in ratios]
+        if sizes:
+            # The ids with the smallest hashes: subsets of one seed lie within one another, whatever the files' order.
+            hashes = sorted({hashed("subset", self._choice.seed, video_id) for video_id in self.training_ids()})
+            below += [hashes[size] if size < len(hashes) else WHOLE for size in sizes]
+        self._choice = replace(self._choice, everything=everything, balanced=balanced, below=max(below, default=0))
+
+    @abstractmethod
+    def training_ids(self) -> Iterator[str]:
+        """Yield the id of every training clip, perhaps more than once."""
+
+    def _clip(
+        self, part: str, video_id: str, mids: tuple[str, ...], data: bytes, promised_s: float | None
+    ) -> Clip | None:
+        place = self._choice.place(part, video_id)
+        if place is None:
+            return None
+        names = audioset().name_of_mid
+        return Clip(
+            key=video_id if KEY.fullmatch(video_id) else path_key(video_id),
+            labels=tuple(names.get(mid, mid) for mid in mids),  # an unknown one is found out when it is stored
+            place=place,
+            group=video_id,
+            source_id=video_id,
+            open=partial(bytes, data),
+            promised_s=promised_s,
+        )
+
+    def _work(self, *what: Any) -> list[Any]:
+        """What identifies a task, with all that decides which of its clips are taken."""
+        choice = self._choice
+        return [*what, choice.everything, choice.balanced, choice.below, choice.val_share, choice.seed, *self._lists]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What goes to the workers: the tasks name their files themselves."""
+        return self.__dict__ | {"_files": []}
+
+
+class ParquetAudioSet(AudioSet):
+    """Row groups are read one at a time, a few rows at a time; nothing is staged on disk."""
+
+    def tasks(self) -> list[Task]:
+        """A task per file, or per range of row groups of a large one."""
+        with ThreadPoolExecutor(LISTING_THREADS) as threads:
+            return [task for tasks in threads.map(self._tasks_of, self._files) for task in tasks]
+
+    def _tasks_of(self, file: FileOfSource) -> list[Task]:
+        import pyarrow
+
+        name, part = PurePosixPath(file.url).name, _part(file.url)
+        try:
+            with _open_parquet(file.url) as parquet:
+                rows = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
+        except (pyarrow.ArrowInvalid, OSError):  # the task will fail, and be reported, when it is run
+            return [Task(name=name, work=self._work(file.url, part, 0, None))]
+        bounds, held = [0], 0
+        for group, count in enumerate(rows):
+            if held and held + count > TASK_ROWS:
+                bounds.append(group)
+                held = 0
+            held += count
+        return [
+            Task(
+                name=f"{name} row groups {start}-{stop - 1}",
+                work=self._work(file.url, part, start, stop),
+                clips=sum(rows[start:stop]) if self._choice.everything else None,
+                bytes=None if file.bytes is None else file.bytes * sum(rows[start:stop]) // max(1, sum(rows)),
+            )
+            for start, stop in pairwise([*bounds, len(rows)])
+            if stop > start
+        ]
+
+    def clips(self, task: Task) -> Iterator[Clip | Reject]:
+        url, part, start, stop, *_ = task.work
+        table = segment_table(self._lists) if self._lists else None
+        with _open_parquet(url) as parquet:
+            groups = range(start, parquet.num_row_groups if stop is None else stop)
+            columns = ["video_id", "audio.bytes", "labels"]
+            missing = {"video_id", "audio", "labels"} - set(parquet.schema_arrow.names)
+            if missing:
+                raise ShardsError(f"{url} lacks the column {', '.join(sorted(missing))}: not AudioSet's parquet layout")
+            for batch in parquet.iter_batches(batch_size=8, row_groups=list(groups), columns=columns):
+                data = batch.column("audio").field("bytes")
+                for row in range(batch.num_rows):
+                    video_id, mids = batch["video_id"][row].as_py(), batch["labels"][row].as_py()
+                    if not video_id:
+                        yield Reject(f"{url} row {row}", "no video_id")
+                        continue
+                    segment = table.find(video_id) if table else None
+                    sound = data[row].as_py() or b""
+                    clip = self._clip(part, video_id, tuple(mids or ()), sound, segment and segment.seconds)
+                    if clip:
+                        yield clip
+
+    def training_ids(self) -> Iterator[str]:
+        for file in self._files:
+            if _part(file.url) != EVAL:
+                with _open_parquet(file.url) as parquet:
+                    for batch in parquet.iter_batches(columns=["video_id"]):
+                        yield from filter(None, batch.column(0).to_pylist())
+
+
+class TarAudioSet(AudioSet):
+    """One task a tar, read front to back; labels from the segment lists, which promise the seconds as well."""
+
+    def tasks(self) -> list[Task]:
+        return [
+            Task(name=PurePosixPath(file.url).name, work=self._work(file.url), bytes=file.bytes) for file in self._files
+        ]
+
+    def clips(self, task: Task) -> Iterator[Clip | Reject]:
+        table = segment_table(self._lists)
+        for name, data in tar_members(task.work[0]):
+            path = PurePosixPath(name)
+            if path.suffix.lower().lstrip(".") not in AUDIO_ENDINGS:
+                continue
+            segment = table.find(path.stem)
+            part = part_of(str(path.parent)) or (segment and segment.part)
+            if segment is None or part is None:
+                yield Reject(path.stem, "not in the segment lists")
+                continue
+            clip = self._clip(part, path.stem, segment.mids, data, segment.seconds)
+            if clip:
+                yield clip
+
+    def training_ids(self) -> Iterator[str]:
+        """The ids that are listed: a tar tells its own only when it is read to its end."""
+        for url in self._lists:
+            yield from (segment.video_id for segment in read_segments(url) if segment.part != EVAL)
+
+
+def _part(url: str) -> str:
+    """Return the part of a parquet file by the folder it lies in. Raises ShardsError where the folder is none."""
+    part = part_of(PurePosixPath(url).parent.name)
+    if part is None:
+        raise ShardsError(f"{url} lies in none of bal_train, eval, unbal_train: not AudioSet's parquet layout")
+    return part
+
+
+def _open_parquet(url: str) -> Any:
+    import pyarrow.parquet
+
+    # Buffered, not pre-buffered: a row group of AudioSet is 130 MB of audio, and a worker needs eight clips of it.
+    return pyarrow.parquet.ParquetFile(open_file(url), buffer_size=1 << 20, pre_buffer=False)

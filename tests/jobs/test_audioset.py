@@ -1,0 +1,95 @@
+"""AudioSet in both layouts, with every kind of bad clip, through the build command: each accounted for, rightly."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobs import cli
+from shards.dataset import Dataset
+from shards.sources import open_source
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "shards"))
+
+from audio_sets import Listed, good_clips, odd_clips, write_parquet, write_tars
+from toy_build import contents
+
+
+@pytest.fixture(scope="module")
+def clips(data_dir: Path) -> list[Listed]:
+    return [*good_clips(data_dir / "esc10", 15), *odd_clips()]
+
+
+def check(out: Path, clips: list[Listed]) -> None:
+    rejects = list(map(json.loads, (out / "rejects.jsonl").read_text().splitlines()))
+    dataset = Dataset.open(out)
+    written = [sample.meta for shard in range(len(dataset.shards)) for sample in dataset.read(shard)]
+    assert len(written) + len(rejects) == len(clips)
+    refused = [(clip.video_id, clip.reason) for clip in clips if clip.reason]
+    assert sorted(reject["id"] for reject in rejects) == sorted(video_id for video_id, _ in refused)
+    reasons = {reject["id"]: reject["reason"] for reject in rejects}
+    for video_id, words in refused:
+        assert words in reasons[video_id]
+    assert sorted(meta["id"] for meta in written) == sorted(clip.video_id for clip in clips if not clip.reason)
+    parts = {clip.video_id: clip.part for clip in reversed(clips)}
+    for meta in written:
+        assert (meta["place"] == "test") == (parts[meta["id"]] == "eval")
+        assert meta["group"] == meta["id"]
+    assert len(dataset.labels) == 527
+    assert dataset.manifest["test_ids"]["clips"] == sum(clip.part == "eval" for clip in clips)
+
+
+@pytest.mark.parametrize("layout", [write_parquet, write_tars])
+def test_every_clip_is_accounted_for(layout, clips: list[Listed], tmp_path: Path) -> None:
+    source = layout(tmp_path / "in", clips)
+    assert cli.main(["build", "--source", source, "--out", str(tmp_path / "s"), "--workers", "2"]) == 0
+    check(tmp_path / "s", clips)
+    assert cli.main(["verify", str(tmp_path / "s")]) == 0
+
+
+def test_both_layouts_give_the_same_clips(clips: list[Listed], tmp_path: Path) -> None:
+    found = []
+    for number, layout in enumerate((write_parquet, write_tars)):
+        source = open_source(f"{layout(tmp_path / str(number), clips)},val=0.4")
+        listed = [clip for task in source.tasks() for clip in source.clips(task)]
+        found.append({(clip.key, clip.labels, clip.place, clip.sound()) for clip in listed})
+    assert found[0] == found[1]
+    assert {place for _, _, place, _ in found[0]} == {"train", "val", "test"}
+
+
+def test_a_large_file_is_several_tasks_and_the_same_bytes(
+    clips: list[Listed], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = open_source(write_parquet(tmp_path / "in", clips))
+    whole = source.tasks()
+    monkeypatch.setattr("shards.sources.audioset.TASK_ROWS", 8)
+    parts = source.tasks()
+    assert len(parts) > len(whole) == 3
+    assert sum(task.clips for task in parts) == sum(task.clips for task in whole) == len(clips)
+    assert [clip.key for task in parts for clip in source.clips(task)] == [
+        clip.key for task in whole for clip in source.clips(task)
+    ]
+
+
+def test_a_torn_file_fails_its_task_and_the_rest_goes_on(
+    clips: list[Listed], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_parquet(tmp_path / "in", clips)
+    torn = tmp_path / "in" / "data" / "unbal_train" / "00.parquet"
+    whole = torn.read_bytes()
+    torn.write_bytes(whole[: len(whole) // 2])
+    words = ["build", "--source", source, "--out", str(tmp_path / "s"), "--workers", "1"]
+    assert cli.main(words) == 1
+    assert "task '00.parquet' failed three times" in capsys.readouterr().err
+    torn.write_bytes(whole)
+    assert cli.main(words) == 2  # the listing is another one now
+    assert cli.main([*words, "--force"]) == 0
+    check(tmp_path / "s", clips)
+
+
+def test_it_is_built_the_same_twice(clips: list[Listed], tmp_path: Path) -> None:
+    source = write_tars(tmp_path / "in", clips)
+    for out in ("a", "b"):
+        assert cli.main(["build", "--source", source, "--out", str(tmp_path / out), "--workers", "1"]) == 0
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")

@@ -1,0 +1,93 @@
+"""A Dask cluster of separate processes gives the bytes of the local pool, whoever is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from toy_build import ToyTransform, contents, toy_build, toy_job
+
+from shards.build_folder import prepare
+from shards.commit import commit
+from shards.dask_pool import dask_pool
+from shards.errors import ShardsError
+from shards.pool import run_tasks
+from shards.tasks import Job
+
+
+@contextmanager
+def process(*words: str) -> Iterator[subprocess.Popen]:
+    path = os.pathsep.join([str(Path.cwd()), str(Path(__file__).parent)])
+    running = subprocess.Popen(
+        words, env=os.environ | {"PYTHONPATH": path}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield running
+    finally:
+        running.terminate()
+        try:
+            running.wait(10)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.wait()
+
+
+@contextmanager
+def cluster(folder: Path, workers: int) -> Iterator[str]:
+    """A scheduler and workers, each a process with a nanny; yields the scheduler's address."""
+    with ExitStack() as stack:
+        file = folder / "scheduler.json"
+        words = ("--port", "0", "--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file))
+        stack.enter_context(process(sys.executable, "-m", "distributed.cli.dask_scheduler", *words))
+        while not file.exists():
+            time.sleep(0.05)
+        for _ in range(workers):
+            words = ("--scheduler-file", str(file), "--nthreads", "1", "--no-dashboard")
+            words = (*words, "--local-directory", str(folder))
+            stack.enter_context(process(sys.executable, "-m", "distributed.cli.dask_worker", *words))
+        from distributed import Client
+
+        with Client(scheduler_file=str(file)) as client:
+            client.wait_for_workers(workers, timeout=60)
+            yield client.scheduler.address
+
+
+def build_on(address: str, job: Job) -> None:
+    assert not prepare(job, force=False)
+    tasks = list(enumerate(job.source.tasks()))
+    with dask_pool(address) as executor:
+        assert run_tasks(executor, job, tasks) == []
+    assert commit(job, len(tasks), about={"source": "toy"}, producer={"toy": 1})
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")
+def test_dask_gives_the_local_bytes_whoever_is_killed(tmp_path: Path) -> None:
+    flags = tmp_path / "flags"
+    flags.mkdir()
+    toy_build(toy_job(tmp_path / "plain"), workers=1)
+    crashing = ToyTransform(segfault=("-k3", "-k4", "-k5", "-k6"), hang=("-k14",))
+    toy_build(toy_job(tmp_path / "local", transform=crashing, clip_timeout_s=3.0), workers=1)
+    with cluster(tmp_path, workers=2) as address:
+        build_on(address, toy_job(tmp_path / "quiet"))
+        # A worker killed from outside, in the middle of a clip: nothing is lost.
+        killed = ToyTransform(killed=("-k2", "-k30"), once=flags)
+        build_on(address, toy_job(tmp_path / "killed", transform=killed))
+        # Clips that kill their worker cost themselves: more of them in one task than Dask forgives one task.
+        build_on(address, toy_job(tmp_path / "crashing", transform=crashing, clip_timeout_s=3.0))
+    assert len(list(flags.iterdir())) == 2
+    assert contents(tmp_path / "quiet") == contents(tmp_path / "plain")
+    assert contents(tmp_path / "killed") == contents(tmp_path / "plain")
+    assert contents(tmp_path / "crashing") == contents(tmp_path / "local")
+    assert signal.SIGSEGV.name in (tmp_path / "crashing" / "rejects.jsonl").read_text()
+
+
+def test_a_scheduler_that_is_not_there_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shards.dask_pool.ANSWER_TIMEOUT", "1s")
+    with pytest.raises(ShardsError, match="no Dask scheduler answers at tcp"):
+        dask_pool("tcp://127.0.0.1:9").__enter__()
