@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import s3fs
 from audio_sets import Listed, odd_clips, write_parquet, write_tars
 from servers import Served, serve
 from toy_build import toy_build, toy_job
@@ -28,6 +29,7 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
         monkeypatch.setenv(f"AWS_{name}", value)
     with serve(tmp_path, s3=True) as served:
         monkeypatch.setenv("AWS_ENDPOINT_URL", served.url)
+        s3fs.S3FileSystem.clear_instance_cache()  # or it would ask the server of the test before
         yield served
 
 
@@ -58,7 +60,7 @@ def test_a_web_server_with_a_list_of_files(clips: list[Listed], tmp_path: Path) 
 def test_a_bucket(layout, clips: list[Listed], tmp_path: Path, bucket: Served) -> None:
     local = listed(layout(tmp_path, clips))
     assert listed("audioset:s3://audio") == local
-    assert bucket.requests["range"] + bucket.requests["whole"] > 0
+    assert bucket.requests["range"] > 0
 
 
 def test_webdataset_shards_on_a_web_server(tmp_path: Path) -> None:
