@@ -20,13 +20,14 @@ class Build:
     Args:
         source: soundscapes[:CLIPS[,clip_s=4]], esc50:DIR, csv:FILE, audioset:URL or wds:PATTERN
         out: the folder of the shards
-        mel: the front end, mel22k or ast16k
+        mel: the front end, mel22k or ast16k, or a YAML file with the fields of one that differ from mel22k's
         workers: processes; all cores unless given
         dask: the address of a Dask scheduler (tcp://...), whose workers take the place of local ones
         segments: where AudioSet's segment lists lie, if not beside its files
         task_index: this job's number in a job array, from 0
         task_count: jobs in the array; the one that finishes last commits the data set
-        limit_clips: only the first so many clips
+        limit_clips: only the first so many clips (of a dry run: how many are measured)
+        dry_run: measure a sample and say what the build would take, without building
         dtype: float16, or uint8 (half the bytes, error at most 0.16 dB)
         zstd: compress the arrays
         clip_timeout_s: a clip that takes longer to decode is rejected
@@ -42,6 +43,7 @@ class Build:
     task_index: int = 0
     task_count: int = 1
     limit_clips: int | None = None
+    dry_run: bool = False
     dtype: Literal["float16", "uint8"] = "float16"
     zstd: bool = False
     clip_timeout_s: float = 60.0
@@ -58,8 +60,9 @@ class Build:
 
 def build(config: Build) -> int:
     """Build the data set, or this job's part of it. Returns 0, or 1 when tasks failed."""
-    from engine.mel import MEL_CONFIGS, FrontEnd
-    from jobs.front_end import ClipToMel
+    from engine.mel import FrontEnd
+    from jobs.dry_run import dry_run
+    from jobs.front_end import ClipToMel, front_end_config
     from jobs.progress import ClipBar
     from shards.build_folder import is_recorded, prepare
     from shards.commit import commit
@@ -70,13 +73,16 @@ def build(config: Build) -> int:
     from shards.task_shards import ShardConfig
     from shards.tasks import Job, fingerprint
 
-    if config.mel not in MEL_CONFIGS:
-        raise JobError(f"front end {config.mel!r} is unknown; one of: {', '.join(MEL_CONFIGS)}")
-    mel = MEL_CONFIGS[config.mel]
+    mel, packing = front_end_config(config.mel), Packing(dtype=config.dtype, zstd=config.zstd)
+    workers = config.workers or os.cpu_count() or 1
     source = open_source(config.source + (f",segments={config.segments}" if config.segments else ""))
-    tasks = source.tasks() if config.limit_clips is None else first_clips(source.tasks(), config.limit_clips)
-    shards = ShardConfig(packing=Packing(dtype=config.dtype, zstd=config.zstd))
-    producer = {"mel": mel.to_dict()}
+    tasks = source.tasks()
+    if config.dry_run:
+        report = dry_run(source, tasks, mel=mel, packing=packing, workers=workers, clips=config.limit_clips)
+        print("\n".join(report))
+        return 0
+    tasks = tasks if config.limit_clips is None else first_clips(tasks, config.limit_clips)
+    shards, producer = ShardConfig(packing=packing), {"mel": mel.to_dict()}
     job = Job(
         folder=Path(config.out),
         source=source,
@@ -91,8 +97,7 @@ def build(config: Build) -> int:
     mine = list(enumerate(tasks))[config.task_index :: config.task_count]
     todo = [(index, task) for index, task in mine if not is_recorded(job, index)]
     print(f"build: {config.source} -> {config.out}: {len(todo)} of {len(mine)} tasks to do")
-    workers = min(config.workers or os.cpu_count() or 1, max(1, len(todo)))
-    pool = dask_pool(config.dask) if config.dask else local_pool(workers)
+    pool = dask_pool(config.dask) if config.dask else local_pool(min(workers, max(1, len(todo))))
     with pool as executor, ClipBar((task for _, task in todo), "build") as bar:
         failures = run_tasks(executor, job, todo, bar.show)
     for failure in failures:

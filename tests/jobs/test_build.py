@@ -141,6 +141,36 @@ def test_twenty_kills_at_random_moments_leave_no_trace(tmp_path: Path) -> None:
     assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
 
 
+def test_a_front_end_of_ones_own_is_part_of_the_hash(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_clips(tmp_path / "in", 4)
+    words = ["build", "--source", source, "--out", str(tmp_path / "s"), "--workers", "1"]
+    (tmp_path / "mine.yaml").write_text("{bands: 40, scale: slaney}\n")
+    assert cli.main([*words, "--mel", str(tmp_path / "mine.yaml")]) == 0
+    dataset = Dataset.open(tmp_path / "s")
+    assert (dataset.producer["mel"]["bands"], dataset.producer["mel"]["scale"]) == (40, "slaney")
+    assert dataset.sample(0, 0).array_TF.shape[1] == 40
+    (tmp_path / "mine.yaml").write_text("{bands: 41, scale: slaney}\n")
+    capsys.readouterr()
+    assert cli.main([*words, "--mel", str(tmp_path / "mine.yaml")]) == 2
+    assert "--force" in capsys.readouterr().err
+    (tmp_path / "mine.yaml").write_text("{band: 41}\n")
+    assert cli.main([*words, "--mel", str(tmp_path / "mine.yaml")]) == 2
+    assert "band" in capsys.readouterr().err
+
+
+def test_a_dry_run_builds_nothing_and_says_what_it_would_take(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_clips(tmp_path / "in", 300)
+    words = ["build", "--source", source, "--out", str(tmp_path / "s"), "--workers", "4"]
+    assert cli.main([*words, "--dry-run", "--limit-clips", "20"]) == 0
+    said = capsys.readouterr().out
+    assert "4 tasks, 300 clips; 20 measured, 0 of them rejected" in said
+    for words_said in ("clips/s a worker: read", "binds", "GB of shards", "hours on 4 workers"):
+        assert words_said in said
+    assert not (tmp_path / "s").exists()
+
+
 WORKER_IMPORTS = """
 import sys
 from engine.mel import MEL_CONFIGS, FrontEnd

@@ -3,6 +3,7 @@
 Workers import this module, so nothing here may be local to a test.
 """
 
+import errno
 import hashlib
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+import shards.publish
 from shards.build_folder import is_recorded, prepare
 from shards.clip import Clip, Reject
 from shards.commit import commit
@@ -85,7 +87,7 @@ class ToyTransform:
         if clip.key in self.fail and self._first(clip.key):
             raise RuntimeError("a bug")
         if clip.key in self.full_disk and self._first(clip.key):
-            raise OSError(28, "No space left on device")
+            shards.publish._sync = _no_space  # this worker's file system is full from now on
         if clip.key in self.killed and self._first(clip.key):
             os.kill(os.getpid(), signal.SIGKILL)
         assert clip.wave_S is not None
@@ -99,6 +101,10 @@ class ToyTransform:
         first = not flag.exists()
         flag.touch()
         return first
+
+
+def _no_space(path: Path) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
 
 def toy_job(
