@@ -25,54 +25,73 @@ def prepare(job: Job, *, force: bool) -> bool:
     if folder.exists() and not folder.is_dir():
         raise ShardsError(f"{folder} is a file; name a folder for the shards")
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder, fcntl.LOCK_EX):
-        committed = (folder / MANIFEST).exists()
-        found = _committed(folder) if committed else read_fingerprint(folder)
-        if found == job.fingerprint:
-            if committed:
-                sweep(folder)
-            return committed
-        if found is not None:
-            if not force:
-                what = "a data set" if committed else "an unfinished build"
-                raise ShardsError(f"{folder} holds {what} of another source or configuration; --force replaces it")
-            (folder / MANIFEST).unlink(missing_ok=True)
-            shutil.rmtree(folder / TASKS, ignore_errors=True)
+    if _found(folder) != job.fingerprint:
+        with locked(folder, fcntl.LOCK_EX):
+            _begin(job, force)
+    with locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB) as alone:
+        if alone:  # else another job of an array is at work, and what looks left behind may be its
             sweep(folder)
-        elif any(not is_temporary(path.name) and path.name != TASKS for path in folder.iterdir()):
-            raise ShardsError(f"{folder} is not empty and holds no shards; name another folder")
-        publish_bytes(folder / TASKS / "build.json", json.dumps({"fingerprint": job.fingerprint}).encode())
-    return False
+    return (folder / MANIFEST).exists()
 
 
 def is_recorded(job: Job, index: int) -> bool:
-    """Whether task `index` is finished: its record is there, and so is every shard it names, at its full length."""
+    """Whether task `index` is finished: its record is there, and so is every shard it names, at its full length.
+
+    A record whose shards are not is removed, so that the task is done again.
+    """
     try:
         record = json.loads(job.record_file(index).read_bytes())
-        whole = all((job.folder / shard["name"]).stat().st_size == shard["bytes"] for shard in record["shards"])
     except FileNotFoundError:
         return False
+    files = [(job.folder / shard["name"], shard["bytes"]) for shard in record["shards"]]
+    whole = all(file.exists() and file.stat().st_size == length for file, length in files)
     if not whole:
         job.record_file(index).unlink()
     return whole
 
 
 def sweep(folder: Path) -> None:
-    """Remove what a build leaves behind and the manifest (if there is one) does not list; nothing of anyone else's."""
-    listed = set()
+    """Remove what a build leaves behind and its manifest does not list; nothing of anyone else's.
+
+    Without a manifest that is everything half-written; without a build under way, whole shards as well.
+    """
     if (folder / MANIFEST).exists():
         shutil.rmtree(folder / TASKS, ignore_errors=True)
         names = [shard.name for shard in Dataset.open(folder).shards]
         listed = {REJECTS, *names, *(index_file(Path(name)).name for name in names)}
+    elif read_fingerprint(folder) is not None:
+        listed = {path.name for path in folder.iterdir() if not is_temporary(path.name)}
+    else:
+        listed = set()
     for path in folder.iterdir():
         ours = OURS.fullmatch(path.name) or is_temporary(path.name) or path.name == REJECTS
         if ours and path.name not in listed:
             path.unlink()
 
 
-def _committed(folder: Path) -> str:
-    """Return the fingerprint of a finished data set, or an empty one where it is of another version."""
+def _begin(job: Job, force: bool) -> None:
+    """Discard what another build left, if `force`, and say what is being built."""
+    folder = job.folder
+    found = _found(folder)
+    if found == job.fingerprint:  # another job of the array came first
+        return
+    if found is not None:
+        if not force:
+            what = "a data set" if (folder / MANIFEST).exists() else "an unfinished build"
+            raise ShardsError(f"{folder} holds {what} of another source or configuration; --force replaces it")
+        (folder / MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(folder / TASKS, ignore_errors=True)
+        sweep(folder)
+    elif any(not is_temporary(path.name) and path.name != TASKS for path in folder.iterdir()):
+        raise ShardsError(f"{folder} is not empty and holds no shards; name another folder")
+    publish_bytes(folder / TASKS / "build.json", json.dumps({"fingerprint": job.fingerprint}).encode())
+
+
+def _found(folder: Path) -> str | None:
+    """Return the fingerprint of the data set or build in the folder, if any; "" for a data set of another version."""
     try:
         return json.loads((folder / MANIFEST).read_bytes())["build"]["fingerprint"]
+    except FileNotFoundError:
+        return read_fingerprint(folder)
     except (ValueError, KeyError, TypeError):
         return ""

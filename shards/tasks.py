@@ -5,12 +5,13 @@ Until the data set is committed, `.tasks/` beside the shards holds `build.json` 
 finished or will be done again with the same bytes.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass
 from itertools import islice
 from pathlib import Path
@@ -31,6 +32,8 @@ from shards.watchdog import time_limit
 TASKS = ".tasks"
 # A file that is listed but cannot be had is the clip's fault; any other failure to read (network, disk) is the task's.
 UNREADABLE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+# What a file system without locks on folders answers.
+NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOTSUP)
 # Reading ahead (a row group over a network) may take longer than decoding a clip.
 READING_SHARE = 10
 
@@ -122,17 +125,25 @@ def fingerprint(producer: Any, config: ShardConfig, labels: tuple[str, ...], tas
 
 
 @contextmanager
-def locked(folder: Path, kind: int) -> Iterator[None]:
+def locked(folder: Path, kind: int) -> Iterator[bool]:
     """Hold the folder's lock: shared while a task works in it, exclusive while it is committed or wiped.
+
+    Yields whether it is held: with LOCK_NB it is not where someone else holds it.
 
     Some network file systems have no such lock. Then a worker that outlives its killed job may leave a stray file
     behind; the shards are the same either way.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):
+        held = True
+        try:
             fcntl.flock(descriptor, kind)
-        yield
+        except BlockingIOError:
+            held = False
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+        yield held
     finally:
         os.close(descriptor)
 

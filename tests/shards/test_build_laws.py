@@ -1,5 +1,6 @@
 """Laws of a build: no clip is lost, the same input gives the same bytes, and any death is survived."""
 
+import fcntl
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from shards.commit import commit
 from shards.dataset import Dataset
 from shards.errors import ShardsError
 from shards.task_shards import ShardConfig
-from shards.tasks import run_task
+from shards.tasks import locked, run_task
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +184,28 @@ def test_another_build_in_the_same_folder_is_refused_without_force(undisturbed: 
     prepare(other, force=True)
     with pytest.raises(ShardsError, match="holds an unfinished build of another source"):
         prepare(job, force=False)
+
+
+def test_a_finished_task_whose_shard_is_gone_is_done_again(undisturbed: Path, tmp_path: Path) -> None:
+    job = toy_job(tmp_path / "s", transform=ToyTransform(fail=("-k15",)))
+    toy_build(job, workers=1)
+    victims = sorted(path for path in (tmp_path / "s").glob("*.tar"))
+    victims[0].unlink()
+    victims[1].write_bytes(victims[1].read_bytes()[:-512])
+    assert toy_build(toy_job(tmp_path / "s"), workers=1) == []
+    assert contents(tmp_path / "s") == contents(undisturbed)
+
+
+def test_a_job_may_join_while_others_are_at_work_and_sweeps_nothing_of_theirs(tmp_path: Path) -> None:
+    job = toy_job(tmp_path / "s")
+    prepare(job, force=False)
+    half_written = tmp_path / "s" / ".train-000000-000.tar.tmp-0"
+    half_written.touch()
+    with locked(tmp_path / "s", fcntl.LOCK_SH):
+        assert not prepare(job, force=False)
+        assert half_written.exists()
+    assert not prepare(job, force=False)
+    assert not half_written.exists()
 
 
 def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
