@@ -163,7 +163,7 @@ class _Training:
             "world": world,
             "clips": progress.clips,
             "seconds": progress.seconds,
-            "learning_rate": self.prepared.param_groups[0]["lr"],
+            "learning_rate": config.learning_rate * rate(progress.step - 1, config, self.epoch_steps),
             "train_loss": progress.loss_sum / progress.clips,
         }
         progress.loss_sum, progress.clips, progress.seconds = 0.0, 0, 0.0

@@ -1,0 +1,189 @@
+"""Laws of the loop: it learns, goes on from any step as if it had never stopped, and counts clips, not batches."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engine.checkpoints import Checkpoints
+from engine.clips import Labels, TokenClips
+from engine.errors import EngineError
+from engine.loop import Interrupted, Order, Progress, evaluate, fit, predict, rate
+from engine.processes import processes
+from engine.systems import build
+from engine.systems.tagger import Tagger, TaggerConfig
+from engine.train_config import TrainConfig
+from shards.plan import epoch_order, rank_batch
+from shards.publish import published_file
+
+LABELS, VOCAB = 3, 12
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other cost more than these tiny products."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+ORDER = Order(epoch=epoch_order, part=rank_batch)
+
+
+def drawn(clips: int, seed: int = 0) -> TokenClips:
+    """Clips of 2..12 tokens; label k has tokens 4k..4k+3."""
+    rng = np.random.default_rng(seed)
+    label_C = rng.integers(LABELS, size=clips)
+    lengths_C = rng.integers(2, 13, clips)
+    return TokenClips(
+        ids_PQ=(np.repeat(label_C, lengths_C) * 4 + rng.integers(0, 4, lengths_C.sum()))[:, None].astype(np.uint16),
+        starts_C=np.cumsum(lengths_C) - lengths_C,
+        lengths_C=lengths_C,
+        labels=Labels(ids=label_C, starts_C=np.arange(clips), lengths_C=np.ones(clips, dtype=np.int64), count=LABELS),
+        keys=[f"clip-{c}" for c in range(clips)],
+        vocab_sizes=(VOCAB,),
+    )
+
+
+def model(name: str = "token-bert", dropout: float = 0.3) -> Tagger:
+    options = {"width": 16, "layers": 1, "heads": 2, "dropout": dropout}
+    config = TaggerConfig(
+        system=name, vocab_sizes=(VOCAB,), longest=12, single_label=True, options=options,
+        id2label={i: str(i) for i in range(LABELS)},
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return build(config)
+
+
+def trained(tagger: Tagger, folder: Path, config: TrainConfig, clips: TokenClips, **rest) -> Progress:
+    with processes() as accelerator:
+        return fit(
+            tagger,
+            clips,
+            rest.pop("validation", drawn(20, seed=1)),
+            config=config,
+            seed=3,
+            order=ORDER,
+            accelerator=accelerator,
+            checkpoints=Checkpoints(folder=folder, publish=published_file),
+            **rest,
+        )
+
+
+def weights(tagger: Tagger) -> dict[str, torch.Tensor]:
+    return {key: value.clone() for key, value in tagger.state_dict().items()}
+
+
+CONFIG = TrainConfig(epochs=3, batch_clips=8, precision="fp32", learning_rate=3e-3)  # 21 clips: 3 steps, the last of 5
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 8])
+def test_resuming_at_a_step_equals_never_having_stopped(step: int, tmp_path: Path) -> None:
+    """In mid-epoch, at its end before the evaluation, and at the last step but one: with dropout, to the last bit."""
+    clips, whole, parts = drawn(21), model(), model()
+    straight = trained(whole, tmp_path / "whole", CONFIG, clips)
+    asked = iter([False] * (step - 1) + [True] * 99)
+    with pytest.raises(Interrupted, match=f"stopped at step {step}"):
+        trained(parts, tmp_path / "parts", CONFIG, clips, stopping=lambda: next(asked))
+    resumed_model = model()
+    resumed = trained(resumed_model, tmp_path / "parts", CONFIG, clips)
+    for key, value in weights(whole).items():
+        assert torch.equal(value, weights(resumed_model)[key]), key
+    timeless = [[{k: v for k, v in row.items() if k != "seconds"} for row in p.rows] for p in (straight, resumed)]
+    assert timeless[0] == timeless[1]
+    assert (straight.step, straight.best_epoch) == (resumed.step, resumed.best_epoch)
+
+
+def test_a_periodic_checkpoint_survives_a_death(tmp_path: Path) -> None:
+    class PowerCut(BaseException):
+        pass
+
+    def cut() -> bool:
+        calls.append(1)
+        if len(calls) == 6:
+            raise PowerCut
+        return False
+
+    calls: list[int] = []
+    clips, whole = drawn(21), model()
+    trained(whole, tmp_path / "whole", CONFIG, clips)
+    config = TrainConfig(**{**vars(CONFIG), "checkpoint_steps": 2})
+    with pytest.raises(PowerCut):
+        trained(model(), tmp_path / "parts", config, clips, stopping=cut)
+    again = model()
+    trained(again, tmp_path / "parts", config, clips)
+    assert all(torch.equal(value, weights(again)[key]) for key, value in weights(whole).items())
+
+
+def test_it_overfits_a_handful_of_clips(tmp_path: Path) -> None:
+    clips, tagger = drawn(12), model(dropout=0.0)
+    config = TrainConfig(epochs=40, batch_clips=4, learning_rate=1e-2, precision="fp32")
+    rows = trained(tagger, tmp_path, config, clips, validation=clips).rows
+    assert rows[-1]["train_loss"] < 0.05 < 0.8 < rows[0]["train_loss"]
+    assert rows[-1]["val_mAP"] == 1.0
+
+
+def test_the_loss_is_that_of_a_clip_in_an_uneven_last_batch_too(tmp_path: Path) -> None:
+    """At a vanishing rate the epoch's loss is the mean over clips; a mean over batches of 8, 8 and 5 is another one."""
+    clips, tagger = drawn(21), model(dropout=0.0)
+    config = TrainConfig(epochs=1, batch_clips=8, learning_rate=1e-12, weight_decay=0.0, precision="fp32")
+    with processes() as accelerator:
+        _, losses_C = predict(tagger, clips, accelerator)
+    row = trained(tagger, tmp_path, config, clips).rows[0]
+    assert row["train_loss"] == pytest.approx(float(losses_C.mean()), rel=1e-5)
+    assert (row["clips"], row["step"]) == (21, 3)
+
+
+def test_one_step_on_an_uneven_batch_is_the_step_a_bare_loop_takes(tmp_path: Path) -> None:
+    clips, tagger, bare = drawn(5), model(dropout=0.0), model(dropout=0.0)
+    config = TrainConfig(epochs=1, batch_clips=8, learning_rate=1e-3, warmup_share=0.0, clip_norm=0.0, precision="fp32")
+    trained(tagger, tmp_path, config, clips)
+    batch = clips.batch(np.arange(5))
+    torch.nn.functional.cross_entropy(bare(batch.input, batch.lengths_B), batch.targets_BL.argmax(dim=1)).backward()
+    for parameter in bare.parameters():
+        if parameter.grad is not None:  # AdamW's first step: the sign of the gradient, and decay of matrices
+            g = parameter.grad
+            parameter.data -= 1e-3 * (g / (g.abs() + 1e-8) + (0.01 * parameter.data if parameter.ndim > 1 else 0))
+    for (key, value), other in zip(weights(tagger).items(), weights(bare).values(), strict=True):
+        # gradients of 1e-8 and less have no sure sign: a key's bias moves no softmax
+        if "key.bias" not in key:
+            torch.testing.assert_close(value, other, atol=1e-4, rtol=0, msg=key)
+
+
+def test_the_best_epoch_is_kept_and_patience_ends_it(tmp_path: Path) -> None:
+    tagger, config = model("token-linear", 0.0), TrainConfig(epochs=30, batch_clips=8, learning_rate=0.05, patience=3)
+    progress = trained(tagger, tmp_path, config, drawn(21))
+    values = [row["val_mAP"] for row in progress.rows]
+    assert progress.best_epoch == 1 + int(np.argmax(values))
+    assert len(values) == progress.best_epoch + 3
+    with processes() as accelerator:
+        assert evaluate(tagger, drawn(20, seed=1), accelerator)[0].mAP == progress.best == max(values)
+
+
+def test_a_loss_that_is_not_finite_names_its_clips(tmp_path: Path) -> None:
+    tagger = model("token-linear", 0.0)
+    tagger.embed.table.weight.data[3] = math.nan
+    with pytest.raises(EngineError, match=r"the loss is nan at step 0; clips of the batch: clip-\d+, clip-\d+"):
+        trained(tagger, tmp_path, CONFIG, drawn(21))
+
+
+def test_the_rate_climbs_then_falls_to_nothing() -> None:
+    config = TrainConfig(epochs=10, warmup_share=0.2)
+    rates = [rate(step, config, 10) for step in range(100)]
+    assert rates[:20] == sorted(rates[:20])
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+    assert (max(rates), rates[20]) == (1.0, 1.0)
+    assert 0 < rates[0] < 0.1
+    assert 0 < rates[-1] < 1e-3
+
+
+def test_processes_that_did_not_find_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with processes():  # accelerate settles on one process; a launcher that set up no group leaves it so
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        with pytest.raises(EngineError, match="WORLD_SIZE is 2 but 1 processes found each other"), processes():
+            pass

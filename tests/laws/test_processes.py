@@ -1,0 +1,146 @@
+"""Two processes equal one: same losses, same figures, and a run that one of them resumes after a signal."""
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from jobs import cli
+
+ROOT = Path(__file__).parents[2]
+OPTIONS = "--options.dropout 0 --options.epochs 2 --options.precision fp32 --options.batch_clips 16 --seed 4"
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tokens of a few soundscapes, and the shards beside them."""
+    work = tmp_path_factory.mktemp("processes")
+    for words in (
+        f"build --source soundscapes:130,clip_s=2 --out {work}/shards --workers 1",
+        f"cluster --shards {work}/shards --out {work}/codebook --recipe seed --recipe.kmeans.clusters 64",
+        f"encode --shards {work}/shards --codebook {work}/codebook --out {work}/tokens.zarr --workers 1",
+    ):
+        assert cli.main(words.split()) == 0, words
+    return work
+
+
+def launched(processes: int, *words: str) -> subprocess.Popen[str]:
+    """Start a job under `accelerate launch`; `--multi_gpu` is what starts several processes on a CPU, too."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launch = ["--multi_gpu", "--num_processes", str(processes), "--main_process_port", str(port)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "accelerate.commands.launch", *(launch if processes > 1 else []), *words],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_two_processes_give_the_losses_and_figures_of_one(tokens: Path, tmp_path: Path) -> None:
+    words = f"--tokens {tokens}/tokens.zarr --system token-linear {OPTIONS}"
+    assert cli.main(f"train {words} --out {tmp_path}/one".split()) == 0
+    two = launched(2, "jobs/train.py", *words.split(), "--out", str(tmp_path / "two"))
+    output = two.communicate(timeout=280)[0]
+    assert two.returncode == 0, output[-3000:]
+    for one_row, two_row in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
+        assert (one_row.pop("world"), two_row.pop("world")) == ("1", "2")
+        for name in ("epoch", "step", "clips", "val_accuracy"):
+            assert one_row[name] == two_row[name]
+        for name in ("train_loss", "val_loss", "val_mAP", "val_mAUC", "learning_rate"):
+            assert float(one_row[name]) == pytest.approx(float(two_row[name]), rel=1e-4), name
+    one_result, two_result = (json.loads((tmp_path / run / "result.json").read_text()) for run in ("one", "two"))
+    assert one_result["mAP"] == pytest.approx(two_result["mAP"], abs=1e-6)
+    assert one_result["clips_eval"] == two_result["clips_eval"] > 0
+
+
+@pytest.mark.long
+def test_evaluation_is_the_same_to_the_last_digit(tokens: Path, tmp_path: Path) -> None:
+    """117 clips and more in batches of 64: the two processes score uneven numbers of them."""
+    words = f"--tokens {tokens}/tokens.zarr --system token-bert --options.epochs 1 --options.width 16"
+    assert cli.main(f"train {words} --out {tmp_path}/run".split()) == 0
+    found = []
+    for processes in (1, 2):
+        job = launched(processes, "jobs/evaluate.py", "--run", str(tmp_path / "run"), "--split", "train")
+        output = job.communicate(timeout=280)[0]
+        assert job.returncode == 0, output[-3000:]
+        found.append((tmp_path / "run" / "evaluation-train.json").read_bytes())
+        (tmp_path / "run" / "evaluation-train.json").unlink()
+    assert found[0] == found[1]
+    assert json.loads(found[0])["clips"] > 64
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("resumed_with", [1, 2])
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGKILL])
+def test_stopped_in_mid_epoch_it_ends_in_the_same_weights(
+    signal_number: int, resumed_with: int, tokens: Path, tmp_path: Path
+) -> None:
+    """The global order of clips does not depend on the number of processes: one process goes on where two stopped."""
+    words = (
+        f"--tokens {tokens}/tokens.zarr --system token-lstm --options.width 16 {OPTIONS} --options.epochs 12 "
+        "--options.checkpoint_steps 2"
+    )
+    assert cli.main(f"train {words} --out {tmp_path}/whole".split()) == 0
+    out = tmp_path / "parts"
+    first = launched(2, "jobs/train.py", *words.split(), "--out", str(out))
+    wait_for(out / "metrics.csv", first)
+    if signal_number == signal.SIGTERM:
+        first.send_signal(signal.SIGTERM)
+    else:
+        os.kill(a_rank_of(first.pid), signal.SIGKILL)
+    first.communicate(timeout=280)
+    assert first.returncode != 0
+    assert not (out / "result.json").exists()
+    again = launched(resumed_with, "jobs/train.py", *words.split(), "--out", str(out))
+    output = again.communicate(timeout=280)[0]
+    assert again.returncode == 0, output[-3000:]
+    from safetensors.numpy import load_file
+
+    theirs = load_file(out / "model" / "model.safetensors")
+    for name, value in load_file(tmp_path / "whole" / "model" / "model.safetensors").items():
+        assert abs(theirs[name] - value).max() < 2e-3, name  # sums over two processes round otherwise, 96 steps long
+
+
+@pytest.mark.long
+def test_sigterm_saves_and_exits_with_143(tokens: Path, tmp_path: Path) -> None:
+    words = f"--tokens {tokens}/tokens.zarr --system token-lstm --options.width 16 {OPTIONS} --options.epochs 400"
+    command = [sys.executable, "-m", "jobs.train", *words.split(), "--out", str(tmp_path / "run")]
+    job = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    wait_for(tmp_path / "run" / "metrics.csv", job)
+    job.send_signal(signal.SIGTERM)
+    output = job.communicate(timeout=120)[0]
+    assert job.returncode == 143, output[-3000:]
+    assert "the same command resumes" in output
+    assert (tmp_path / "run" / "checkpoints" / "choose" / "last.safetensors").is_file()
+
+
+def wait_for(file: Path, job: subprocess.Popen[str]) -> None:
+    """Wait until the first epoch is on record, while the job lives."""
+    deadline = time.monotonic() + 200
+    while not file.exists():
+        assert job.poll() is None, job.communicate()[0][-3000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def a_rank_of(launcher: int) -> int:
+    """Return a child process of the launcher."""
+    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
+    assert children
+    return int(children[-1])
