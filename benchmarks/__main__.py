@@ -33,6 +33,12 @@ BENCHES = {
     "nearest-all-cores": Entry("benchmarks.nearest", cores=0),
     "shards": Entry("benchmarks.shard_reading"),
     "kmeans-pass": Entry("benchmarks.kmeans_pass"),
+    "build": Entry("benchmarks.build_throughput"),
+    "build-workers": Entry("benchmarks.build_workers", cores=0),
+    "kmeans-quality": Entry("benchmarks.kmeans_quality"),
+    "batches": Entry("benchmarks.batches"),
+    "training": Entry("benchmarks.training_step"),
+    "encode": Entry("benchmarks.encode_throughput"),
     "memory": Entry("benchmarks.memory_growth", cores=0),
 }
 RESULTS = Path(__file__).parent / "results"

@@ -23,21 +23,13 @@ def soundscapes(count: int, *, seconds: float, rate_hz: int) -> list[np.ndarray]
     return [resample(wave_S, rate, rate_hz) for wave_S, rate in waves if wave_S is not None and rate is not None]
 
 
-def esc10(count: int, *, rate_hz: int) -> list[np.ndarray]:
-    """Return real clips of 5 s, spread over classes and folds; none where there is no ESC-10."""
-    files = esc10_files()
-    chosen = [files[index * len(files) // count] for index in range(count)] if files else []
-    return [resample(*decode(file.read_bytes()), rate_hz) for file in chosen]
-
-
-def esc10_folder() -> Path | None:
-    """Return the folder of ESC-10 in its published layout, if this machine has it."""
+def esc10(count: int, *, rate_hz: int, by_class: bool = False) -> list[np.ndarray]:
+    """Return real clips of 5 s, spread over folds (or over classes, in their order); none where there is no ESC-10."""
     named = os.environ.get("AUDIO_TOKENS_DATA")
-    folder = Path(named) / "esc10" if named else None
-    return folder if folder and folder.is_dir() else None
-
-
-def esc10_files() -> list[Path]:
-    """Return the audio files of ESC-10 in a fixed order; none where there is no ESC-10."""
-    folder = esc10_folder()
-    return sorted((folder / "audio").iterdir()) if folder else []
+    folder = Path(named) / "esc10" / "audio" if named else None
+    if folder is None or not folder.is_dir():
+        return []
+    # 1-137-A-32.wav is of fold 1 and class 32
+    files = sorted(folder.iterdir(), key=lambda file: (int(file.stem.split("-")[3]) if by_class else 0, file.name))
+    chosen = [files[index * len(files) // count] for index in range(count)]
+    return [resample(*decode(file.read_bytes()), rate_hz) for file in chosen]

@@ -1,0 +1,44 @@
+"""The build's task engine without its command: what `jobs.build` sets up, in a process of the caller's."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.mel import MEL_CONFIGS, FrontEnd
+from jobs.front_end import ClipToMel
+from shards.build_folder import prepare
+from shards.commit import commit
+from shards.pool import Executor, run_tasks
+from shards.sources import Task, open_source
+from shards.task_shards import ShardConfig
+from shards.tasks import Job, fingerprint, run_task
+
+
+@dataclass(frozen=True)
+class TaskEngine:
+    job: Job
+    tasks: list[Task]
+
+    def run(self, executor: Executor | None = None) -> None:
+        """Do all tasks, here or on `executor`, and commit."""
+        assert not prepare(self.job, force=False)
+        if executor:
+            assert run_tasks(executor, self.job, list(enumerate(self.tasks))) == []
+        else:
+            for index, task in enumerate(self.tasks):
+                run_task(self.job, index, task)
+        assert commit(self.job, len(self.tasks), about={}, producer={})
+
+
+def task_engine(listed: Path, folder: Path) -> TaskEngine:
+    """Return the engine that builds the clips of a CSV list into `folder`."""
+    source, config = open_source(f"csv:{listed}"), ShardConfig()
+    tasks = source.tasks()
+    job = Job(
+        folder=folder,
+        source=source,
+        transform=ClipToMel(FrontEnd(MEL_CONFIGS["mel22k"])),
+        config=config,
+        clip_timeout_s=60.0,
+        fingerprint=fingerprint({}, config, source.labels, tasks),
+    )
+    return TaskEngine(job, tasks)
