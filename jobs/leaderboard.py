@@ -14,7 +14,7 @@ def collect(work: Path) -> list[dict[str, Any]]:
 
     With folds the figures are means over folds, `clips_eval` and `seconds` are sums (every clip is tested once),
     `clips_train` is the mean, and `folds` lists what each fold gave; without folds `folds` is empty.
-    Fractions lie in 0..1.
+    Fractions lie in 0..1; a d-prime that is infinite (mAUC 1) is null, as JSON has no word for it.
     """
     groups: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
     for file in sorted(work.glob("*/*/result.json")) + sorted(work.glob("*/fold-*/*/result.json")):
@@ -42,7 +42,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             str(row["seed"]),
             _percent(row["mAP"]),
             _percent(row["mAUC"]),
-            f"{row['dprime']:.2f}",
+            "-" if row["dprime"] is None else f"{row['dprime']:.2f}",
             _percent(row["accuracy"]),
             _percent(row["peak_val_mAP"]),
             f"{row['parameters']:,}",

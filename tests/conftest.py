@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-install_import_hook(["engine", "shards", "jobs"], "beartype.beartype")
+import tests.checker  # noqa: F401  the hook below finds it by name
+
+install_import_hook(["engine", "shards", "jobs"], "tests.checker.checked")
 
 
 @pytest.fixture(scope="session")
