@@ -10,9 +10,20 @@ from jobs import leaderboard
 
 def put(folder: Path, **changes: object) -> None:
     result = {
-        "system": folder.name, "seed": 0, "test_fold": None, "clips_train": 320, "clips_eval": 80, "mAP": 0.5, "mAUC": 0.75,
-        "dprime": 0.95, "accuracy": None, "peak_val_mAP": 0.4, "parameters": 1000, "seconds": 10.0, "eval_place": "test",
-    }  # fmt: skip
+        "system": folder.name,
+        "seed": 0,
+        "test_fold": None,
+        "clips_train": 320,
+        "clips_eval": 80,
+        "mAP": 0.5,
+        "mAUC": 0.75,
+        "dprime": 0.95,
+        "accuracy": None,
+        "peak_val_mAP": 0.4,
+        "parameters": 1000,
+        "seconds": 10.0,
+        "eval_place": "test",
+    }
     folder.mkdir(parents=True)
     (folder / "result.json").write_text(json.dumps(result | changes))
 
