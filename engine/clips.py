@@ -46,6 +46,16 @@ class Labels:
         """Return the labels of some clips only."""
         return replace(self, starts_C=self.starts_C[clips_B], lengths_C=self.lengths_C[clips_B])
 
+    def only(self, chosen: Sequence[int]) -> "Labels":
+        """Return the labels of every clip without those that are not `chosen`; label chosen[i] becomes i."""
+        new_ids_L = np.full(self.count, -1, dtype=np.int64)
+        new_ids_L[list(chosen)] = np.arange(len(chosen))
+        new_ids_N = new_ids_L[self.ids]
+        kept_before_N = np.concatenate([[0], np.cumsum(new_ids_N >= 0)])
+        starts_C = kept_before_N[self.starts_C]
+        lengths_C = kept_before_N[self.starts_C + self.lengths_C] - starts_C
+        return Labels(ids=new_ids_N[new_ids_N >= 0], starts_C=starts_C, lengths_C=lengths_C, count=len(chosen))
+
 
 @runtime_checkable
 class Clips(Protocol):
@@ -62,6 +72,9 @@ class Clips(Protocol):
 
     def select(self, clips_B: np.ndarray) -> "Clips":
         """Return some clips only, in the order given."""
+
+    def relabel(self, labels: Labels) -> "Clips":
+        """Return the same clips with other labels."""
 
     def batches(self, parts: Iterable[np.ndarray]) -> Iterator[Batch]:
         """Yield one batch per array of clip numbers."""
@@ -97,6 +110,10 @@ class TokenClips:
             labels=self.labels.select(clips_B),
             keys=[self.keys[c] for c in clips_B.tolist()],
         )
+
+    def relabel(self, labels: Labels) -> "TokenClips":
+        """Return the same clips with other labels."""
+        return replace(self, labels=labels)
 
     def batches(self, parts: Iterable[Int64[np.ndarray, "..."]]) -> Iterator[Batch]:
         """Yield one batch per array of clip numbers, gathered without a loop over clips; PAD follows a short clip."""
@@ -136,6 +153,10 @@ class MelClips:
             labels=self.labels.select(clips_B),
             keys=[self.keys[c] for c in clips_B.tolist()],
         )
+
+    def relabel(self, labels: Labels) -> "MelClips":
+        """Return the same clips with other labels."""
+        return replace(self, labels=labels)
 
     def batches(self, parts: Iterable[Int64[np.ndarray, "..."]]) -> Iterator[Batch]:
         """Yield one batch per array of clip numbers, the next two read while one is worked on."""

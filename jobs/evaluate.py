@@ -32,6 +32,7 @@ def evaluate(job: Evaluate) -> None:
     from engine.loop import evaluate as figures_on
     from engine.processes import processes
     from engine.systems import load
+    from jobs.narrowing import with_classes
     from jobs.run_folder import RunFolder, figures_of
     from jobs.training_data import open_data
     from shards.publish import publish_bytes
@@ -39,6 +40,8 @@ def evaluate(job: Evaluate) -> None:
     folder = RunFolder(Path(job.run))
     settings = folder.settings()
     data = open_data(job.tokens or settings["tokens"], job.shards or settings["shards"])
+    if "classes" in settings:
+        data = with_classes(data, settings["classes"])
     if job.split not in data.places:
         raise JobError(f"the data has no split or fold {job.split!r}; it has {', '.join(data.places)}")
     model = load(folder.path / "model")

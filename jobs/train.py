@@ -35,6 +35,8 @@ class Train:
         tokens: tokens.zarr, for a token system
         shards: the folder of the mel shards, for a raw system
         recipe: a packaged recipe's name or a YAML file
+        classes: only these, and the clips that have one: names, MIDs, below:Animal, top:50; separated by `;`
+        subset: only these of the clips that are learnt from: a ratio, a number, a file of keys, or a union with `+`
         options: laid over the recipe's for this system, e.g. --options.epochs 5 --options.width 64
         seed: of weights, order and dropout
         test_fold: the fold that is tested, once; needed where the data has folds
@@ -47,6 +49,8 @@ class Train:
     tokens: str | None = None
     shards: str | None = None
     recipe: Recipe = field(default_factory=Recipe)
+    classes: str | None = None
+    subset: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     test_fold: int | None = None
@@ -71,6 +75,7 @@ def train(job: Train) -> None:
         "options": model.options,
         "data": data.hash,
     }
+    settings |= {name: value for name in ("classes", "subset") if (value := getattr(job, name)) is not None}
     if f"fold-{job.test_fold}" in data.fitted_on:
         settings["leak"] = "all-folds"
         print(f"train: warning: the codebook has seen fold {job.test_fold}, which is tested", file=sys.stderr)
@@ -96,6 +101,7 @@ def _resolve(job: Train) -> "tuple[TrainingData, TrainConfig, TaggerConfig]":
     """Open the data and lay the options over each other."""
     from engine.systems import find, resolve
     from engine.systems.tagger import TaggerConfig
+    from jobs.narrowing import with_classes
     from jobs.training_data import open_data
 
     reads = find(job.system).reads
@@ -104,6 +110,8 @@ def _resolve(job: Train) -> "tuple[TrainingData, TrainConfig, TaggerConfig]":
         raise JobError(f"system {job.system} reads {reads}; give it {needed}")
     config, options = resolve(job.system, job.recipe.train, job.recipe.systems.get(job.system, {}) | job.options)
     data = open_data(job.tokens, job.shards)
+    if job.classes is not None:
+        data = with_classes(data, job.classes)
     return (
         data,
         config,
@@ -131,12 +139,14 @@ def _run(
     """Choose, refit where the choice was made on a part of what may be learnt from, test once, and commit."""
     from engine.loop import Order, evaluate
     from engine.trial import Trial
+    from jobs.narrowing import ClipSubset
     from jobs.run_folder import figures_of
     from jobs.training_data import parts_of
     from shards.plan import epoch_order, rank_batch
     from shards.publish import published_file
 
-    parts = parts_of(data, job.test_fold, config.inner_share, job.seed)
+    subset = None if job.subset is None else ClipSubset(job.subset, job.seed)
+    parts = parts_of(data, job.test_fold, config.inner_share, job.seed, subset)
     trial = Trial(
         system=model,
         train=config,

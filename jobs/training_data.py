@@ -1,10 +1,10 @@
 """What a system trains on, read from tokens.zarr or from mel shards: clips by place, and where they came from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -58,9 +58,19 @@ class Parts:
     places: tuple[str, str]
 
 
-def parts_of(data: TrainingData, test_fold: int | None, inner_share: float, seed: int) -> Parts:
+@runtime_checkable
+class Chooser(Protocol):
+    """Says which of the clips that may be learnt from are."""
+
+    def mask(self, keys: Sequence[str], groups: Sequence[str]) -> np.ndarray: ...
+
+
+def parts_of(
+    data: TrainingData, test_fold: int | None, inner_share: float, seed: int, subset: Chooser | None = None
+) -> Parts:
     """Return the parts of `data`: its own splits, or the tested fold and an inner split of the others.
 
+    `subset` narrows what is learnt from; validation and test clips stay whole.
     Data without a `val` split is chosen on an inner split of `train`; without a `test` split it is tested on `val`.
     Raises JobError for a fold that is not there, or folds of which none is named.
     """
@@ -68,6 +78,9 @@ def parts_of(data: TrainingData, test_fold: int | None, inner_share: float, seed
         raise JobError(f"this data has the folds {', '.join(data.places)}; --test-fold I names the one to test")
     learning = fitted_places(data, test_fold)
     clips, groups = data.read(learning)
+    if subset is not None:
+        taken = np.flatnonzero(subset.mask(clips.keys, groups))
+        clips, groups = clips.select(taken), [groups[clip] for clip in taken]
     test = f"fold-{test_fold}" if data.folds else "test" if "test" in data.places else "val"
     if test not in data.places:
         raise JobError(f"the data has no clips to test on, only {', '.join(data.places)}; build it with a test split")

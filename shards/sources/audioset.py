@@ -20,9 +20,10 @@ from shards.clip import KEY, Clip, Reject, path_key
 from shards.errors import ShardsError
 from shards.labels import audioset
 from shards.sources import Task, split_options
-from shards.sources.audioset_places import EVAL, WHOLE, Choice, hashed, parse_subset, part_of
+from shards.sources.audioset_places import EVAL, Choice, part_of
 from shards.sources.files import AUDIO_ENDINGS, FileOfSource, find_files, open_file, tar_members
 from shards.sources.segments import find_segment_lists, read_segments, segment_table
+from shards.subset import parse_subset
 
 TASK_ROWS = 1024
 LISTING_THREADS = 16  # footers over a network: waiting, not work
@@ -69,13 +70,16 @@ class AudioSet(ABC):
 
     def choose(self, subset: str) -> None:
         """Take a subset of the training clips. Raises ShardsError where it is no subset."""
-        everything, balanced, ratios, sizes = parse_subset(subset)
-        below = [round(ratio * WHOLE) for ratio in ratios]
-        if sizes:
-            # The ids with the smallest hashes: subsets of one seed lie within one another, whatever the files' order.
-            hashes = sorted({hashed("subset", self._choice.seed, video_id) for video_id in self.training_ids()})
-            below += [hashes[size] if size < len(hashes) else WHOLE for size in sizes]
-        self._choice = replace(self._choice, everything=everything, balanced=balanced, below=max(below, default=0))
+        chosen = parse_subset(subset)
+        unknown = set(chosen.names) - {"all", "balanced"}
+        if unknown:
+            raise ShardsError(f"audioset: subset {unknown.pop()!r} is none of all, balanced, a ratio, a number")
+        self._choice = replace(
+            self._choice,
+            everything="all" in chosen.names,
+            balanced="balanced" in chosen.names,
+            below=chosen.threshold(self.training_ids(), self._choice.seed),
+        )
 
     @abstractmethod
     def training_ids(self) -> Iterator[str]:

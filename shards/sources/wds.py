@@ -17,8 +17,8 @@ from shards.clip import KEY, Clip, Reject, path_key
 from shards.errors import ShardsError
 from shards.labels import audioset
 from shards.sources import Task, split_options
-from shards.sources.audioset_places import WHOLE, hashed
 from shards.sources.files import AUDIO_ENDINGS, find_files, open_file, tar_members
+from shards.subset import WHOLE, hashed
 
 SPLIT_WORDS = {
     "train": None,

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from jobs.audioset_labels import AudiosetLabels, audioset_labels
 from shards.errors import ShardsError
 from shards.labels import audioset, choose_labels
-from shards.sources.audioset_places import WHOLE, Choice, hashed, parse_subset, part_of
+from shards.sources.audioset_places import Choice, part_of
 from shards.sources.segments import SegmentTable, read_segments
+from shards.subset import WHOLE, Subset, hashed, parse_subset
 
 
 def test_the_shipped_file_is_made_from_the_published_ones(data_dir: Path, tmp_path: Path) -> None:
@@ -108,8 +109,16 @@ def test_shares_are_kept_and_subsets_lie_within_one_another() -> None:
 
 
 def test_subsets_are_read() -> None:
-    assert parse_subset("all") == (True, False, [], [])
-    assert parse_subset("balanced+0.1+200k+20000") == (False, True, [0.1], [200_000, 20_000])
-    for wrong in ("balnced", "1.5", "0", "-3", ""):
-        with pytest.raises(ShardsError, match="is none of all, balanced"):
+    assert parse_subset("all") == Subset((), (), ("all",))
+    assert parse_subset("balanced+0.1+200k+20000") == Subset((0.1,), (200_000, 20_000), ("balanced",))
+    for wrong in ("1.5", "0", "-3", "", "balanced+", "0k"):
+        with pytest.raises(ShardsError, match="a part is a ratio like"):
             parse_subset(wrong)
+
+
+@given(ids=st.sets(st.text(min_size=1), max_size=60), size=st.integers(1, 70), seed=st.integers(0, 99))
+def test_a_number_takes_so_many_ids_whatever_their_order(ids: set[str], size: int, seed: int) -> None:
+    subset = parse_subset(str(size))
+    below = subset.threshold(sorted(ids), seed)
+    assert below == subset.threshold(sorted(ids, reverse=True), seed)
+    assert sum(hashed("subset", seed, name) < below for name in ids) == min(size, len(ids))
