@@ -1,7 +1,7 @@
 """The label vocabulary of AudioSet: 527 classes with their ids in the ontology, and how to name some of them.
 
 `audioset_labels.json` is made by `python -m jobs.audioset_labels` from the files that Google publishes, whose hashes it
-records; NOTICE.md says under which licences. Other sources bring label names of their own.
+records; NOTICE says under which licences. Other sources bring label names of their own.
 """
 
 import difflib
