@@ -51,7 +51,7 @@ class KMeansConfig:
     chunk_vectors: int = 512
     decay: float = 1.0
     passes: int = 20
-    tolerance: float = 1e-3
+    tolerance: float = 3e-3
     checkpoint_batches: int = 100
     lanes: int = 12
     block_clips: int = 16
@@ -188,7 +188,9 @@ class KMeans:
     def _moved(self, state: KMeansState, x_ND: np.ndarray, ids_N: np.ndarray, far_N: np.ndarray) -> KMeansState:
         """Return the state after one mini-batch; now and then, centroids that meet nothing are put elsewhere."""
         sums_KD, batch_K = sum_by_id(x_ND, ids_N, self.clusters)
-        means_KD, counts_K = moved(state.means_KD, state.counts_K, sums_KD, batch_K, self.config.decay)
+        means_KD, counts_K = moved(
+            state.means_KD, state.counts_K, sums_KD.astype(np.float64), batch_K, self.config.decay
+        )
         recent_K = state.recent_K + batch_K
         state = replace(state, step=state.step + 1, means_KD=means_KD, counts_K=counts_K, recent_K=recent_K)
         if recent_K.sum() < DEAD_AFTER * self.clusters:
@@ -250,12 +252,16 @@ class KMeans:
 
 def sum_by_id(
     x_ND: Float32[np.ndarray, "N D"], ids_N: Int64[np.ndarray, "N"], clusters: int
-) -> tuple[Float64[np.ndarray, "K D"], Int64[np.ndarray, "K"]]:
-    """Return the sum and the number of the vectors of each id."""
+) -> tuple[Float32[np.ndarray, "K D"], Int64[np.ndarray, "K"]]:
+    """Return the sum and the number of the vectors of each id, for one block; blocks are to be added up in float64.
+
+    A sparse product in float32, a quarter of the time of one in float64: a few vectors a centroid lose nothing by it.
+    """
     from scipy.sparse import csr_array
 
-    ones_NK = csr_array((np.ones(len(ids_N)), ids_N, np.arange(len(ids_N) + 1)), shape=(len(ids_N), clusters))
-    return ones_NK.T @ x_ND.astype(np.float64), np.bincount(ids_N, minlength=clusters)
+    ones_N = np.ones(len(ids_N), np.float32)
+    ones_NK = csr_array((ones_N, ids_N, np.arange(len(ids_N) + 1)), shape=(len(ids_N), clusters))
+    return ones_NK.T @ x_ND, np.bincount(ids_N, minlength=clusters)
 
 
 def moved(

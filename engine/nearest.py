@@ -114,8 +114,9 @@ def best_nearest(metric: Metric, device: int | None = None) -> Callable[[np.ndar
 
 def lowest_twin(centroids_KD: Float32[np.ndarray, "K D"]) -> Int64[np.ndarray, "K"]:
     """Return for each centroid the lowest id among those equal to it."""
-    _, first, inverse = np.unique(centroids_KD, axis=0, return_index=True, return_inverse=True)
-    return first[inverse.reshape(-1)].astype(np.int64)
+    first: dict[bytes, int] = {}
+    rows = centroids_KD + np.float32(0)  # -0 becomes 0, which is equal and has other bytes
+    return np.array([first.setdefault(row.tobytes(), index) for index, row in enumerate(rows)], np.int64)
 
 
 def _half_norms(centroids_KD: np.ndarray, metric: Metric) -> np.ndarray | None:
