@@ -150,3 +150,16 @@ def test_every_command_is_listed_and_exists(capsys: pytest.CaptureFixture[str]) 
     for name in cli.COMMANDS:
         assert f"  {name}" in listed
         assert (Path(cli.__file__).parent / f"{name.replace('-', '_')}.py").is_file(), name
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_option_of_every_command_says_what_it_does(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main([name, "--help"])
+    assert stop.value.code in (0, None)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"audio-tokens {name}" in shown
+    assert "<class" not in shown, "a configuration's docstring was not read"
+    described = shown.split("show this help message", 1)[-1]
+    bare = re.findall(r"(--[\w.]+)(?: [A-Z_\[\],.]+| \{[\w,+-]+\})? \((?:required, )?type:", described)
+    assert bare == []
