@@ -19,11 +19,11 @@ from engine.errors import EngineError
 
 
 class Batch(NamedTuple):
-    """`input` is ids_BTQ (int64) or mel_BTF (float32), `lengths_B` int64, `targets_BL` float32 of 0 and 1."""
+    """`input` is ids_BTQ (int64) or mel_BTF (float32), `lengths_B` int64, `targets` [B, L] float32 of 0 and 1."""
 
     input: Tensor
     lengths_B: Tensor
-    targets_BL: Tensor
+    targets: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,12 @@ class Labels:
         targets_BL = np.zeros((len(clips_B), self.count), dtype=bool)
         targets_BL[np.nonzero(real_BN)[0], ids_BN[real_BN]] = True
         return targets_BL
+
+    def counts(self) -> Int64[np.ndarray, "L"]:
+        """Return how many clips have each label."""
+        before_C = np.cumsum(self.lengths_C) - self.lengths_C
+        rows = np.repeat(self.starts_C - before_C, self.lengths_C) + np.arange(self.lengths_C.sum())
+        return np.bincount(self.ids[rows], minlength=self.count)
 
     def select(self, clips_B: Int64[np.ndarray, "B"]) -> "Labels":
         """Return the labels of some clips only."""

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 
+import numpy as np
+
 from engine.audio import decode, resample
 from engine.errors import AudioError
 from engine.mel import LogMel, MelConfig
@@ -16,6 +18,7 @@ from shards.tar_shard import Sample, pack_sample
 
 SAMPLE_CLIPS = 64
 SAMPLE_TASKS = 8  # a sample is spread over so many tasks: the first file of a set is seldom like the last
+WARM_UP_SAMPLES = 100_000
 STAGES = ("read", "decode", "resample", "mel", "pack")
 
 
@@ -29,6 +32,7 @@ def dry_run(
     seconds = dict.fromkeys(STAGES, 0.0)
     done = rejected = stored_bytes = sound_bytes = 0
     log_mel = LogMel(mel)
+    log_mel(resample(np.zeros(WARM_UP_SAMPLES, np.float32), 2 * mel.rate_hz, mel.rate_hz))  # imports and first touches
     for item in _sample(source, tasks, clips or SAMPLE_CLIPS, seconds):
         done += 1
         if isinstance(item, Reject):

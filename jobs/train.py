@@ -8,6 +8,7 @@ afresh on all of them with the choice frozen.
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from jobs.recipe import Recipe
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+    from engine.clips import Clips
     from engine.systems.tagger import TaggerConfig
     from engine.train_config import TrainConfig
     from jobs.run_folder import RunFolder
@@ -138,12 +140,18 @@ def _run(
 ) -> dict[str, Any]:
     """Choose, refit where the choice was made on a part of what may be learnt from, test once, and commit."""
     from engine.loop import Order, evaluate
+    from engine.sampling import clip_weights
     from engine.trial import Trial
     from jobs.narrowing import ClipSubset
     from jobs.run_folder import figures_of
     from jobs.training_data import parts_of
-    from shards.plan import epoch_order, rank_batch
+    from shards.plan import epoch_order, rank_batch, weighted_order
     from shards.publish import published_file
+
+    def order(clips: "Clips") -> Order:
+        if config.sampling == "uniform":
+            return Order(epoch=epoch_order, part=rank_batch)
+        return Order(epoch=partial(weighted_order, weights_C=clip_weights(clips.labels)), part=rank_batch)
 
     subset = None if job.subset is None else ClipSubset(job.subset, job.seed)
     parts = parts_of(data, job.test_fold, config.inner_share, job.seed, subset)
@@ -151,16 +159,16 @@ def _run(
         system=model,
         train=config,
         seed=job.seed,
-        order=Order(epoch=epoch_order, part=rank_batch),
+        order=order,
         accelerator=accelerator,
         folder=folder.checkpoints,
         publish=published_file,
         stopping=stopping,
     )
-    chosen = trial.choose(parts.train, parts.validation, folder.curves("metrics.csv", accelerator))
+    chosen = trial.choose(parts.train, parts.validation, folder.curves("metrics", accelerator))
     fitted, clips = chosen, parts.train
     if parts.refit is not None:
-        fitted, clips = trial.refit(parts.refit, chosen, folder.curves("refit.csv", accelerator)), parts.refit
+        fitted, clips = trial.refit(parts.refit, chosen, folder.curves("refit", accelerator)), parts.refit
     tested = evaluate(fitted.model, parts.test, accelerator)[0]
     assert chosen.validation is not None
     result = {

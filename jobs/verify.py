@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jobs.command import command
 from jobs.errors import JobError
+from shards.tasks import TASKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,8 @@ def kind_of(folder: Path) -> str:
     for kind, marks in MARKS.items():
         if all((folder / mark).exists() for mark in marks):
             return kind
+    if (folder / TASKS).is_dir():
+        return "shards"  # unfinished: opening it says how to go on
     raise JobError(f"{folder} is no finished artefact; it holds no mel shards, codebook, tokens.zarr or run")
 
 
