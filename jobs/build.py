@@ -60,6 +60,8 @@ class Build:
 
 def build(config: Build) -> int:
     """Build the data set, or this job's part of it. Returns 0, or 1 when tasks failed."""
+    from threadpoolctl import threadpool_limits
+
     from engine.mel import FrontEnd
     from jobs.dry_run import dry_run
     from jobs.front_end import ClipToMel, front_end_config
@@ -78,7 +80,8 @@ def build(config: Build) -> int:
     source = open_source(config.source + (f",segments={config.segments}" if config.segments else ""))
     tasks = source.tasks()
     if config.dry_run:
-        report = dry_run(source, tasks, mel=mel, packing=packing, workers=workers, clips=config.limit_clips)
+        with threadpool_limits(1):  # as in a worker
+            report = dry_run(source, tasks, mel=mel, packing=packing, workers=workers, clips=config.limit_clips)
         print("\n".join(report))
         return 0
     tasks = tasks if config.limit_clips is None else first_clips(tasks, config.limit_clips)
