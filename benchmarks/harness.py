@@ -6,9 +6,11 @@ and bars to the report, which prints a table and writes JSON lines.
 
 import gc
 import json
+import os
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -55,14 +57,17 @@ class Race:
         return self.ratio(self.ours, floor)
 
 
-def race(actions: Mapping[str, Action], *, rounds: int = ROUNDS, round_s: float = ROUND_S) -> Race:
+def race(
+    actions: Mapping[str, Action], *, rounds: int = ROUNDS, round_s: float = ROUND_S, warm_up: bool = True
+) -> Race:
     """Warm every action up, then time them in turns, in a new order each round.
 
     An action is called in a round until about `round_s` have passed: once, where that is 0.
     """
     calls: dict[str, int] = {}
     for name, action in actions.items():
-        action()  # imports, first touches of memory, caches
+        if warm_up:
+            action()  # imports, first touches of memory, caches
         calls[name] = max(1, round(round_s / max(_time(action, 1), 1e-9))) if round_s else 1
     seconds: dict[str, list[float]] = {name: [] for name in actions}
     rng = np.random.default_rng(0)
@@ -70,6 +75,13 @@ def race(actions: Mapping[str, Action], *, rounds: int = ROUNDS, round_s: float 
         for name in map(str, rng.permutation(list(actions))):
             seconds[name].append(_time(actions[name], calls[name]))
     return Race({name: tuple(values) for name, values in seconds.items()})
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Keep what a job says, progress bars too, out of the tables."""
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield
 
 
 def _time(action: Action, calls: int) -> float:
@@ -98,11 +110,12 @@ class Report:
         unit: str,
         rounds: int = ROUNDS,
         round_s: float = ROUND_S,
+        warm_up: bool = True,
     ) -> Race:
         """Race `actions` (ours first), each call of which does `work` units, and show the table."""
         if self.quick:
             rounds, round_s = min(rounds, QUICK_ROUNDS), min(round_s, QUICK_ROUND_S)
-        result = race(actions, rounds=rounds, round_s=round_s)
+        result = race(actions, rounds=rounds, round_s=round_s, warm_up=warm_up)
         floors = [name for name in actions if name.startswith(FLOOR)]
         width = max(map(len, actions))
         print(f"\n{self._bench}: {case}")

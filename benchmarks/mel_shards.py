@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.harness import silent
 from engine.mel import MelConfig
 from engine.seeds import generator
 from jobs.build import Build, build
@@ -35,5 +36,6 @@ def noise_shards(folder: Path, *, clips: int, frames: int, bands: int) -> Datase
 
 def soundscape_shards(folder: Path, *, clips: int, clip_s: float) -> Dataset:
     """Return soundscapes built by the build job itself."""
-    assert build(Build(source=f"soundscapes:{clips},clip_s={clip_s:g}", out=str(folder))) == 0
+    with silent():
+        assert build(Build(source=f"soundscapes:{clips},clip_s={clip_s:g}", out=str(folder))) == 0
     return Dataset.open(folder)

@@ -9,12 +9,15 @@ from itertools import count
 
 import numpy as np
 import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from benchmarks.batches import LABELS, token_clips
-from benchmarks.harness import FLOOR, Report
+from benchmarks.harness import FLOOR, Report, silent
 from engine.checkpoints import Checkpoints
 from engine.clips import Batch, TokenClips
 from engine.loop import Order, adamw, fit
+from engine.losses import loss_of
+from engine.objectives import Tagging
 from engine.processes import processes
 from engine.systems import build, resolve
 from engine.systems.tagger import Tagger, TaggerConfig
@@ -27,7 +30,7 @@ BARE = FLOOR + "bare PyTorch loop"
 
 def bench(report: Report) -> None:
     config, options = resolve("token-bert", {"epochs": 1, "precision": "fp32"}, {})
-    steps = 4 if report.quick else 24
+    steps = 12 if report.quick else 48
     clips = token_clips(steps * config.batch_clips)
     tagger = TaggerConfig(
         system="token-bert",
@@ -38,6 +41,7 @@ def bench(report: Report) -> None:
     )
     order_C = epoch_order(len(clips), 0, 0)
     batches = [clips.batch(part) for part in order_C.reshape(steps, -1)]
+    loss = loss_of(config, torch.from_numpy(clips.labels.counts()), single_label=False)
     folders = (report.folder / f"run-{number}" for number in count())
     with processes() as accelerator:
 
@@ -47,6 +51,7 @@ def bench(report: Report) -> None:
                 clips,
                 None,
                 config=config,
+                objective=Tagging(config=config, loss=loss, mask_ids=()),
                 seed=0,
                 order=Order(epoch=epoch_order, part=rank_batch),
                 accelerator=accelerator,
@@ -70,8 +75,7 @@ def _bare(model: Tagger, batches: list[Batch], config: TrainConfig) -> None:
     optimizer = adamw(model, config)
     model.train()
     for batch in batches:
-        logits_BL = model(batch.input, batch.lengths_B)
-        loss = model.losses(logits_BL, batch.targets_BL).mean()
+        loss = binary_cross_entropy_with_logits(model(batch.input, batch.lengths_B), batch.targets)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
         optimizer.step()
@@ -90,13 +94,13 @@ def _trainer(model: Tagger, clips: TokenClips, config: TrainConfig, folder: str)
             self.tagger = model
 
         def forward(
-            self, ids_BTQ: torch.Tensor, lengths_B: torch.Tensor, targets_BL: torch.Tensor
+            self, input: torch.Tensor, lengths_B: torch.Tensor, targets: torch.Tensor
         ) -> dict[str, torch.Tensor]:
-            logits_BL = self.tagger(ids_BTQ, lengths_B)
-            return {"loss": self.tagger.losses(logits_BL, targets_BL).mean(), "logits": logits_BL}
+            logits_BL = self.tagger(input, lengths_B)
+            return {"loss": binary_cross_entropy_with_logits(logits_BL, targets), "logits": logits_BL}
 
     def collate(chosen: list[int]) -> dict[str, torch.Tensor]:
-        return dict(zip(("ids_BTQ", "lengths_B", "targets_BL"), clips.batch(np.array(chosen)), strict=True))
+        return clips.batch(np.array(chosen))._asdict()
 
     arguments = TrainingArguments(
         folder,
@@ -115,4 +119,5 @@ def _trainer(model: Tagger, clips: TokenClips, config: TrainConfig, folder: str)
         remove_unused_columns=False,
     )
     numbers = list(range(len(clips)))
-    Trainer(model=WithLoss(), args=arguments, train_dataset=numbers, data_collator=collate).train()  # type: ignore[arg-type]
+    with silent():
+        Trainer(model=WithLoss(), args=arguments, train_dataset=numbers, data_collator=collate).train()  # type: ignore[arg-type]
