@@ -13,6 +13,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from engine.averaging import Average
+
 Publish = Callable[[Path], AbstractContextManager[Path]]
 
 
@@ -23,8 +25,15 @@ class Checkpoints:
     folder: Path
     publish: Publish
 
-    def save(self, name: str, model: nn.Module, optimizer: Optimizer | None, state: Mapping[str, Any]) -> None:
-        """Write the model, its optimizer's moments (None: weights alone) and `state` (anything JSON holds)."""
+    def save(
+        self,
+        name: str,
+        model: nn.Module,
+        state: Mapping[str, Any],
+        optimizer: Optimizer | None = None,
+        average: Average | None = None,
+    ) -> None:
+        """Write the model and `state` (anything JSON holds), the optimizer's moments and averaged weights if given."""
         from safetensors.torch import save_file
 
         tensors = {f"model.{key}": value.detach().contiguous() for key, value in model.state_dict().items()}
@@ -33,11 +42,15 @@ class Checkpoints:
             for key, parameter in model.named_parameters():
                 for moment, value in moments.get(parameter, {}).items():
                     tensors[f"optimizer.{moment}.{key}"] = value.detach().contiguous()
+        if average is not None:
+            tensors |= {f"average.{key}": value.contiguous() for key, value in average.state_dict().items()}
         with self.publish(self.folder / f"{name}.safetensors") as path:
             save_file(tensors, path, metadata={"state": json.dumps(state)})
 
-    def load(self, name: str, model: nn.Module, optimizer: Optimizer | None = None) -> dict[str, Any] | None:
-        """Restore what `save` wrote into `model` and `optimizer` and return its state; None where there is no file."""
+    def load(
+        self, name: str, model: nn.Module, optimizer: Optimizer | None = None, average: Average | None = None
+    ) -> dict[str, Any] | None:
+        """Restore what `save` wrote and return its state; None where there is no file."""
         from safetensors import safe_open
 
         path = self.folder / f"{name}.safetensors"
@@ -54,4 +67,6 @@ class Checkpoints:
                 if key.startswith("optimizer."):
                     _, moment, name_of = key.split(".", 2)
                     optimizer.state[parameters[name_of]][moment] = value.to(parameters[name_of].device)
+        if average is not None:
+            average.load_state_dict({k.partition(".")[2]: tensors[k] for k in tensors if k.startswith("average.")})
         return state

@@ -10,6 +10,7 @@ clips in the same order.
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,10 +20,13 @@ from accelerate import Accelerator
 from jaxtyping import Float32, Int64
 from torch import nn
 
+from engine.averaging import Average
 from engine.checkpoints import Checkpoints
 from engine.clips import Batch, Clips
 from engine.errors import EngineError
+from engine.gradients import GradientReport
 from engine.metrics import Scores, score
+from engine.objectives import Objective
 from engine.processes import precision_of
 from engine.seeds import generator
 from engine.systems.tagger import Tagger
@@ -50,17 +54,20 @@ class Order:
 class Progress:
     """The counters of a training, saved with every checkpoint.
 
-    `step` counts optimizer steps; `loss_sum`, `clips` and `seconds` belong to the epoch under way; `rows` describe the
-    finished ones; `best_epoch` (from 1) had the highest validation mAP, `best`.
+    `step` counts optimizer steps; `loss_sum`, `weight`, `clips` and `seconds` belong to the epoch under way; `rows`
+    describe the finished ones and `gradients` their last step, layer by layer; `best_epoch` (from 1) had the highest
+    validation mAP, `best`.
     """
 
     step: int = 0
     loss_sum: float = 0.0
+    weight: float = 0.0
     clips: int = 0
     seconds: float = 0.0
     best: float = -math.inf
     best_epoch: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
+    gradients: list[dict[str, Any]] = field(default_factory=list)
 
 
 def fit(
@@ -69,39 +76,41 @@ def fit(
     validation: Clips | None,
     *,
     config: TrainConfig,
+    objective: Objective,
     seed: int,
     order: Order,
     accelerator: Accelerator,
     checkpoints: Checkpoints,
     stop_after: int | None = None,
     stopping: Callable[[], bool] = lambda: False,
-    on_epoch: Callable[[list[dict[str, Any]]], None] = lambda rows: None,
+    on_epoch: Callable[[Progress], None] = lambda progress: None,
 ) -> Progress:
     """Train `model` in place and return its progress; on return it holds the best epoch's weights.
 
-    The best epoch is that of the highest validation mAP; without `validation` it is the last one. `stop_after` ends
-    the training after so many epochs of the `config.epochs` that the schedule is made for. `stopping` is asked at
-    every step; once it says yes on any process, the state is saved and Interrupted raised. `on_epoch` gets all rows
-    so far. Raises EngineError where a loss is not finite, naming the clips of the batch.
+    The best epoch is that of the highest validation mAP; without `validation` it is the last one. `stop_after` ends the
+    training after so many epochs of the `config.epochs` that the schedule is made for. `stopping` is asked at every
+    step; once it says yes on any process, the state is saved and Interrupted raised. Raises EngineError where a loss is
+    not finite, naming the clips of the batch.
     """
-    training = _Training(model, clips, config, seed, order, accelerator, checkpoints, stopping)
+    training = _Training(model, clips, config, objective, seed, order, accelerator, checkpoints, stopping)
     progress, last_epoch = training.progress, stop_after or config.epochs
     with torch.random.fork_rng():
         while (epoch := len(progress.rows) + 1) <= last_epoch and not _out_of_patience(progress, config):
             row = training.epoch()
             improved = epoch == last_epoch
-            if validation is not None:
-                figures, row["val_loss"] = evaluate(training.wrapped, validation, accelerator)
-                row |= {"val_mAP": figures.mAP, "val_mAUC": figures.mAUC, "val_accuracy": figures.accuracy}
-                improved = figures.mAP > progress.best
-            if improved:
-                progress.best, progress.best_epoch = row.get("val_mAP", -math.inf), epoch
-            progress.rows.append(row)
-            if improved:
-                training.save("best", moments=False)
+            with training.scored_weights():
+                if validation is not None:
+                    figures, row["val_loss"] = evaluate(training.wrapped, validation, accelerator)
+                    row |= {"val_mAP": figures.mAP, "val_mAUC": figures.mAUC, "val_accuracy": figures.accuracy}
+                    improved = figures.mAP > progress.best
+                if improved:
+                    progress.best, progress.best_epoch = row.get("val_mAP", -math.inf), epoch
+                progress.rows.append(row)
+                if improved:
+                    training.save("best", to_resume=False)
             training.save("last")
             if accelerator.is_main_process:
-                on_epoch(progress.rows)
+                on_epoch(progress)
     accelerator.wait_for_everyone()
     checkpoints.load("best", training.model)
     return progress
@@ -115,25 +124,33 @@ class _Training:
         model: Tagger,
         clips: Clips,
         config: TrainConfig,
+        objective: Objective,
         seed: int,
         order: Order,
         accelerator: Accelerator,
         checkpoints: Checkpoints,
         stopping: Callable[[], bool],
     ) -> None:
-        self.clips, self.config, self.seed, self.order = clips, config, seed, order
+        self.clips, self.config, self.objective, self.seed, self.order = clips, config, objective, seed, order
         self.accelerator, self.checkpoints, self.stopping = accelerator, checkpoints, stopping
         self.wrapped, self.prepared = accelerator.prepare(model, adamw(model, config))
         self.model, self.optimizer = accelerator.unwrap_model(self.wrapped), self.prepared.optimizer
-        self.progress = Progress(**(checkpoints.load("last", self.model, self.optimizer) or {}))
         self.epoch_steps = math.ceil(len(clips) / config.batch_clips)
+        steps = config.epochs * self.epoch_steps
+        self.average = Average(self.model, config.average, steps) if config.average != "none" else None
+        self.progress = Progress(**(checkpoints.load("last", self.model, self.optimizer, self.average) or {}))
         self.bf16 = precision_of(config.precision, self.model.bf16_on_cpu) == "bf16"
 
-    def save(self, name: str, moments: bool = True) -> None:
+    def scored_weights(self) -> AbstractContextManager[None]:
+        """Let the model have the weights that are scored and kept while the context lasts."""
+        return self.average.swapped_in() if self.average is not None else nullcontext()
+
+    def save(self, name: str, to_resume: bool = True) -> None:
         """Write a checkpoint, from the main process, of a state that all processes have reached."""
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            self.checkpoints.save(name, self.model, self.optimizer if moments else None, asdict(self.progress))
+            extra = (self.optimizer, self.average) if to_resume else ()
+            self.checkpoints.save(name, self.model, asdict(self.progress), *extra)
 
     def epoch(self) -> dict[str, Any]:
         """Take the steps left in the epoch under way and return its row."""
@@ -148,9 +165,8 @@ class _Training:
         batches = self.clips.batches(part if len(part) else order_C[:1] for part in parts)
         self.wrapped.train()
         start = time.perf_counter()
-        for index, part, batch in zip(range(first, self.epoch_steps), parts, batches, strict=True):
-            total = min(config.batch_clips, len(self.clips) - index * config.batch_clips)
-            stop = self.step(batch, part, total)
+        for part, batch in zip(parts, batches, strict=True):
+            stop = self.step(batch, part)
             now = time.perf_counter()
             progress.seconds, start = progress.seconds + now - start, now
             if stop or (config.checkpoint_steps and progress.step % config.checkpoint_steps == 0):
@@ -164,48 +180,69 @@ class _Training:
             "clips": progress.clips,
             "seconds": progress.seconds,
             "learning_rate": config.learning_rate * rate(progress.step - 1, config, self.epoch_steps),
-            "train_loss": progress.loss_sum / progress.clips,
+            "train_loss": progress.loss_sum / progress.weight,
         }
-        progress.loss_sum, progress.clips, progress.seconds = 0.0, 0, 0.0
+        progress.loss_sum, progress.weight, progress.clips, progress.seconds = 0.0, 0.0, 0, 0.0
         return row
 
-    def step(self, batch: Batch, part: Int64[np.ndarray, "b"], total: int) -> bool:
-        """Step on this process's `part` of a batch of `total` clips; return whether any process wants to stop."""
+    def step(self, batch: Batch, part: Int64[np.ndarray, "b"]) -> bool:
+        """Step on this process's `part` of a batch; return whether any process wants to stop."""
         progress, config, accelerator = self.progress, self.config, self.accelerator
-        torch.manual_seed(
-            int(generator(self.seed, "dropout", progress.step, accelerator.process_index).integers(2**63))
-        )
+        draws = generator(self.seed, "step", progress.step, accelerator.process_index)
+        torch.manual_seed(int(draws.integers(2**63)))  # dropout has no other source
         for group in self.prepared.param_groups:
-            group["lr"] = config.learning_rate * rate(progress.step, config, self.epoch_steps)
-        with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=self.bf16):
-            logits_BL = self.wrapped(batch.input.to(accelerator.device), batch.lengths_B)
-        loss = self.model.losses(logits_BL.float(), batch.targets_BL.to(accelerator.device)).sum() * (len(part) > 0)
-        if not torch.isfinite(loss):
-            names = ", ".join(self.clips.keys[clip] for clip in part.tolist())
-            raise EngineError(f"the loss is {loss.item()} at step {progress.step}; clips of the batch: {names}")
-        accelerator.backward(loss * (accelerator.num_processes / total))  # DDP takes the mean over processes
+            group["lr"] = config.learning_rate * group["share"] * rate(progress.step, config, self.epoch_steps)
+        batch, weight = self.objective.prepare(batch, draws)
+        real = float(len(part) > 0)
+        weight, clips = self._total(weight * real, len(part))
+        pieces = _pieces(batch, config.micro_clips or len(batch.lengths_B))
+        loss_sum = 0.0
+        for index, piece in enumerate(pieces):
+            piece = Batch(piece.input.to(accelerator.device), piece.lengths_B, piece.targets.to(accelerator.device))
+            with nullcontext() if index + 1 == len(pieces) else accelerator.no_sync(self.wrapped):
+                with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=self.bf16):
+                    loss = self.objective.loss_sum(self.wrapped, piece) * real
+                if not torch.isfinite(loss):
+                    names = ", ".join(self.clips.keys[clip] for clip in part.tolist())
+                    raise EngineError(f"the loss is {loss.item()} at step {progress.step}; clips of the batch: {names}")
+                accelerator.backward(loss * (accelerator.num_processes / weight))  # DDP takes the mean over processes
+            loss_sum += loss.item()
+        looked_at = (progress.step + 1) % self.epoch_steps == 0
+        report = GradientReport(self.model) if looked_at else None
         if config.clip_norm:
             accelerator.clip_grad_norm_(self.wrapped.parameters(), config.clip_norm)
         self.prepared.step()
+        progress.step += 1
+        if report is not None:
+            progress.gradients += report.rows(len(progress.rows) + 1)
         self.prepared.zero_grad()
-        told = torch.stack([loss.detach(), torch.full_like(loss, float(self.stopping()))])
-        loss_sum, stops = accelerator.reduce(told, "sum").tolist()
-        progress.step, progress.loss_sum, progress.clips = (
-            progress.step + 1,
-            progress.loss_sum + loss_sum,
-            progress.clips + total,
-        )
+        if self.average is not None:
+            self.average.update(progress.step)
+        loss_sum, stops = self._total(loss_sum, float(self.stopping()))
+        progress.loss_sum += loss_sum
+        progress.weight += weight
+        progress.clips += round(clips)
         return stops > 0
 
+    def _total(self, *values: float) -> list[float]:
+        """Return the sums of `values` over all processes."""
+        here = torch.tensor(values, dtype=torch.float64, device=self.accelerator.device)
+        return self.accelerator.reduce(here, "sum").tolist()
 
-def adamw(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """Return AdamW that decays matrices only."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+
+def adamw(model: Tagger, config: TrainConfig) -> torch.optim.AdamW:
+    """Return AdamW that decays matrices only; each group has its `share` of the learning rate (see layer_decay)."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            share = config.layer_decay ** model.depth(name) if config.layer_decay < 1 else 1.0
+            decay = config.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((share, decay), []).append(parameter)
+    return torch.optim.AdamW(
+        [{"params": ps, "weight_decay": decay, "share": share} for (share, decay), ps in groups.items()],
+        lr=config.learning_rate,
+        fused=True,
+    )
 
 
 def rate(step: int, config: TrainConfig, epoch_steps: int) -> float:
@@ -241,12 +278,17 @@ def predict(
     losses_C, seen_C = torch.zeros(len(clips)), torch.zeros(len(clips))
     for part, batch in zip(mine, clips.batches(mine), strict=True):
         logits_BL = tagger(batch.input.to(accelerator.device), batch.lengths_B)
-        losses_C[part] = tagger.losses(logits_BL, batch.targets_BL.to(accelerator.device)).cpu()
+        losses_C[part] = tagger.losses(logits_BL, batch.targets.to(accelerator.device)).cpu()
         scores_CL[part] = (logits_BL.log_softmax(dim=1) if tagger.config.single_label else logits_BL).cpu()
         seen_C[part] += 1
     gathered = [accelerator.reduce(x.to(accelerator.device), "sum").cpu() for x in (scores_CL, losses_C, seen_C)]
     assert bool((gathered[2] == 1).all()), "every clip is scored exactly once"
     return gathered[0].numpy(), gathered[1].numpy()
+
+
+def _pieces(batch: Batch, clips: int) -> list[Batch]:
+    """Cut a batch into parts of at most `clips` clips."""
+    return [Batch(*three) for three in zip(*(field.split(clips) for field in batch), strict=True)]
 
 
 def _out_of_patience(progress: Progress, config: TrainConfig) -> bool:

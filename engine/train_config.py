@@ -8,7 +8,12 @@ from typing import Any
 
 from engine.errors import EngineError
 
-PRECISIONS = ("auto", "fp32", "bf16")
+CHOICES = {
+    "precision": ("auto", "fp32", "bf16"),
+    "loss": ("plain", "balanced", "focal", "asymmetric"),
+    "sampling": ("uniform", "weighted"),
+    "average": ("none", "ema", "swa"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +31,15 @@ class TrainConfig:
         patience: epochs without a better validation mAP after which training stops; 0 never stops early
         checkpoint_steps: steps between saves of the last state; 0 saves at the end of an epoch
         inner_share: share of the source recordings held out of the training folds where a choice is needed
+        micro_clips: clips that a process works on at once, the gradients of a step being added up; 0 takes all
+        loss: plain, or balanced, focal or asymmetric (engine/losses.py), which listen to rare labels
+        label_smoothing: share of a target spread over the other labels
+        sampling: uniform, or weighted, which draws clips by how rare their labels are (engine/sampling.py)
+        average: none, or ema or swa, averages of the weights, which are then what is scored and kept
+        roll: begin a training clip anywhere and let its head follow its tail
+        mix: share of batches whose clips are mixed with each other, labels alike (engine/augment.py)
+        mask: share of a training clip's positions that are masked; for mel, the widest masked run and band
+        layer_decay: a layer's rate as a share of the one above it, when fine-tuning; 1 trains all alike
     """
 
     epochs: int = 20
@@ -38,18 +52,31 @@ class TrainConfig:
     patience: int = 0
     checkpoint_steps: int = 0
     inner_share: float = 0.2
+    micro_clips: int = 0
+    loss: str = "plain"
+    label_smoothing: float = 0.0
+    sampling: str = "uniform"
+    average: str = "none"
+    roll: bool = False
+    mix: float = 0.0
+    mask: float = 0.0
+    layer_decay: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse values out of range with a word on what is allowed."""
         positive = ("epochs", "batch_clips", "learning_rate")
-        natural = ("weight_decay", "clip_norm", "patience", "checkpoint_steps")
+        natural = ("weight_decay", "clip_norm", "patience", "checkpoint_steps", "micro_clips")
         for name in positive:
             _require(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")
         for name in natural:
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         _require(0 <= self.warmup_share < 1, "warmup_share", self.warmup_share, "a share from 0 to below 1")
+        _require(0 < self.layer_decay <= 1, "layer_decay", self.layer_decay, "a share above 0, up to 1")
         _require(0 < self.inner_share < 1, "inner_share", self.inner_share, "a share between 0 and 1")
-        _require(self.precision in PRECISIONS, "precision", self.precision, f"one of {', '.join(PRECISIONS)}")
+        for name in ("label_smoothing", "mix", "mask"):
+            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "a share from 0 to below 1")
+        for name, choices in CHOICES.items():
+            _require(getattr(self, name) in choices, name, getattr(self, name), f"one of {', '.join(choices)}")
 
     @classmethod
     def of(cls, *layers: Mapping[str, Any]) -> "TrainConfig":

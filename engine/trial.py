@@ -15,11 +15,13 @@ from accelerate import Accelerator
 
 from engine.checkpoints import Checkpoints, Publish
 from engine.clips import Clips, TokenClips
-from engine.loop import Order, evaluate, fit
+from engine.loop import Order, Progress, evaluate, fit
+from engine.losses import loss_of
 from engine.metrics import Scores
+from engine.objectives import Tagging
 from engine.seeds import generator
 from engine.systems import build
-from engine.systems.tagger import Tagger, TaggerConfig
+from engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding
 from engine.systems.token_bag import TokenBag
 from engine.train_config import TrainConfig
 
@@ -47,17 +49,17 @@ class Trial:
     system: TaggerConfig
     train: TrainConfig
     seed: int
-    order: Order
+    order: Callable[[Clips], Order]
     accelerator: Accelerator
     folder: Path
     publish: Publish
     stopping: Callable[[], bool] = lambda: False
 
-    def choose(self, clips: Clips, validation: Clips, on_epoch: Callable[[Rows], None]) -> Fitted:
+    def choose(self, clips: Clips, validation: Clips, on_epoch: Callable[[Progress], None]) -> Fitted:
         """Train on `clips` and return the model of the epoch with the highest validation mAP."""
         return self._fit("choose", clips, validation, None, on_epoch)
 
-    def refit(self, clips: Clips, chosen: Fitted, on_epoch: Callable[[Rows], None]) -> Fitted:
+    def refit(self, clips: Clips, chosen: Fitted, on_epoch: Callable[[Progress], None]) -> Fitted:
         """Train afresh on all `clips`, for as many epochs as were chosen, with nothing left to choose."""
         return self._fit("refit", clips, None, chosen.best_epoch or None, on_epoch)
 
@@ -67,7 +69,7 @@ class Trial:
         clips: Clips,
         validation: Clips | None,
         stop_after: int | None,
-        on_epoch: Callable[[Rows], None],
+        on_epoch: Callable[[Progress], None],
     ) -> Fitted:
         with torch.random.fork_rng():
             torch.manual_seed(int(generator(self.seed, "weights").integers(2**63)))
@@ -81,8 +83,9 @@ class Trial:
                 clips,
                 validation,
                 config=self.train,
+                objective=self._objective(clips),
                 seed=self.seed,
-                order=self.order,
+                order=self.order(clips),
                 accelerator=self.accelerator,
                 checkpoints=Checkpoints(folder=self.folder / phase, publish=self.publish),
                 stop_after=stop_after,
@@ -99,6 +102,14 @@ class Trial:
         if validation is None:
             return fitted
         return replace(fitted, validation=evaluate(fitted.model, validation, self.accelerator)[0])
+
+    def _objective(self, clips: Clips) -> Tagging:
+        positives_L = torch.from_numpy(clips.labels.counts())
+        return Tagging(
+            config=self.train,
+            loss=loss_of(self.train, positives_L, self.system.single_label),
+            mask_ids=tuple(size + TokenEmbedding.MASK for size in self.system.vocab_sizes),
+        )
 
 
 def _solve(model: TokenBag, clips: TokenClips) -> Fitted:

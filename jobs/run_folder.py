@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from shards.publish import publish_bytes, published_folder
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+    from engine.loop import Progress
 
 
 @dataclass(frozen=True)
@@ -66,13 +69,19 @@ class RunFolder:
         table.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
         publish_bytes(self.path / name, text.getvalue().encode())
 
-    def curves(self, name: str, accelerator: "Accelerator") -> Callable[[Sequence[dict[str, Any]]], None]:
-        """Return what publishes the rows of a training as a CSV file and sends the last one to the tracker."""
+    def curves(self, name: str, accelerator: "Accelerator") -> "Callable[[Progress], None]":
+        """Return what publishes a training's epochs and gradients as CSV files and sends the last to the tracker."""
 
-        def publish(rows: Sequence[dict[str, Any]]) -> None:
-            self.write_rows(name, rows)
-            values = {key: value for key, value in rows[-1].items() if isinstance(value, float)}
-            accelerator.log({f"{Path(name).stem}/{key}": value for key, value in values.items()}, rows[-1]["step"])
+        def publish(progress: "Progress") -> None:
+            self.write_rows(f"{name}.csv", progress.rows)
+            self.write_rows(f"{name}-gradients.csv", progress.gradients)
+            values = {f"{name}/{key}": v for key, v in progress.rows[-1].items() if isinstance(v, float)}
+            for row in progress.gradients:
+                if row["epoch"] == len(progress.rows):
+                    values |= {f"{name}-{key}/{row['layer']}": row[key] for key in ("gradient_norm", "update_ratio")}
+                    if row["flag"]:
+                        print(f"train: warning: {row['flag']} gradient in {row['layer']}", file=sys.stderr)
+            accelerator.log(values, progress.step)
 
         return publish
 

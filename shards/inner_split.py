@@ -6,8 +6,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from shards.errors import ShardsError
-
-INNER_SPLIT = 2  # the purpose of its draws; EPOCH_ORDER is 1
+from shards.plan import INNER_SPLIT
 
 
 def held_out(groups_C: Sequence[str], share: float, seed: int) -> Bool[np.ndarray, "C"]:

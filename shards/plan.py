@@ -1,14 +1,20 @@
 """Who reads what, in which order: pure functions of integers. C clips."""
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 
-EPOCH_ORDER, LANE_BLOCKS = 1, 2  # the purposes that a seed is split into
+EPOCH_ORDER, LANE_BLOCKS, INNER_SPLIT, WEIGHTED_ORDER = 1, 2, 3, 4  # the purposes that a seed is split into
 
 
 def epoch_order(clips: int, seed: int, epoch: int) -> Int64[np.ndarray, "C"]:
     """Return the permutation of 0..clips-1 in which epoch `epoch` visits the clips, whatever the world size."""
     return np.random.default_rng([seed, EPOCH_ORDER, epoch]).permutation(clips).astype(np.int64)
+
+
+def weighted_order(clips: int, seed: int, epoch: int, *, weights_C: Float64[np.ndarray, "C"]) -> Int64[np.ndarray, "C"]:
+    """Return `clips` draws with replacement; a clip's chance is its share of the weights, the length stays."""
+    rng = np.random.default_rng([seed, WEIGHTED_ORDER, epoch])
+    return rng.choice(clips, size=clips, p=weights_C / weights_C.sum()).astype(np.int64)
 
 
 def rank_batch(

@@ -37,6 +37,8 @@ class System:
         return getattr(importlib.import_module(f"engine.systems.{self.module}"), self.model)
 
 
+BERT = {"width": 96, "layers": 2, "heads": 4, "dropout": 0.1, "positions": "learnt", "pooling": "first", "conv": 0}
+
 SYSTEMS: dict[str, System] = {
     "token-bag": System(module="token_bag", model="TokenBag", reads="tokens", options={"C": 100.0}),
     "token-linear": System(
@@ -50,14 +52,14 @@ SYSTEMS: dict[str, System] = {
         module="token_lstm",
         model="TokenLstm",
         reads="tokens",
-        options={"width": 96, "dropout": 0.2},
+        options={"width": 96, "dropout": 0.2, "pooling": "mean-max"},
         train={"epochs": 20, "learning_rate": 3e-3},
     ),
     "token-bert": System(
         module="token_bert",
         model="TokenBert",
         reads="tokens",
-        options={"width": 96, "layers": 2, "heads": 4, "dropout": 0.1},
+        options=BERT,
         train={"epochs": 20, "learning_rate": 1e-3, "weight_decay": 0.05},
     ),
     "raw-linear": System(
@@ -78,7 +80,7 @@ SYSTEMS: dict[str, System] = {
         module="raw_bert",
         model="RawBert",
         reads="mel",
-        options={"width": 96, "layers": 2, "heads": 4, "context": 4, "stride": 4, "dropout": 0.1},
+        options={**BERT, "context": 4, "stride": 4},
         train={"epochs": 20, "learning_rate": 1e-3, "weight_decay": 0.05},
     ),
 }

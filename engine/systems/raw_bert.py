@@ -10,7 +10,7 @@ from engine.systems.tagger import Tagger, TaggerConfig, slices_of
 
 
 class RawBert(Tagger):
-    """Slices through one linear layer, a BERT, one linear layer on [CLS].
+    """Slices through one linear layer, a BERT, a linear layer.
 
     Options: see Encoder, and context and stride (frames of a slice, frames between slices); a stride of several frames
     keeps a clip's positions few enough for a CPU.
@@ -25,11 +25,10 @@ class RawBert(Tagger):
         self.project = nn.Linear(self.context * config.bands, width)
         self.cls = nn.Parameter(torch.randn(width) * 0.02)
         self.encoder = Encoder(config.options, position_count(config.longest, slices))
-        self.dropout = nn.Dropout(config.options["dropout"])
-        self.head = nn.Linear(width, config.label_count)
+        self.head = nn.Linear(self.encoder.width, config.label_count)
         self.post_init()
 
     def forward(self, mel_BTF: Float[Tensor, "B T F"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B L"]:
         """Return the logits of every label."""
         x_BPD, counts_B = slices_of(mel_BTF, lengths_B, self.context, self.stride)
-        return self.head(self.dropout(self.encoder(self.cls, self.project(x_BPD), counts_B)[:, 0]))
+        return self.head(self.encoder(self.cls, self.project(x_BPD), counts_B))

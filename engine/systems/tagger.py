@@ -69,6 +69,10 @@ class Tagger(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         """Leave layers as torch draws them; transformers would redraw them here."""
 
+    def depth(self, name: str) -> int:
+        """Return how many layers lie above the parameter `name`: 0 for the head, more towards the input."""
+        return 0 if name.startswith(("head.", "encoder.pooling.")) else 1
+
     def losses(self, logits_BL: Float[Tensor, "B L"], targets_BL: Float[Tensor, "B L"]) -> Float[Tensor, "B"]:
         """Return each clip's loss: cross-entropy where a clip has one label, else the mean binary one over labels."""
         if self.config.single_label:

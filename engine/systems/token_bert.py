@@ -1,4 +1,4 @@
-"""token-bert: a fresh BERT over the whole clip's tokens, read out at a real [CLS]."""
+"""token-bert: a fresh BERT over the whole clip's tokens, behind a real [CLS]."""
 
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding
 
 
 class TokenBert(Tagger):
-    """Embeddings summed over streams, a BERT, one linear layer on [CLS]. Options: see Encoder."""
+    """Embeddings summed over streams, a BERT, a linear layer. Options: see Encoder."""
 
     bf16_on_cpu = True
 
@@ -16,11 +16,9 @@ class TokenBert(Tagger):
         super().__init__(config)
         self.embed = TokenEmbedding(config.vocab_sizes, config.options["width"])
         self.encoder = Encoder(config.options, config.longest)
-        self.dropout = nn.Dropout(config.options["dropout"])
-        self.head = nn.Linear(config.options["width"], config.label_count)
+        self.head = nn.Linear(self.encoder.width, config.label_count)
         self.post_init()
 
     def forward(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B L"]:
         """Return the logits of every label."""
-        x_BTD = self.encoder(self.embed.special(TokenEmbedding.CLS), self.embed(ids_BTQ), lengths_B)
-        return self.head(self.dropout(x_BTD[:, 0]))
+        return self.head(self.encoder(self.embed.special(TokenEmbedding.CLS), self.embed(ids_BTQ), lengths_B))

@@ -1,16 +1,17 @@
 """token-lstm: token embeddings through one bidirectional LSTM, pooled over the clip."""
 
-import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding, mask_from, masked_max, masked_mean
+from engine.systems.pooling import Pooling
+from engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding, mask_from
 
 
 class TokenLstm(Tagger):
-    """One layer each way, then the mean and the highest value over real positions, then one linear layer.
+    """One layer each way, pooled over real positions, then one linear layer.
 
-    Options: width (dimensions each way), dropout (share, on the embeddings and on the pooled vector).
+    Options: width (dimensions each way), dropout (share, on the embeddings and on the pooled vector), pooling (see
+    Pooling; `attention` is the one with learnt weights).
     """
 
     def __init__(self, config: TaggerConfig) -> None:
@@ -19,7 +20,8 @@ class TokenLstm(Tagger):
         self.embed = TokenEmbedding(config.vocab_sizes, width)
         self.dropout = nn.Dropout(config.options["dropout"])
         self.lstm = nn.LSTM(width, width, batch_first=True, bidirectional=True)
-        self.head = nn.Linear(4 * width, config.label_count)
+        self.pooling = Pooling(config.options["pooling"], 2 * width)
+        self.head = nn.Linear(self.pooling.width, config.label_count)
         self.post_init()
 
     def forward(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B L"]:
@@ -31,6 +33,5 @@ class TokenLstm(Tagger):
         else:
             packed = nn.utils.rnn.pack_padded_sequence(x_BTD, lengths_B, batch_first=True, enforce_sorted=False)
             x_BTD = nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=longest)[0]
-        mask_BT = mask_from(lengths_B, longest, ids_BTQ.device)
-        pooled_BD = torch.cat([masked_mean(x_BTD, mask_BT), masked_max(x_BTD, mask_BT)], dim=1)
+        pooled_BD = self.pooling(x_BTD, mask_from(lengths_B, longest, ids_BTQ.device))
         return self.head(self.dropout(pooled_BD))

@@ -46,7 +46,7 @@ def test_a_batch_holds_its_clips_and_pad(lengths: list[int], data: st.DataObject
         np.testing.assert_array_equal(batch.input[row, :length], clips.ids_PQ[start : start + length])
         assert (batch.input[row, length:] == torch.tensor(VOCAB)).all()
         own = clips.labels.ids[clips.labels.starts_C[clip] :][: clips.labels.lengths_C[clip]]
-        assert set(np.flatnonzero(batch.targets_BL[row])) == set(own.tolist())
+        assert set(np.flatnonzero(batch.targets[row])) == set(own.tolist())
     part = clips.select(chosen)
     again = part.batch(np.arange(len(chosen)))
     assert all(torch.equal(a, b) for a, b in zip(batch, again, strict=True))

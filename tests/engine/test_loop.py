@@ -12,9 +12,11 @@ from engine.checkpoints import Checkpoints
 from engine.clips import Labels, TokenClips
 from engine.errors import EngineError
 from engine.loop import Interrupted, Order, Progress, evaluate, fit, predict, rate
+from engine.losses import loss_of
+from engine.objectives import Tagging
 from engine.processes import processes
-from engine.systems import build
-from engine.systems.tagger import Tagger, TaggerConfig
+from engine.systems import SYSTEMS, build, resolve
+from engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding
 from engine.train_config import TrainConfig
 from shards.plan import epoch_order, rank_batch
 from shards.publish import published_file
@@ -50,9 +52,10 @@ def drawn(clips: int, seed: int = 0) -> TokenClips:
 
 
 def model(name: str = "token-bert", dropout: float = 0.3) -> Tagger:
-    options = {"width": 16, "layers": 1, "heads": 2, "dropout": dropout}
+    small = {"width": 16, "layers": 1, "heads": 2, "dropout": dropout}
+    own = {key: value for key, value in small.items() if key in SYSTEMS[name].options}
     config = TaggerConfig(
-        system=name, vocab_sizes=(VOCAB,), longest=12, single_label=True, options=options,
+        system=name, vocab_sizes=(VOCAB,), longest=12, single_label=True, options=resolve(name, {}, own)[1],
         id2label={i: str(i) for i in range(LABELS)},
     )  # fmt: skip
     with torch.random.fork_rng():
@@ -67,6 +70,11 @@ def trained(tagger: Tagger, folder: Path, config: TrainConfig, clips: TokenClips
             clips,
             rest.pop("validation", drawn(20, seed=1)),
             config=config,
+            objective=Tagging(
+                config=config,
+                loss=loss_of(config, torch.from_numpy(clips.labels.counts()), single_label=True),
+                mask_ids=(VOCAB + TokenEmbedding.MASK,),
+            ),
             seed=3,
             order=ORDER,
             accelerator=accelerator,
@@ -82,16 +90,21 @@ def weights(tagger: Tagger) -> dict[str, torch.Tensor]:
 CONFIG = TrainConfig(epochs=3, batch_clips=8, precision="fp32", learning_rate=3e-3)  # 21 clips: 3 steps, the last of 5
 
 
-@pytest.mark.parametrize("step", [1, 3, 4, 8])
-def test_resuming_at_a_step_equals_never_having_stopped(step: int, tmp_path: Path) -> None:
-    """In mid-epoch, at its end before the evaluation, and at the last step but one: with dropout, to the last bit."""
+@pytest.mark.parametrize(("step", "average"), [(1, "none"), (3, "none"), (4, "ema"), (8, "swa")])
+def test_resuming_at_a_step_equals_never_having_stopped(step: int, average: str, tmp_path: Path) -> None:
+    """In mid-epoch, at its end before the evaluation, and at the last step but one: to the last bit.
+
+    With everything that draws: dropout, rolling, mixing, masking; and with averaged weights.
+    """
+    config = TrainConfig(**{**vars(CONFIG), "roll": True, "mix": 0.7, "mask": 0.2, "average": average})
     clips, whole, parts = drawn(21), model(), model()
-    straight = trained(whole, tmp_path / "whole", CONFIG, clips)
+    straight = trained(whole, tmp_path / "whole", config, clips)
     asked = iter([False] * (step - 1) + [True] * 99)
     with pytest.raises(Interrupted, match=f"stopped at step {step}"):
-        trained(parts, tmp_path / "parts", CONFIG, clips, stopping=lambda: next(asked))
+        trained(parts, tmp_path / "parts", config, clips, stopping=lambda: next(asked))
     resumed_model = model()
-    resumed = trained(resumed_model, tmp_path / "parts", CONFIG, clips)
+    resumed = trained(resumed_model, tmp_path / "parts", config, clips)
+    assert straight.gradients == resumed.gradients
     for key, value in weights(whole).items():
         assert torch.equal(value, weights(resumed_model)[key]), key
     timeless = [[{k: v for k, v in row.items() if k != "seconds"} for row in p.rows] for p in (straight, resumed)]
@@ -144,7 +157,7 @@ def test_one_step_on_an_uneven_batch_is_the_step_a_bare_loop_takes(tmp_path: Pat
     config = TrainConfig(epochs=1, batch_clips=8, learning_rate=1e-3, warmup_share=0.0, clip_norm=0.0, precision="fp32")
     trained(tagger, tmp_path, config, clips)
     batch = clips.batch(np.arange(5))
-    torch.nn.functional.cross_entropy(bare(batch.input, batch.lengths_B), batch.targets_BL.argmax(dim=1)).backward()
+    torch.nn.functional.cross_entropy(bare(batch.input, batch.lengths_B), batch.targets.argmax(dim=1)).backward()
     for parameter in bare.parameters():
         if parameter.grad is not None:  # AdamW's first step: the sign of the gradient, and decay of matrices
             g = parameter.grad
@@ -153,6 +166,29 @@ def test_one_step_on_an_uneven_batch_is_the_step_a_bare_loop_takes(tmp_path: Pat
         # gradients of 1e-8 and less have no sure sign: a key's bias moves no softmax
         if "key.bias" not in key:
             torch.testing.assert_close(value, other, atol=1e-4, rtol=0, msg=key)
+
+
+def test_pieces_of_a_batch_add_up_to_its_step(tmp_path: Path) -> None:
+    """Gradient accumulation: 8 clips at once, or 3, 3 and 2 of them."""
+    clips, whole, pieces = drawn(21), model(dropout=0.0), model(dropout=0.0)
+    trained(whole, tmp_path / "whole", CONFIG, clips)
+    trained(pieces, tmp_path / "pieces", TrainConfig(**{**vars(CONFIG), "micro_clips": 3}), clips)
+    for key, value in weights(whole).items():
+        if "key.bias" not in key:
+            torch.testing.assert_close(weights(pieces)[key], value, atol=2e-5, rtol=1e-4, msg=key)
+
+
+def test_averaged_weights_are_what_is_scored_and_kept(tmp_path: Path) -> None:
+    config = TrainConfig(**{**vars(CONFIG), "average": "ema"})
+    tagger = model(dropout=0.0)
+    progress = trained(tagger, tmp_path, config, drawn(21))
+    last = Checkpoints(folder=tmp_path, publish=published_file)
+    raw = model(dropout=0.0)
+    last.load("last", raw)
+    differ = [key for key, value in weights(tagger).items() if not torch.equal(value, weights(raw)[key])]
+    assert differ
+    with processes() as accelerator:
+        assert evaluate(tagger, drawn(20, seed=1), accelerator)[0].mAP == progress.best
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_it(tmp_path: Path) -> None:

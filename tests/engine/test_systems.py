@@ -14,10 +14,17 @@ from engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding, mask_fro
 from engine.train_config import TrainConfig
 
 VOCAB, BANDS, LONGEST, LABELS = (50, 20), 16, 40, 5
+# Every system as it is, and those with options that change what it computes.
+VARIANTS: dict[str, tuple[str, dict[str, object]]] = {name: (name, {}) for name in SYSTEMS} | {
+    "token-lstm, attention": ("token-lstm", {"pooling": "attention"}),
+    "token-bert, rotary, attention": ("token-bert", {"positions": "rotary", "pooling": "attention"}),
+    "token-bert, convolution": ("token-bert", {"conv": 5, "pooling": "mean-max"}),
+}
 
 
-def fresh(name: str, **options: object) -> Tagger:
+def fresh(variant: str) -> Tagger:
     """A small system in evaluation mode, its weights drawn from a fixed seed."""
+    name, options = VARIANTS[variant]
     small = {"width": 16, "heads": 2, "channels": 4} | options
     own = {key: value for key, value in small.items() if key in SYSTEMS[name].options}
     tokens = SYSTEMS[name].reads == "tokens"
@@ -34,10 +41,10 @@ def fresh(name: str, **options: object) -> Tagger:
         return build(config).eval()
 
 
-def clips(name: str, lengths: list[int], padded_to: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def clips(variant: str, lengths: list[int], padded_to: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs whose entries beyond each length are PAD (or arbitrary mel)."""
     rng = np.random.default_rng(seed)
-    if SYSTEMS[name].reads == "mel":
+    if SYSTEMS[VARIANTS[variant][0]].reads == "mel":
         x = rng.normal(size=(len(lengths), padded_to, BANDS)).astype(np.float32)
     else:
         x = np.stack([rng.integers(0, size, (len(lengths), padded_to)) for size in VOCAB], axis=2)
@@ -48,14 +55,14 @@ def clips(name: str, lengths: list[int], padded_to: int, seed: int = 0) -> tuple
 
 @settings(deadline=None, max_examples=8)
 @given(lengths=st.lists(st.integers(1, LONGEST), min_size=1, max_size=4), padding=st.integers(0, 30), data=st.data())
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_padding_and_neighbours_never_change_a_clips_logits(
-    name: str, lengths: list[int], padding: int, data: st.DataObject
+    variant: str, lengths: list[int], padding: int, data: st.DataObject
 ) -> None:
     """Defect 3 of the predecessor: masks made after padding were all ones, and its PAD was also centroid 0."""
-    model = fresh(name)
+    model = fresh(variant)
     padded_to = min(LONGEST, max(lengths) + padding)
-    inputs, lengths_B = clips(name, lengths, padded_to, seed=data.draw(st.integers(0, 99)))
+    inputs, lengths_B = clips(variant, lengths, padded_to, seed=data.draw(st.integers(0, 99)))
     with torch.no_grad():
         together = model(inputs, lengths_B)
         alone = torch.cat([model(inputs[i : i + 1, :n], torch.tensor([n])) for i, n in enumerate(lengths)])
@@ -63,11 +70,11 @@ def test_padding_and_neighbours_never_change_a_clips_logits(
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
-def test_every_system_reads_the_last_frame_and_no_further(name: str) -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_system_reads_the_last_frame_and_no_further(variant: str) -> None:
     """Defect 4 of the predecessor: its BERT saw the first 512 of 1,723 frames."""
-    model = fresh(name)
-    inputs, lengths_B = clips(name, [LONGEST, LONGEST - 9], LONGEST)
+    model = fresh(variant)
+    inputs, lengths_B = clips(variant, [LONGEST, LONGEST - 9], LONGEST)
     with torch.no_grad():
         before = model(inputs, lengths_B)
         last = inputs.clone()
@@ -80,24 +87,24 @@ def test_every_system_reads_the_last_frame_and_no_further(name: str) -> None:
     torch.testing.assert_close(unmoved, before, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
-def test_a_saved_and_loaded_model_gives_identical_logits(name: str, tmp_path: Path) -> None:
-    model = fresh(name)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_saved_and_loaded_model_gives_identical_logits(variant: str, tmp_path: Path) -> None:
+    model = fresh(variant)
     model.save_pretrained(tmp_path)
     again = load(tmp_path)
-    inputs, lengths_B = clips(name, [LONGEST, 7], LONGEST)
+    inputs, lengths_B = clips(variant, [LONGEST, 7], LONGEST)
     with torch.no_grad():
         assert torch.equal(model(inputs, lengths_B), again(inputs, lengths_B))
     assert again.config.label_names == [f"label {i}" for i in range(LABELS)]
     assert not again.training
 
 
-@pytest.mark.parametrize("name", [name for name in SYSTEMS if name != "token-bag"])
-def test_every_weight_learns(name: str) -> None:
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if name != "token-bag"])
+def test_every_weight_learns(variant: str) -> None:
     """Nothing is born in `forward` (defect 6); no trainable weight is left out of the graph, for DDP would await it."""
-    model = fresh(name).train()
+    model = fresh(variant).train()
     count = len(list(model.parameters()))
-    inputs, lengths_B = clips(name, [LONGEST, 20, 3], LONGEST)
+    inputs, lengths_B = clips(variant, [LONGEST, 20, 3], LONGEST)
     model.losses(model(inputs, lengths_B), torch.eye(3, LABELS)).sum().backward()
     assert len(list(model.parameters())) == count
     assert [key for key, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
