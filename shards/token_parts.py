@@ -133,4 +133,4 @@ def _beside(path: Path) -> tuple[str, ...]:
 def _zstd() -> Any:
     from zarr.codecs import ZstdCodec
 
-    return ZstdCodec(level=0)
+    return ZstdCodec(level=1)  # half the time of level 0 (which means 3), 6 % more bytes: tokens hold little to find
