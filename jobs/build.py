@@ -87,7 +87,7 @@ def build(config: Build) -> int:
     tasks = tasks if config.limit_clips is None else first_clips(tasks, config.limit_clips)
     shards, producer = ShardConfig(packing=packing), {"mel": mel.to_dict()}
     job = Job(
-        folder=Path(config.out),
+        folder=Path(config.out).resolve(),  # a cluster's workers may stand elsewhere
         source=source,
         transform=ClipToMel(FrontEnd(mel)),
         config=shards,

@@ -9,6 +9,8 @@ outcome is the same on any executor.
 
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -25,8 +27,16 @@ class Journal:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
         os.write(self._file, struct.pack(f"<{1 + len(self.suspects)}q", NONE, *sorted(self.suspects)))
 
-    def mark(self, ordinal: int) -> None:
-        """Write down the clip in hand (1 us)."""
+    @contextmanager
+    def holding(self, ordinal: int) -> Iterator[bool]:
+        """Have a clip written down while it is in hand (2 us); yields whether it is a suspect."""
+        self._mark(ordinal)
+        try:
+            yield ordinal in self.suspects
+        finally:
+            self._mark(NONE)  # an exception is nobody's death
+
+    def _mark(self, ordinal: int) -> None:
         os.pwrite(self._file, struct.pack("<q", ordinal), 0)
 
     def __enter__(self) -> "Journal":
@@ -35,7 +45,6 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.mark(NONE)  # an exception is nobody's death
         os.close(self._file)
         if kind is None:
             self._path.unlink(missing_ok=True)

@@ -94,9 +94,8 @@ def run_task(job: Job, index: int, task: Task) -> TaskCounts:
                     rejects.append((item.source_id, item.reason))
                     continue
                 try:
-                    journal.mark(ordinal)
-                    array_TF, seconds = _transform(job, item, ordinal in journal.suspects)
-                    journal.mark(-1)
+                    with journal.holding(ordinal) as suspected:
+                        array_TF, seconds = _transform(job, item, suspected)
                     shards.add(item, array_TF, seconds, label_ids)
                 except ClipError as error:
                     rejects.append((item.source_id, str(error)))

@@ -31,7 +31,7 @@ def source(where: str) -> ListedClips:
         raise ShardsError(f"{where} is not a CSV file: {error}") from None
     if not rows:
         raise ShardsError(f"{where} lists no clip")
-    return ListedClips(list_file.parent, tuple(sorted({label for row in rows for label in row.labels})), rows)
+    return ListedClips(list_file.parent.resolve(), tuple(sorted({label for row in rows for label in row.labels})), rows)
 
 
 def _place_column(where: str, columns: list[str]) -> str:

@@ -42,4 +42,4 @@ def source(where: str) -> ListedClips:
             by_target[int(line["target"])] = line["category"]
         except (TypeError, ValueError):
             raise ShardsError(f"{list_file} line {line_number}: fold and target are not both numbers") from None
-    return ListedClips(audio, tuple(by_target[target] for target in sorted(by_target)), rows)
+    return ListedClips(audio.resolve(), tuple(by_target[target] for target in sorted(by_target)), rows)

@@ -2,9 +2,13 @@
 
 import fcntl
 import json
+import random
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from toy_build import ToySource, ToyTransform, contents, toy_build, toy_job
 
 from shards.build_folder import is_recorded, prepare
@@ -74,6 +78,39 @@ def test_the_order_in_which_tasks_run_does_not_matter(undisturbed: Path, tmp_pat
         run_task(job, index, task)
     assert commit(job, len(tasks), about={"source": "toy"}, producer={"toy": 1})
     assert contents(tmp_path / "s") == contents(undisturbed)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    source=st.builds(ToySource, tasks_count=st.integers(1, 4), task_clips=st.integers(1, 15), keys=st.integers(1, 40)),
+    config=st.builds(ShardConfig, shard_clips=st.integers(1, 9), shard_bytes=st.integers(1, 40_000)),
+    bad=st.sets(st.integers(0, 39)),
+    order=st.randoms(use_true_random=False),
+)
+def test_nothing_is_lost_whatever_the_sizes_and_the_order(
+    source: ToySource, config: ShardConfig, bad: set[int], order: random.Random, tmp_path: Path
+) -> None:
+    made = []
+    for shuffled in (False, True):
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))
+        transform = ToyTransform(bad=tuple(f"-k{number}" for number in bad))
+        job = toy_job(folder, source=source, transform=transform, config=config)
+        prepare(job, force=False)
+        tasks = list(enumerate(source.tasks()))
+        if shuffled:
+            order.shuffle(tasks)
+        counts = [run_task(job, index, task) for index, task in tasks]
+        assert commit(job, len(tasks), about={"source": "toy"}, producer={"toy": 1})
+        made.append(contents(folder))
+    assert made[0] == made[1]
+    clips_in = source.tasks_count * source.task_clips
+    dataset = Dataset.open(folder)
+    keys = [sample.key for shard in range(len(dataset.shards)) for sample in dataset.read(shard)]
+    assert len(keys) == len(set(keys)) == dataset.clips
+    rejects = (folder / "rejects.jsonl").read_text().splitlines()
+    assert dataset.clips + len(rejects) == clips_in == sum(count.clips for count in counts)
+    assert all(shard.clips <= config.shard_clips for shard in dataset.shards)
+    assert all(shard.bytes <= config.shard_bytes or shard.clips == 1 for shard in dataset.shards)
 
 
 def test_a_clip_that_kills_its_decoder_costs_itself_and_nothing_else(undisturbed: Path, tmp_path: Path) -> None:
