@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float16, Float32, Int64, Shaped, UInt16
+from jaxtyping import Bool, Float, Float16, Float32, Int64, Shaped, UInt16
 from torch import Tensor
 
 from engine.errors import EngineError
@@ -41,6 +41,10 @@ class Labels:
         targets_BL = np.zeros((len(clips_B), self.count), dtype=bool)
         targets_BL[np.nonzero(real_BN)[0], ids_BN[real_BN]] = True
         return targets_BL
+
+    def table(self) -> Bool[np.ndarray, "C L"]:
+        """Return the labels of all clips."""
+        return self.targets(np.arange(len(self.starts_C)))
 
     def counts(self) -> Int64[np.ndarray, "L"]:
         """Return how many clips have each label."""
@@ -138,7 +142,7 @@ class TokenClips:
 
 @dataclass(frozen=True, kw_only=True)
 class MelClips:
-    """Log mel of clips that `fetch` reads one at a time (float16 [T, F], any level); a batch holds them normalised."""
+    """Log mel of clips that `fetch` reads one at a time (float16 [T, F]); a batch holds them normalised by `scale` (see SCALES)."""
 
     fetch: Callable[[int], Float16[np.ndarray, "T F"]]
     rows_C: Int64[np.ndarray, "C"]
@@ -146,6 +150,7 @@ class MelClips:
     labels: Labels
     keys: Sequence[str]
     bands: int
+    scale: str = "clip"
 
     def __len__(self) -> int:
         return len(self.rows_C)
@@ -169,20 +174,28 @@ class MelClips:
         return ahead(map(self.batch, parts), depth=2)
 
     def batch(self, clips_B: Int64[np.ndarray, "B"]) -> Batch:
-        """Return the clips `clips_B`, each at mean 0 and deviation 1, padded to the longest of them with 0."""
+        """Return the clips `clips_B`, normalised, padded to the longest of them with 0."""
         lengths_B = self.lengths_C[clips_B]
         mel_BTF = np.zeros((len(clips_B), int(lengths_B.max()), self.bands), dtype=np.float32)
         for row, clip in enumerate(clips_B.tolist()):
-            mel_BTF[row, : lengths_B[row]] = normalised(self.fetch(int(self.rows_C[clip])))
+            mel_BTF[row, : lengths_B[row]] = SCALES[self.scale](self.fetch(int(self.rows_C[clip])))
         targets_BL = torch.from_numpy(self.labels.targets(clips_B)).float()
         return Batch(torch.from_numpy(mel_BTF), torch.from_numpy(lengths_B), targets_BL)
 
 
-def normalised(mel_TF: Float16[np.ndarray, "T F"] | Float32[np.ndarray, "T F"]) -> Float32[np.ndarray, "T F"]:
+def normalised(mel_TF: Float[np.ndarray, "T F"]) -> Float32[np.ndarray, "T F"]:
     """Return a clip's mel at mean 0 and deviation 1 (a constant clip becomes 0): raw systems read mel this way."""
     mel_TF = mel_TF.astype(np.float32)
     mel_TF -= mel_TF.mean()
     return mel_TF / max(float(mel_TF.std()), 1e-5)
+
+
+def by_audioset(mel_TF: Float[np.ndarray, "T F"]) -> Float32[np.ndarray, "T F"]:
+    """Return mel of front end ast16k as AST expects it: by AudioSet's mean and twice its deviation, as published."""
+    return (mel_TF.astype(np.float32) - np.float32(-4.2677393)) / np.float32(2 * 4.5689974)
+
+
+SCALES = {"clip": normalised, "audioset": by_audioset}
 
 
 def ragged(

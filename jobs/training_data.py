@@ -36,11 +36,11 @@ class TrainingData:
     read: Callable[[tuple[str, ...]], tuple[Clips, list[str]]]
 
 
-def open_data(tokens: str | None, shards: str | None) -> TrainingData:
-    """Open one of the two. Raises JobError unless exactly one is given, ShardsError where it cannot be read."""
+def open_data(tokens: str | None, shards: str | None, mel_scale: str = "clip") -> TrainingData:
+    """Open one of the two; mel will be normalised by `mel_scale`. Raises JobError unless exactly one is given, ShardsError where it cannot be read."""
     if (tokens is None) == (shards is None):
         raise JobError("name one of --tokens TOKENS.zarr (for a token system) and --shards SHARDS (for a raw one)")
-    return _tokens(Path(tokens)) if tokens is not None else _mel(Path(str(shards)))
+    return _tokens(Path(tokens)) if tokens is not None else _mel(Path(str(shards)), mel_scale)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +135,7 @@ def _tokens(path: Path) -> TrainingData:
     )
 
 
-def _mel(path: Path) -> TrainingData:
+def _mel(path: Path, scale: str) -> TrainingData:
     dataset = Dataset.open(path)
     listing = [_list_shard(dataset, shard) for shard in range(len(dataset.shards))]
 
@@ -156,6 +156,7 @@ def _mel(path: Path) -> TrainingData:
             ),
             keys=[row["key"] for row in rows],
             bands=listing[0][0]["bands"],
+            scale=scale,
         )
         return clips, [row["group"] for row in rows]
 

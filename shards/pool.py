@@ -3,7 +3,6 @@
 An executor is anything with `submit` that returns futures: the local pool below, or a Dask cluster.
 """
 
-import errno
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -13,12 +12,12 @@ from typing import Any, Protocol, runtime_checkable
 
 from shards.errors import ShardsError
 from shards.journal import in_hand, suspects
+from shards.publish import is_full, no_room
 from shards.sources import Task
 from shards.tasks import Job, TaskCounts, run_task
 
 RETRIES = 2
 POLL_S = 0.5
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 @runtime_checkable
@@ -95,10 +94,8 @@ def run_tasks(
                 finished += future.result()
             elif isinstance(error, ShardsError):
                 raise error
-            elif isinstance(error, OSError) and error.errno in NO_SPACE:
-                raise ShardsError(
-                    f"no space left for {job.folder}; make room and run the same command again, it resumes"
-                ) from None
+            elif is_full(error):
+                raise no_room(job.folder)
             elif len(suspects(job.journal_file(index))) > known or _attempt(attempts, index) <= RETRIES:
                 waiting.append((index, task))
             else:

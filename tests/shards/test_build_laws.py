@@ -158,7 +158,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing_half_written(undistur
     flags = tmp_path / "flags"
     flags.mkdir()
     job = toy_job(tmp_path / "s", transform=ToyTransform(full_disk=("-k26",), once=flags))
-    with pytest.raises(ShardsError, match=r"no space left for .*/s; make room and run the same command again"):
+    with pytest.raises(ShardsError, match=r"no space left for .*; make room and run the same command again"):
         toy_build(job, workers=1)
     for name, sha256 in contents(tmp_path / "s").items():
         if name.endswith((".tar", ".npy")):

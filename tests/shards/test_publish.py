@@ -1,9 +1,11 @@
 """Under a final name lies the old content or the new, whole; a failure leaves no trace."""
 
+import errno
 from pathlib import Path
 
 import pytest
 
+from shards.errors import ShardsError
 from shards.publish import publish_bytes, published_file, published_folder
 
 
@@ -55,3 +57,14 @@ def test_a_folder_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
         write_half()
     assert [path.name for path in (tmp_path / "x").iterdir()] == ["old"]
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("publish", [published_file, published_folder])
+def test_a_full_disk_is_a_clear_error_and_leaves_nothing(publish, tmp_path: Path) -> None:
+    def fill() -> None:
+        with publish(tmp_path / "x"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(ShardsError, match=r"no space left for .*/x; make room and run the same command again"):
+        fill()
+    assert list(tmp_path.iterdir()) == []
