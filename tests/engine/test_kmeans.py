@@ -124,10 +124,11 @@ def test_a_float32_count_would_stand_still_where_ours_goes_on():
     assert moved(np.zeros((1, 1)), past, np.ones((1, 1)), np.array([1]))[1][0] == 2**24 + 1
 
 
-def test_decay_forgets_the_past_in_whole_numbers():
-    _, counts_K = moved(np.zeros((1, 1)), np.array([1000]), np.zeros((1, 1)), np.array([10]), decay=0.98)
+def test_a_short_memory_lets_the_past_fade():
+    means_KD, counts_K = moved(np.zeros((1, 1)), np.array([1000]), np.full((1, 1), 10.0), np.array([10]), 20)
     assert counts_K.dtype == np.int64
-    assert counts_K[0] == 990
+    assert counts_K[0] == 30
+    assert means_KD[0, 0] == pytest.approx(10 / 30)
 
 
 def test_silence_is_neither_a_centroid_nor_a_badly_served_vector():
