@@ -13,6 +13,7 @@ from shards.sources import open_source
 sys.path.insert(0, str(Path(__file__).parents[1] / "shards"))
 
 from audio_sets import Listed, good_clips, odd_clips, write_parquet, write_tars
+from servers import serve
 from toy_build import contents
 
 
@@ -86,6 +87,17 @@ def test_a_torn_file_fails_its_task_and_the_rest_goes_on(
     assert cli.main(words) == 2  # the listing is another one now
     assert cli.main([*words, "--force"]) == 0
     check(tmp_path / "s", clips)
+
+
+@pytest.mark.parametrize("layout", [write_parquet, write_tars])
+def test_built_over_http_it_is_the_same(layout, clips: list[Listed], tmp_path: Path) -> None:
+    source = layout(tmp_path / "in", clips)
+    with serve(tmp_path / "in") as served:
+        for out, where in (("local", source), ("remote", f"audioset:{served.url}/")):
+            assert cli.main(["build", "--source", where, "--out", str(tmp_path / out), "--workers", "2"]) == 0
+    check(tmp_path / "remote", clips)
+    local, remote = contents(tmp_path / "local"), contents(tmp_path / "remote")
+    assert {name for name in local if local[name] != remote.get(name)} == {"dataset.json"}  # it names its source
 
 
 def test_it_is_built_the_same_twice(clips: list[Listed], tmp_path: Path) -> None:
