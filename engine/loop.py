@@ -257,7 +257,7 @@ def rate(step: int, config: TrainConfig, epoch_steps: int) -> float:
 def evaluate(model: nn.Module, clips: Clips, accelerator: Accelerator) -> tuple[Scores, float]:
     """Return the figures of `model` on `clips` and the mean loss of a clip, the same on any number of processes."""
     scores_CL, losses_C = predict(model, clips, accelerator)
-    return score(scores_CL, clips.labels.targets(np.arange(len(clips)))), float(losses_C.mean(dtype=np.float64))
+    return score(scores_CL, clips.labels.table()), float(losses_C.mean(dtype=np.float64))
 
 
 @torch.no_grad()

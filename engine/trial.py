@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 
@@ -73,7 +72,9 @@ class Trial:
     ) -> Fitted:
         with torch.random.fork_rng():
             torch.manual_seed(int(generator(self.seed, "weights").integers(2**63)))
-            model = build(self.system).to(self.accelerator.device)
+            model = build(self.system)
+            model.initialise()
+            model = model.to(self.accelerator.device)
         if isinstance(model, TokenBag):
             assert isinstance(clips, TokenClips)
             fitted = _solve(model, clips)
@@ -115,5 +116,5 @@ class Trial:
 def _solve(model: TokenBag, clips: TokenClips) -> Fitted:
     """Solve token-bag; every process does so for itself, since the solution takes no draws."""
     start = time.perf_counter()
-    model.solve(clips.ids_PQ, clips.starts_C, clips.lengths_C, clips.labels.targets(np.arange(len(clips))))
+    model.solve(clips.ids_PQ, clips.starts_C, clips.lengths_C, clips.labels.table())
     return Fitted(model=model, rows=[], best_epoch=0, seconds=time.perf_counter() - start, validation=None)

@@ -19,19 +19,23 @@ class Evaluate:
         split: the split or fold, e.g. test
         tokens: other tokens.zarr than the run was trained on
         shards: other mel shards than the run was trained on
+        replicates: bootstrap samples for the 95 % intervals
     """
 
     run: str
     split: str
     tokens: str | None = None
     shards: str | None = None
+    replicates: int = 200
 
 
 def evaluate(job: Evaluate) -> None:
     """Print the figures and publish them as `evaluation-SPLIT.json` in the run's folder, class by class."""
-    from engine.loop import evaluate as figures_on
+    from engine.bootstrap import interval, replicates
+    from engine.loop import predict
+    from engine.metrics import score
     from engine.processes import processes
-    from engine.systems import load
+    from engine.systems import find, load
     from jobs.narrowing import with_classes
     from jobs.run_folder import RunFolder, figures_of
     from jobs.training_data import open_data
@@ -39,7 +43,8 @@ def evaluate(job: Evaluate) -> None:
 
     folder = RunFolder(Path(job.run))
     settings = folder.settings()
-    data = open_data(job.tokens or settings["tokens"], job.shards or settings["shards"])
+    scale = find(settings["system"]).mel_scale
+    data = open_data(job.tokens or settings["tokens"], job.shards or settings["shards"], scale)
     if "classes" in settings:
         data = with_classes(data, settings["classes"])
     if job.split not in data.places:
@@ -48,13 +53,23 @@ def evaluate(job: Evaluate) -> None:
     if list(data.labels) != model.config.label_names:
         raise JobError(f"{job.run} tags other labels than this data has; evaluate it on data with its own labels")
     with processes() as accelerator:
-        scores, loss = figures_on(model.to(accelerator.device), data.read((job.split,))[0], accelerator)
+        clips = data.read((job.split,))[0]
+        scores_CL, losses_C = predict(model.to(accelerator.device), clips, accelerator)
         if accelerator.is_main_process:
+            targets_CL = clips.labels.table()
+            scores = score(scores_CL, targets_CL)
+            again = replicates(scores_CL, targets_CL, count=job.replicates)
             classes = [
                 {"label": label, "positives": int(positives), "ap": float(ap) if positives else None}
                 for label, positives, ap in zip(data.labels, scores.positives_L, scores.ap_L, strict=True)
             ]
-            result = {"split": job.split, "clips": scores.clips, "loss": loss, **figures_of(scores)}
+            result = {
+                "split": job.split,
+                "clips": scores.clips,
+                "loss": float(losses_C.mean(dtype="float64")),
+                **figures_of(scores),
+                **{f"{name}_95": interval(figures_R) for name, figures_R in again.items()},
+            }
             text = json.dumps(result | {"classes": classes}, indent=1) + "\n"
             publish_bytes(folder.path / f"evaluation-{job.split}.json", text.encode())
             print(json.dumps(result))

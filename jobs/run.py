@@ -66,7 +66,7 @@ def run(job: Run) -> int:
     for seed in job.seeds:
         for fold in _folds(Dataset.open(shards), job.folds):
             base = work / f"{job.recipe.name}-{seed}"
-            _train_all(job, shards, base if fold is None else base / f"fold-{fold}", seed, fold)
+            train_all(job, shards, base if fold is None else base / f"fold-{fold}", seed, fold)
     rows = leaderboard.publish(work)
     report(Report(work=str(work)))
     print(f"\n{leaderboard.table(rows)}\n\n{work / 'leaderboard.json'}\n{work / 'report.html'}")
@@ -83,7 +83,7 @@ def _folds(dataset, wanted: bool) -> Iterator[int | None]:
     yield from (int(place.removeprefix("fold-")) for place in dataset.places) if wanted else (None,)
 
 
-def _train_all(job: Run, shards: Path, base: Path, seed: int, fold: int | None) -> None:
+def train_all(job: Run, shards: Path, base: Path, seed: int, fold: int | None) -> None:
     """Cluster, encode and train every system of one seed (and fold) below `base`."""
     from jobs.cluster import Cluster, cluster
     from jobs.encode import Encode, encode

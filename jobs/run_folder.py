@@ -10,15 +10,17 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
+from jaxtyping import Bool, Float32
 
 from engine.metrics import Scores
 from jobs.errors import JobError
-from shards.publish import publish_bytes, published_folder
+from shards.publish import publish_bytes, published_file, published_folder
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -104,9 +106,66 @@ class RunFolder:
         with published_folder(self.path / "model") as folder:
             model.save_pretrained(folder)
 
+    def write_predictions(self, predictions: "Predictions") -> None:
+        """Publish the scores of the tested clips, which `compare` reads."""
+        with published_file(self.path / "predictions.npz") as path, path.open("wb") as file:
+            np.savez_compressed(
+                file,
+                keys=np.array(predictions.keys),
+                labels=np.array(predictions.labels),
+                scores=predictions.scores_CL,
+                targets=predictions.targets_CL,
+            )
+
+    def predictions(self) -> "Predictions":
+        """Return the scores of the tested clips. Raises JobError where the run is not complete."""
+        file = self.path / "predictions.npz"
+        if not file.is_file():
+            raise JobError(f"{self.path} holds no finished run (no predictions.npz); `audio-tokens train` makes one")
+        with np.load(file, allow_pickle=False) as found:
+            return Predictions(
+                keys=found["keys"].tolist(),
+                labels=found["labels"].tolist(),
+                scores_CL=found["scores"],
+                targets_CL=found["targets"],
+            )
+
     def finish(self, result: dict[str, Any]) -> None:
         """Commit the run."""
         publish_bytes(self.path / "result.json", (json.dumps(result, indent=1) + "\n").encode())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """What a system said of the clips it was tested on, and what is true. Axes: C clips, L labels."""
+
+    keys: list[str]
+    labels: list[str]
+    scores_CL: Float32[np.ndarray, "C L"]
+    targets_CL: Bool[np.ndarray, "C L"]
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Predictions]") -> "Predictions":
+        """Return the predictions of several folds as one. Raises JobError where their labels or clips do not fit."""
+        keys = [key for part in parts for key in part.keys]
+        if any(part.labels != parts[0].labels for part in parts):
+            raise JobError("the runs tag other labels; compare runs on the same data")
+        if len(set(keys)) < len(keys):
+            raise JobError("the runs were tested on the same clips; join runs of different folds")
+        return cls(
+            keys=keys,
+            labels=parts[0].labels,
+            scores_CL=np.concatenate([part.scores_CL for part in parts]),
+            targets_CL=np.concatenate([part.targets_CL for part in parts]),
+        )
+
+    def in_order_of(self, other: "Predictions") -> "Predictions":
+        """Return the same clips in the order of `other`. Raises JobError where they are not the same."""
+        if sorted(self.keys) != sorted(other.keys) or self.labels != other.labels:
+            raise JobError("the two runs were tested on other clips or labels; compare runs on the same data")
+        row_of = {key: row for row, key in enumerate(self.keys)}
+        rows = np.array([row_of[key] for key in other.keys])
+        return replace(self, keys=other.keys, scores_CL=self.scores_CL[rows], targets_CL=self.targets_CL[rows])
 
 
 def figures_of(scores: Scores) -> dict[str, float | None]:

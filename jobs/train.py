@@ -1,0 +1,207 @@
+"""train: tokens or mel shards become a run. Alone, or with `accelerate launch` on many processes.
+
+Data with splits: trained on `train`, chosen on `val`, tested once on `test`. Data with folds: the tested fold is left
+out, choices are made on an inner split of the others (grouped by source recording), and the system is then trained
+afresh on all of them with the choice frozen.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.command import command
+from jobs.errors import JobError
+from jobs.origin import digest
+from jobs.recipe import Recipe
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from engine.clips import Clips
+    from engine.systems.tagger import TaggerConfig
+    from engine.train_config import TrainConfig
+    from jobs.run_folder import RunFolder
+    from jobs.training_data import TrainingData
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train one system on tokens or on mel shards; the same command resumes a run that was interrupted.
+
+    Args:
+        system: the system's name, e.g. token-bert
+        out: the folder of the run
+        tokens: tokens.zarr, for a token system
+        shards: the folder of the mel shards, for a raw system
+        recipe: a packaged recipe's name or a YAML file
+        classes: only these, and the clips that have one: names, MIDs, below:Animal, top:50; separated by `;`
+        subset: only these of the clips that are learnt from: a ratio, a number, a file of keys, or a union with `+`
+        options: laid over the recipe's for this system, e.g. --options.epochs 5 --options.width 64
+        seed: of weights, order and dropout
+        test_fold: the fold that is tested, once; needed where the data has folds
+        tracker: where curves go beside metrics.csv: one of accelerate's trackers, tensorboard or wandb say
+        force: replace a run that was made otherwise
+    """
+
+    system: str
+    out: str
+    tokens: str | None = None
+    shards: str | None = None
+    recipe: Recipe = field(default_factory=Recipe)
+    classes: str | None = None
+    subset: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    test_fold: int | None = None
+    tracker: str = "tensorboard"
+    force: bool = False
+
+
+def train(job: Train) -> None:
+    """Train, choose and test; nothing is done where the run is complete already. SIGTERM saves and exits with 143."""
+    from accelerate.utils import broadcast_object_list
+
+    from engine.loop import Interrupted
+    from engine.processes import processes
+    from jobs.run_folder import RunFolder, asked_to_stop
+
+    data, config, model = _resolve(job)
+    settings = {
+        "system": job.system,
+        "seed": job.seed,
+        "test_fold": job.test_fold,
+        "train": asdict(config),
+        "options": model.options,
+        "data": data.hash,
+    }
+    settings |= {name: value for name in ("classes", "subset") if (value := getattr(job, name)) is not None}
+    if f"fold-{job.test_fold}" in data.fitted_on:
+        settings["leak"] = "all-folds"
+        print(f"train: warning: the codebook has seen fold {job.test_fold}, which is tested", file=sys.stderr)
+    settings |= {"fingerprint": digest(settings), "tokens": job.tokens, "shards": job.shards}
+    folder = RunFolder(Path(job.out))
+    with processes(job.tracker, job.out) as accelerator, asked_to_stop() as stopping:
+        say = print if accelerator.is_main_process else lambda *_: None
+        wanted = [folder.begin(settings, job.force) if accelerator.is_main_process else False]
+        if not broadcast_object_list(wanted)[0]:
+            say(f"train: {job.out} is complete already")
+            return
+        say(f"train: {job.system} on {job.tokens or job.shards} -> {job.out}")
+        accelerator.init_trackers("audio-tokens")
+        try:
+            result = _run(job, data, config, model, folder, accelerator, stopping)
+        except Interrupted as stop:
+            say(f"train: {stop}")
+            raise SystemExit(143) from None
+        say(f"train: {job.out}: mAP {result['mAP']:.3f} on {result['eval_place']} ({result['seconds']:.0f} s)")
+
+
+def _resolve(job: Train) -> "tuple[TrainingData, TrainConfig, TaggerConfig]":
+    """Open the data and lay the options over each other."""
+    from engine.systems import find, resolve
+    from engine.systems.tagger import TaggerConfig
+    from jobs.narrowing import with_classes
+    from jobs.training_data import open_data
+
+    system = find(job.system)
+    reads = system.reads
+    if (job.tokens if reads == "tokens" else job.shards) is None:
+        needed = "--tokens TOKENS.zarr" if reads == "tokens" else "--shards SHARDS"
+        raise JobError(f"system {job.system} reads {reads}; give it {needed}")
+    config, options = resolve(job.system, job.recipe.train, job.recipe.systems.get(job.system, {}) | job.options)
+    data = open_data(job.tokens, job.shards, system.mel_scale)
+    if job.classes is not None:
+        data = with_classes(data, job.classes)
+    return (
+        data,
+        config,
+        TaggerConfig(
+            system=job.system,
+            vocab_sizes=data.vocab_sizes,
+            bands=data.bands,
+            longest=data.longest,
+            single_label=data.single_label,
+            options=options,
+            id2label=dict(enumerate(data.labels)),
+        ),
+    )
+
+
+def _run(
+    job: Train,
+    data: "TrainingData",
+    config: "TrainConfig",
+    model: "TaggerConfig",
+    folder: "RunFolder",
+    accelerator: "Accelerator",
+    stopping: Callable[[], bool],
+) -> dict[str, Any]:
+    """Choose, refit where the choice was made on a part of what may be learnt from, test once, and commit."""
+    from engine.loop import Order, predict
+    from engine.metrics import score
+    from engine.sampling import clip_weights
+    from engine.trial import Trial
+    from jobs.narrowing import ClipSubset
+    from jobs.run_folder import Predictions, figures_of
+    from jobs.training_data import parts_of
+    from shards.plan import epoch_order, rank_batch, weighted_order
+    from shards.publish import published_file
+
+    def order(clips: "Clips") -> Order:
+        if config.sampling == "uniform":
+            return Order(epoch=epoch_order, part=rank_batch)
+        return Order(epoch=partial(weighted_order, weights_C=clip_weights(clips.labels)), part=rank_batch)
+
+    subset = None if job.subset is None else ClipSubset(job.subset, job.seed)
+    parts = parts_of(data, job.test_fold, config.inner_share, job.seed, subset)
+    trial = Trial(
+        system=model,
+        train=config,
+        seed=job.seed,
+        order=order,
+        accelerator=accelerator,
+        folder=folder.checkpoints,
+        publish=published_file,
+        stopping=stopping,
+    )
+    chosen = trial.choose(parts.train, parts.validation, folder.curves("metrics", accelerator))
+    fitted, clips = chosen, parts.train
+    if parts.refit is not None:
+        fitted, clips = trial.refit(parts.refit, chosen, folder.curves("refit", accelerator)), parts.refit
+    scores_CL, targets_CL = predict(fitted.model, parts.test, accelerator)[0], parts.test.labels.table()
+    tested = score(scores_CL, targets_CL)
+    assert chosen.validation is not None
+    result = {
+        "system": job.system,
+        "seed": job.seed,
+        "test_fold": job.test_fold,
+        "clips_train": len(clips),
+        "clips_eval": tested.clips,
+        **figures_of(tested),
+        "peak_val_mAP": chosen.validation.mAP,
+        "parameters": fitted.model.num_parameters(only_trainable=True),
+        "seconds": chosen.seconds + (fitted.seconds if parts.refit is not None else 0.0),
+        "eval_place": parts.places[1],
+    }
+    if accelerator.is_main_process:
+        folder.write_classes(data.labels, dict(zip(parts.places, (chosen.validation, tested), strict=True)))
+        folder.write_predictions(
+            Predictions(
+                keys=list(parts.test.keys), labels=list(data.labels), scores_CL=scores_CL, targets_CL=targets_CL
+            )
+        )
+        folder.write_model(fitted.model)
+        folder.finish(result)
+    accelerator.wait_for_everyone()
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command(Train, train, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -37,7 +37,10 @@ class TrainingData:
 
 
 def open_data(tokens: str | None, shards: str | None, mel_scale: str = "clip") -> TrainingData:
-    """Open one of the two; mel will be normalised by `mel_scale`. Raises JobError unless exactly one is given, ShardsError where it cannot be read."""
+    """Open one of the two; mel will be normalised by `mel_scale`.
+
+    Raises JobError unless exactly one is given, ShardsError where it cannot be read.
+    """
     if (tokens is None) == (shards is None):
         raise JobError("name one of --tokens TOKENS.zarr (for a token system) and --shards SHARDS (for a raw one)")
     return _tokens(Path(tokens)) if tokens is not None else _mel(Path(str(shards)), mel_scale)

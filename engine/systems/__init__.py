@@ -24,6 +24,7 @@ class System:
     """One line of the registry: the class `model` of `module` reads `tokens` or `mel`.
 
     `options` are the model's own (its widths and depths), `train` what its training does unlike TrainConfig's defaults.
+    `mel_scale` says how a raw system's mel is normalised: see engine.clips.SCALES.
     """
 
     module: str
@@ -31,6 +32,7 @@ class System:
     reads: str
     options: Mapping[str, Any] = field(default_factory=dict)
     train: Mapping[str, Any] = field(default_factory=dict)
+    mel_scale: str = "clip"
 
     def load(self) -> "type[Tagger]":
         """Import the system's module and return its class."""
@@ -82,6 +84,22 @@ SYSTEMS: dict[str, System] = {
         reads="mel",
         options={**BERT, "context": 4, "stride": 4},
         train={"epochs": 20, "learning_rate": 1e-3, "weight_decay": 0.05},
+    ),
+    "raw-ast": System(
+        module="raw_ast",
+        model="RawAst",
+        reads="mel",
+        options={
+            "width": 192,
+            "layers": 4,
+            "heads": 3,
+            "dropout": 0.0,
+            "patch_stride": 10,
+            "frames": 0,
+            "weights": "",
+        },
+        train={"epochs": 20, "learning_rate": 5e-4, "weight_decay": 0.05},
+        mel_scale="audioset",
     ),
 }
 

@@ -73,6 +73,9 @@ class Tagger(PreTrainedModel):
         """Return how many layers lie above the parameter `name`: 0 for the head, more towards the input."""
         return 0 if name.startswith(("head.", "encoder.pooling.")) else 1
 
+    def initialise(self) -> None:
+        """Load the weights that the options name, if any; called once before a training, never for a trained model."""
+
     def losses(self, logits_BL: Float[Tensor, "B L"], targets_BL: Float[Tensor, "B L"]) -> Float[Tensor, "B"]:
         """Return each clip's loss: cross-entropy where a clip has one label, else the mean binary one over labels."""
         if self.config.single_label:

@@ -25,7 +25,7 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {name: (name, {}) for name 
 def fresh(variant: str) -> Tagger:
     """A small system in evaluation mode, its weights drawn from a fixed seed."""
     name, options = VARIANTS[variant]
-    small = {"width": 16, "heads": 2, "channels": 4} | options
+    small = {"width": 16, "layers": 2, "heads": 2, "channels": 4} | options
     own = {key: value for key, value in small.items() if key in SYSTEMS[name].options}
     tokens = SYSTEMS[name].reads == "tokens"
     config = TaggerConfig(

@@ -1,0 +1,79 @@
+"""raw-ast: the Audio Spectrogram Transformer, 16 x 16 patches of mel with overlap: the known-good model.
+
+Axes: B batch, T frames, F mel bands, L labels.
+"""
+
+from pathlib import Path
+
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from transformers import ASTConfig, ASTForAudioClassification
+
+from engine.errors import EngineError
+from engine.systems.tagger import Tagger, TaggerConfig, mask_from
+
+PATCH = 16
+
+
+class RawAst(Tagger):
+    """transformers' AST as it stands (Gong et al. 2021), on clips padded with 0 to the longest.
+
+    Options: width, layers, heads, dropout; patch_stride (frames, and bands, between patches: 10 overlaps by 6);
+    weights: a folder with a published checkpoint (MIT/ast-finetuned-audioset-10-10-0.4593 say), whose body is loaded
+    before training and whose head too where it has as many labels; empty trains from scratch.
+    """
+
+    bf16_on_cpu = True
+
+    def __init__(self, config: TaggerConfig) -> None:
+        super().__init__(config)
+        options = config.options
+        stride = options["patch_stride"]
+        steps = max(0, -(-(config.longest - PATCH) // stride))  # patches after the first; every frame lies in one
+        self.frames = options["frames"] or PATCH + steps * stride
+        self.ast = ASTForAudioClassification(
+            ASTConfig(
+                hidden_size=options["width"],
+                num_hidden_layers=options["layers"],
+                num_attention_heads=options["heads"],
+                intermediate_size=4 * options["width"],
+                hidden_dropout_prob=options["dropout"],
+                patch_size=PATCH,
+                frequency_stride=stride,
+                time_stride=stride,
+                max_length=self.frames,
+                num_mel_bins=config.bands,
+                id2label=dict(enumerate(config.label_names)),
+            )
+        )
+        self.post_init()
+
+    def forward(self, mel_BTF: Float[Tensor, "B T F"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B L"]:
+        """Return the logits of every label. EngineError for too long a clip."""
+        if mel_BTF.shape[1] > self.frames:
+            raise EngineError(f"a clip of {mel_BTF.shape[1]} frames exceeds the {self.frames} this model was built for")
+        mel_BTF = mel_BTF * mask_from(lengths_B, mel_BTF.shape[1], mel_BTF.device)[..., None]
+        mel_BTF = nn.functional.pad(mel_BTF, (0, 0, 0, self.frames - mel_BTF.shape[1]))
+        return self.ast(mel_BTF).logits
+
+    def depth(self, name: str) -> int:
+        """Return how many layers lie above a parameter."""
+        layers = self.config.options["layers"]
+        if ".layers." in name:
+            return layers - int(name.split(".layers.")[1].split(".")[0])
+        return 0 if "classifier" in name else layers + 1 if "embeddings" in name else 1
+
+    def initialise(self) -> None:
+        """Load the published weights that the options name, if they name any. EngineError where they do not fit."""
+        folder = self.config.options["weights"]
+        if not folder:
+            return
+        if not (Path(folder) / "config.json").is_file():
+            raise EngineError(f"weights {folder!r} holds no model (config.json is missing); fetch a checkpoint into it")
+        theirs = ASTForAudioClassification.from_pretrained(folder, local_files_only=True).state_dict()
+        ours = self.ast.state_dict()
+        wrong = [k for k in theirs if k in ours and theirs[k].shape != ours[k].shape and "classifier.dense" not in k]
+        if wrong or not theirs.keys() >= {key for key in ours if "classifier" not in key}:
+            raise EngineError(f"weights {folder!r} do not fit width, layers, heads, bands or frames: {wrong[:1]}")
+        fitting = {key: value for key, value in theirs.items() if key in ours and value.shape == ours[key].shape}
+        self.ast.load_state_dict(fitting, strict=False)

@@ -1,0 +1,65 @@
+"""cross-validate: one system on every fold of some shards, everything fitted afresh for each."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jobs.command import command
+from jobs.errors import JobError
+from jobs.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossValidate:
+    """Test every fold of some shards once, each with a codebook and a system fitted on the others.
+
+    Args:
+        shards: the folder of mel shards, built from a source with folds
+        system: the system's name, e.g. token-bert
+        work: the folder for codebooks, tokens and runs
+        recipe: a packaged recipe's name or a YAML file
+        seed: of every draw
+        replicates: bootstrap samples for the 95 % intervals
+        force: replace artefacts that were made with another configuration
+    """
+
+    shards: str
+    system: str
+    work: str
+    recipe: Recipe = field(default_factory=Recipe)
+    seed: int = 0
+    replicates: int = 1000
+    force: bool = False
+
+
+def cross_validate(job: CrossValidate) -> None:
+    """Train and test fold by fold, then print the figures of all tested clips with their intervals."""
+    from engine.bootstrap import interval, replicates
+    from engine.metrics import score
+    from jobs.run import Run, train_all
+    from jobs.run_folder import Predictions, RunFolder
+    from shards.dataset import Dataset
+
+    dataset = Dataset.open(job.shards)
+    if not dataset.folds:
+        raise JobError(f"{job.shards} has the splits {', '.join(dataset.places)} and no folds; `audio-tokens train` it")
+    base = Path(job.work) / f"{job.recipe.name}-{job.seed}"
+    run = Run(source="", work=job.work, recipe=job.recipe, systems=(job.system,), folds=True, force=job.force)
+    folds = [int(place.removeprefix("fold-")) for place in dataset.places]
+    for fold in folds:
+        train_all(run, Path(job.shards), base / f"fold-{fold}", job.seed, fold)
+    tested = Predictions.joined([RunFolder(base / f"fold-{fold}" / job.system).predictions() for fold in folds])
+    figures = score(tested.scores_CL, tested.targets_CL)
+    print(f"{job.system}, {len(folds)} folds, {len(tested.keys)} clips")
+    for name, again_R in replicates(tested.scores_CL, tested.targets_CL, count=job.replicates).items():
+        low, high = interval(again_R)
+        print(f"{name:<9}{100 * getattr(figures, name):5.1f} %  [{100 * low:.1f}, {100 * high:.1f}]")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command(CrossValidate, cross_validate, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
