@@ -1,7 +1,6 @@
 """AudioSet in both layouts, with every kind of bad clip, through the build command: each accounted for, rightly."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,12 +8,9 @@ import pytest
 from jobs import cli
 from shards.dataset import Dataset
 from shards.sources import open_source
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "shards"))
-
-from audio_sets import Listed, good_clips, odd_clips, write_parquet, write_tars
-from servers import serve
-from toy_build import contents
+from tests.shards.audio_sets import Listed, good_clips, odd_clips, write_parquet, write_tars
+from tests.shards.servers import serve
+from tests.shards.toy_build import contents
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from toy_build import ToySource, ToyTransform, contents, toy_build, toy_job
 
 from shards.build_folder import is_recorded, prepare
 from shards.commit import commit
@@ -17,6 +16,7 @@ from shards.dataset import Dataset
 from shards.errors import ShardsError
 from shards.task_shards import ShardConfig
 from shards.tasks import locked, run_task
+from tests.shards.toy_build import ToySource, ToyTransform, contents, toy_build, toy_job
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +80,9 @@ def test_the_order_in_which_tasks_run_does_not_matter(undisturbed: Path, tmp_pat
     assert contents(tmp_path / "s") == contents(undisturbed)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    source=st.builds(ToySource, tasks_count=st.integers(1, 4), task_clips=st.integers(1, 15), keys=st.integers(1, 40)),
+    source=st.builds(ToySource, tasks_count=st.integers(1, 3), task_clips=st.integers(1, 12), keys=st.integers(1, 40)),
     config=st.builds(ShardConfig, shard_clips=st.integers(1, 9), shard_bytes=st.integers(1, 40_000)),
     bad=st.sets(st.integers(0, 39)),
     order=st.randoms(use_true_random=False),

@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from toy_build import ToyTransform, contents, toy_build, toy_job
 
 from shards.build_folder import prepare
 from shards.commit import commit
@@ -18,14 +17,13 @@ from shards.dask_pool import dask_pool
 from shards.errors import ShardsError
 from shards.pool import run_tasks
 from shards.tasks import Job
+from tests.shards.toy_build import ToyTransform, contents, toy_build, toy_job
 
 
 @contextmanager
 def process(*words: str) -> Iterator[subprocess.Popen]:
-    path = os.pathsep.join([str(Path.cwd()), str(Path(__file__).parent)])
-    running = subprocess.Popen(
-        words, env=os.environ | {"PYTHONPATH": path}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    running = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield running
     finally:

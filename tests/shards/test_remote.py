@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import s3fs
-from audio_sets import Listed, odd_clips, write_parquet, write_tars
-from servers import Served, serve
-from toy_build import toy_build, toy_job
 
 from shards.clip import Clip
 from shards.dataset import Dataset
 from shards.errors import ShardsError
 from shards.sources import open_source
 from shards.sources.files import find_files
+from tests.shards.audio_sets import Listed, odd_clips, write_parquet, write_tars
+from tests.shards.servers import Served, serve
+from tests.shards.toy_build import toy_build, toy_job
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_a_bucket(layout, clips: list[Listed], tmp_path: Path, bucket: Served) -
 
 
 def test_webdataset_shards_on_a_web_server(tmp_path: Path) -> None:
-    from test_wds import write_wds
+    from tests.shards.test_wds import write_wds
 
     local = listed(write_wds(tmp_path, 3))
     with serve(tmp_path, lists=False) as served:
