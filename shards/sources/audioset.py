@@ -22,7 +22,7 @@ from shards.labels import audioset
 from shards.sources import Task, split_options
 from shards.sources.audioset_places import EVAL, Choice, part_of
 from shards.sources.files import AUDIO_ENDINGS, FileOfSource, find_files, open_file, tar_members
-from shards.sources.segments import find_segment_lists, read_segments, segment_table
+from shards.sources.segments import read_segments, segment_table
 from shards.subset import parse_subset
 
 TASK_ROWS = 1024
@@ -41,19 +41,16 @@ def source(where: str) -> "ParquetAudioSet | TarAudioSet":
     if not 0 <= val_share < 1:
         raise ShardsError(f"audioset: val={val_share:g} is not a share in [0, 1)")
     choice = Choice(val_share=val_share, seed=seed)
-    lists = find_segment_lists(options.get("segments", url))
-    if "segments" in options and not lists:
-        raise ShardsError(f"there is no *segments*.csv at {options['segments']}")
-    found: ParquetAudioSet | TarAudioSet
-    try:
-        found = ParquetAudioSet(find_files(url, ".parquet"), choice, lists)
-    except ShardsError:
-        try:
-            found = TarAudioSet(find_files(url, ".tar"), choice, lists)
-        except ShardsError as error:
-            raise ShardsError(f"there is no AudioSet at {url}: no *.parquet and no *.tar") from error
-        if not lists:
-            raise ShardsError(f"{url} has tars but no segment lists; name them with --segments") from None
+    files = find_files(url, (".parquet", ".tar", ".csv"))
+    lists = find_files(options["segments"], ".csv") if "segments" in options else files
+    segments = tuple(file.url for file in lists if "segments" in file.name and file.name.endswith(".csv"))
+    parquets = [file for file in files if file.name.endswith(".parquet")]
+    tars = [file for file in files if file.name.endswith(".tar")]
+    if not parquets and not tars:
+        raise ShardsError(f"there is no AudioSet at {url}: no *.parquet and no *.tar")
+    if not parquets and not segments:
+        raise ShardsError(f"{url} has tars but no *segments*.csv; name the lists' place with --segments")
+    found = ParquetAudioSet(parquets, choice, segments) if parquets else TarAudioSet(tars, choice, segments)
     found.choose(options.get("subset", "all"))
     return found
 
@@ -80,6 +77,11 @@ class AudioSet(ABC):
             balanced="balanced" in chosen.names,
             below=chosen.threshold(self.training_ids(), self._choice.seed),
         )
+        self._files = [file for file in self._files if self._choice.wants(self.part(file.url))]
+
+    @abstractmethod
+    def part(self, url: str) -> str | None:
+        """Return the published part that a file holds, where its address tells."""
 
     @abstractmethod
     def training_ids(self) -> Iterator[str]:
@@ -123,7 +125,7 @@ class ParquetAudioSet(AudioSet):
     def _tasks_of(self, file: FileOfSource) -> list[Task]:
         import pyarrow
 
-        name, part = PurePosixPath(file.url).name, _part(file.url)
+        name, part = file.name, self.part(file.url)
         try:
             with _open_parquet(file.url) as parquet:
                 rows = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
@@ -168,9 +170,16 @@ class ParquetAudioSet(AudioSet):
                     if clip:
                         yield clip
 
+    def part(self, url: str) -> str:
+        """Raises ShardsError where the folder of the file is none of the parts'."""
+        part = part_of(PurePosixPath(url).parent.name)
+        if part is None:
+            raise ShardsError(f"{url} lies in none of bal_train, eval, unbal_train: not AudioSet's parquet layout")
+        return part
+
     def training_ids(self) -> Iterator[str]:
         for file in self._files:
-            if _part(file.url) != EVAL:
+            if self.part(file.url) != EVAL:
                 with _open_parquet(file.url) as parquet:
                     for batch in parquet.iter_batches(columns=["video_id"]):
                         yield from filter(None, batch.column(0).to_pylist())
@@ -180,9 +189,7 @@ class TarAudioSet(AudioSet):
     """One task a tar, read front to back; labels from the segment lists, which promise the seconds as well."""
 
     def tasks(self) -> list[Task]:
-        return [
-            Task(name=PurePosixPath(file.url).name, work=self._work(file.url), bytes=file.bytes) for file in self._files
-        ]
+        return [Task(name=file.name, work=self._work(file.url), bytes=file.bytes) for file in self._files]
 
     def clips(self, task: Task) -> Iterator[Clip | Reject]:
         table = segment_table(self._lists)
@@ -199,18 +206,13 @@ class TarAudioSet(AudioSet):
             if clip:
                 yield clip
 
+    def part(self, url: str) -> str | None:
+        return part_of(PurePosixPath(url).name)
+
     def training_ids(self) -> Iterator[str]:
         """The ids that are listed: a tar tells its own only when it is read to its end."""
         for url in self._lists:
             yield from (segment.video_id for segment in read_segments(url) if segment.part != EVAL)
-
-
-def _part(url: str) -> str:
-    """Return the part of a parquet file by the folder it lies in. Raises ShardsError where the folder is none."""
-    part = part_of(PurePosixPath(url).parent.name)
-    if part is None:
-        raise ShardsError(f"{url} lies in none of bal_train, eval, unbal_train: not AudioSet's parquet layout")
-    return part
 
 
 def _open_parquet(url: str) -> Any:

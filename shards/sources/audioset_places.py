@@ -35,6 +35,10 @@ class Choice:
     val_share: float = 0.05
     seed: int = 0
 
+    def wants(self, part: str | None) -> bool:
+        """Whether a file of this part (None: not known) may hold a clip that is taken."""
+        return part in (None, EVAL) or self.everything or self.below > 0 or (self.balanced and part == BALANCED)
+
     def place(self, part: str, video_id: str) -> str | None:
         """Return the split of a clip, or None where it is not taken."""
         if part == EVAL:

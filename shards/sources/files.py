@@ -4,6 +4,7 @@ import re
 import tarfile
 from collections.abc import Iterator
 from io import IOBase
+from pathlib import PurePosixPath
 from typing import NamedTuple, cast
 
 import fsspec
@@ -21,9 +22,13 @@ class FileOfSource(NamedTuple):
     url: str
     bytes: int | None
 
+    @property
+    def name(self) -> str:
+        return PurePosixPath(self.url).name
 
-def find_files(url: str, ending: str) -> list[FileOfSource]:
-    """Return the files with `ending` at or below `url`, sorted by address.
+
+def find_files(url: str, ending: str | tuple[str, ...]) -> list[FileOfSource]:
+    """Return the files with `ending` (one, or several) at or below `url`, sorted by address.
 
     `url` may be one such file, a folder of any depth, a pattern with `*` or `{a,b}` or `{00..99}`, or a text file
     (`*.txt`) with an address a line, relative to itself, for servers that list nothing.
@@ -35,7 +40,8 @@ def find_files(url: str, ending: str) -> list[FileOfSource]:
         for file in _find(part, ending):
             found[file.url] = file
     if not found:
-        raise ShardsError(f"there is no *{ending} at {url}")
+        endings = (ending,) if isinstance(ending, str) else ending
+        raise ShardsError(f"there is no {' or '.join(f'*{name}' for name in endings)} at {url}")
     return [found[name] for name in sorted(found)]
 
 
@@ -55,7 +61,7 @@ def tar_members(url: str) -> Iterator[tuple[str, bytes]]:
             tar.members.clear()  # type: ignore[attr-defined]  # a list of all that was seen, 20,000 long in AudioSet's tars
 
 
-def _find(url: str, ending: str) -> list[FileOfSource]:
+def _find(url: str, ending: str | tuple[str, ...]) -> list[FileOfSource]:
     if url.endswith(LIST_ENDING):
         base = url.rsplit("/", 1)[0]
         with open_file(url) as file:

@@ -13,7 +13,7 @@ import numpy as np
 
 from shards.errors import ShardsError
 from shards.sources.audioset_places import part_of
-from shards.sources.files import find_files, open_file
+from shards.sources.files import open_file
 
 
 class Segment(NamedTuple):
@@ -78,11 +78,3 @@ class SegmentTable:
 @lru_cache(maxsize=1)  # a worker does many tasks of one source
 def segment_table(urls: tuple[str, ...]) -> SegmentTable:
     return SegmentTable(urls)
-
-
-def find_segment_lists(url: str) -> tuple[str, ...]:
-    """Return the addresses of the segment lists at or below `url`; none where there are none."""
-    try:
-        return tuple(file.url for file in find_files(url, ".csv") if "segments" in file.url.rsplit("/", 1)[-1])
-    except ShardsError:
-        return ()

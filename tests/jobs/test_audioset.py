@@ -55,6 +55,25 @@ def test_both_layouts_give_the_same_clips(clips: list[Listed], tmp_path: Path) -
     assert {place for _, _, place, _ in found[0]} == {"train", "val", "test"}
 
 
+@pytest.mark.parametrize("layout", [write_parquet, write_tars])
+def test_a_subset_reads_no_file_in_vain(layout, clips: list[Listed], tmp_path: Path) -> None:
+    spec = layout(tmp_path, clips)
+    everything = {clip.video_id for clip in clips}
+    balanced = {clip.video_id for clip in clips if clip.part != "unbal_train"}
+    for subset, files, expected in (
+        ("all", 3, everything),
+        ("balanced", 2, balanced),
+        ("balanced+1000", 3, everything),
+    ):
+        source = open_source(f"{spec},subset={subset}")
+        assert len(source.tasks()) == files
+        found = [clip for task in source.tasks() for clip in source.clips(task)]
+        assert {clip.source_id for clip in found} == expected
+    three = open_source(f"{spec},subset=3,seed=1")
+    found = {clip.source_id for task in three.tasks() for clip in three.clips(task) if clip.place != "test"}
+    assert len(found) == 3
+
+
 def test_a_large_file_is_several_tasks_and_the_same_bytes(
     clips: list[Listed], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,8 +94,8 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         find_files(str(tmp_path), ".tar")
     with pytest.raises(ShardsError, match="cannot be read: Protocol not known: nonsense"):
         find_files("nonsense://x", ".tar")
-    with pytest.raises(ShardsError, match=r"no \*\.parquet and no \*\.tar"):
+    with pytest.raises(ShardsError, match=r"there is no \*\.parquet or \*\.tar or \*\.csv at"):
         open_source(f"audioset:{tmp_path}")
     (tmp_path / "eval00.tar").touch()
-    with pytest.raises(ShardsError, match="has tars but no segment lists; name them with --segments"):
+    with pytest.raises(ShardsError, match=r"has tars but no \*segments\*.csv; name the lists' place with --segments"):
         open_source(f"audioset:{tmp_path}")
