@@ -49,7 +49,7 @@ class KMeansConfig:
     sample_per_centroid: int = 64
     batch_epochs: int = 2
     chunk_vectors: int = 512
-    memory_vectors: int = 20
+    memory_vectors: int = 40
     passes: int = 20
     tolerance: float = 3e-3
     checkpoint_batches: int = 100

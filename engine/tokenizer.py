@@ -36,7 +36,7 @@ class AudioTokenizer:
         self.codebook, self._device = codebook, device
         self.mel = MelConfig.from_dict(codebook.mel)
         self._front_end = FrontEnd(self.mel)
-        self._quantizer = Quantizer(
+        self.quantizer = Quantizer(
             codebook.slices,
             codebook.metric,
             codebook.kernels_KW,
@@ -77,10 +77,10 @@ class AudioTokenizer:
                 raise EngineError(f"mel of {mel_TF.shape[1]} bands; this codebook was made for {self.mel.bands}")
         if not 1 <= top <= min(self.vocab_sizes):
             raise EngineError(f"top {top}: from 1 to the smallest vocabulary, {min(self.vocab_sizes)}")
-        clips = [self._quantizer.prepare(mel_TF) for mel_TF in mels]
+        clips = [self.quantizer.prepare(mel_TF) for mel_TF in mels]
         if self._device is None:
-            return [self._tokens(self._quantizer.walk([clip]), top) for clip in clips]
-        steps = self._quantizer.walk(clips)
+            return [self._tokens(self.quantizer.walk([clip]), top) for clip in clips]
+        steps = self.quantizer.walk(clips)
         ends = np.cumsum([position_count(len(mel_TF), self.codebook.slices) for mel_TF in mels])
         return [
             self._tokens([Step(*(array[end - count : end] for array in step)) for step in steps], top)

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -86,6 +86,24 @@ def centroid_patches(
     for axes, patch in zip(grid, np.argsort(centre_K), strict=False):
         axes.imshow(patches_KTF[patch].T, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high)
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+    return figure
+
+
+def token_strip(
+    ids_PQ: Integer[np.ndarray, "P Q"], vocab_sizes: Sequence[int], title: str, position_s: float
+) -> Figure:
+    """Return a clip's tokens as coloured strips, one per stream: equal tokens have equal colours."""
+    positions, streams = ids_PQ.shape
+    figure = new_figure(9, 0.9 + 0.5 * streams)
+    rows = figure.subplots(streams, 1, sharex=True, squeeze=False)[:, 0]
+    for stream, axes in enumerate(rows):
+        # The golden ratio scatters neighbouring ids over the whole colour circle.
+        hues_1P = (ids_PQ[None, :, stream] * 0.618034) % 1
+        axes.imshow(hues_1P, aspect="auto", cmap="hsv", vmin=0, vmax=1, extent=(0.0, positions * position_s, 0, 1))
+        axes.set_yticks([])
+        axes.set_ylabel(f"{len(np.unique(ids_PQ[:, stream]))} of {vocab_sizes[stream]}", rotation=0, ha="right")
+    rows[0].set_title(f"{title}: tokens", loc="left", fontsize=10)
+    rows[-1].set_xlabel("seconds")
     return figure
 
 

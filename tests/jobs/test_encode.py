@@ -108,7 +108,7 @@ def test_several_nearest_tokens_come_best_first_with_shares_that_add_up(made, to
     assert shares(group.top_cosines_PQM).sum(axis=-1) == pytest.approx(1, abs=1e-5)
     dataset, tokenizer = Dataset.open(made["shards"]), AudioTokenizer.from_pretrained(made["codebook"])
     sample = next(iter(dataset.read(dataset.shards_of("train")[0])))
-    step = tokenizer._quantizer.walk([tokenizer._quantizer.prepare(sample.array_TF)])[0]
+    step = tokenizer.quantizer.walk([tokenizer.quantizer.prepare(sample.array_TF)])[0]
     cosine_NK = step.x_ND @ tokenizer.codebook.streams[0].centroids_KD.T
     expected_NM = np.sort(cosine_NK, axis=1)[:, ::-1][:, :3]
     stored_NM = group.top_cosines_PQM[: group.offsets[1], 0] / 127.5 - 1

@@ -1,0 +1,73 @@
+"""export: tokens.zarr becomes parquet files, as Hugging Face's `datasets` and every table reader take them."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.command import command
+from jobs.errors import JobError
+
+ROWS = 50_000  # clips a file: about 20 MB
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Write tokens as parquet: id, group, tokens (a list of streams a position) and labels, a folder per split or fold.
+
+    Args:
+        tokens: the token store
+        out: the folder of the parquet files
+        force: replace what lies there
+    """
+
+    tokens: str
+    out: str
+    force: bool = False
+
+
+def export(job: Export) -> None:
+    """Write `<place>-00000.parquet` files; `datasets.load_dataset("parquet", data_dir=...)` reads them as they are."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from shards.publish import published_folder
+    from shards.token_store import TokenStore
+
+    store, out = TokenStore.open(job.tokens), Path(job.out)
+    if out.exists() and not job.force:
+        raise JobError(f"{out} exists already; --force replaces it, or choose another --out")
+    with published_folder(out) as folder:
+        for place in store.places:
+            group = store.group(place)
+            for number, first in enumerate(range(0, len(group), ROWS)):
+                clips = slice(first, min(first + ROWS, len(group)))
+                bounds = np.arange(clips.start, clips.stop + 1)
+                ids = group.ids_PQ[group.offsets[clips.start] : group.offsets[clips.stop]]
+                labels = group.label_ids[group.label_offsets[clips.start] : group.label_offsets[clips.stop]]
+                positions = pa.FixedSizeListArray.from_arrays(pa.array(ids.ravel()), ids.shape[1])
+                names = pa.array(np.array(store.labels, dtype=object)[labels], pa.string())
+                table = pa.table(
+                    {
+                        "id": group.keys[clips],
+                        "group": group.groups[clips],
+                        "tokens": pa.LargeListArray.from_arrays(
+                            group.offsets[bounds] - group.offsets[first], positions
+                        ),
+                        "labels": pa.LargeListArray.from_arrays(
+                            group.label_offsets[bounds] - group.label_offsets[first], names
+                        ),
+                    },
+                    metadata={"codebook": store.codebook_hash, "vocab_sizes": str(list(store.vocab_sizes))},
+                )
+                pq.write_table(table, folder / f"{place}-{number:05d}.parquet", compression="zstd")
+    print(f"export: {out}: {', '.join(store.places)}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command(Export, export, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

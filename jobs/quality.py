@@ -1,0 +1,74 @@
+"""quality: what the tokens of a codebook carry, as JSON and pictures."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from jobs.command import command
+from jobs.errors import JobError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """Say what the tokens of a codebook carry: quality.json and pictures.
+
+    Args:
+        shards: the folder of the mel shards
+        codebook: the folder of the codebook
+        tokens: the token store of those shards by that codebook
+        out: the folder of quality.json and the pictures
+        clips: clips that are decoded, at most, to measure what the tokens lose
+        force: replace what lies in the folder
+    """
+
+    shards: str
+    codebook: str
+    tokens: str
+    out: str
+    clips: int = 400
+    force: bool = False
+
+
+def quality(job: Quality) -> None:
+    """Measure the codebook on the splits or folds it was not fitted on, where there are any, else on all."""
+    from engine.tokenizer import AudioTokenizer
+    from jobs.quality_figures import bag_score, draw, reconstruction, stream_figures
+    from shards.dataset import Dataset
+    from shards.publish import published_folder
+    from shards.token_store import TokenStore
+
+    out = Path(job.out)
+    if out.exists() and not job.force and not (out / "quality.json").is_file():
+        raise JobError(f"{out} holds something that is no quality report; choose another --out, or --force replaces it")
+    dataset, store = Dataset.open(job.shards), TokenStore.open(job.tokens)
+    tokenizer = AudioTokenizer.from_pretrained(job.codebook)
+    if store.codebook_hash != tokenizer.codebook.hash or store.dataset_hash != dataset.hash:
+        raise JobError(f"{job.tokens} was not made from {job.shards} by {job.codebook}; encode again")
+    fitted = tuple(tokenizer.codebook.origin["places"])
+    unseen = tuple(place for place in store.places if place not in fitted) or store.places
+    samples = islice((s for index in dataset.shards_of(*unseen) for s in dataset.read(index)), job.clips)
+    clips = [(sample.key, sample.array_TF) for sample in samples]
+    figures: dict[str, Any] = {
+        "places": list(unseen),
+        "fitted_on": list(fitted),
+        "distortion": {str(row["stream"]): row["distortion"] for row in tokenizer.codebook.history},
+        "streams": stream_figures(store, unseen),
+        **reconstruction(tokenizer, [mel_TF for _, mel_TF in clips]),
+        "token_bag": bag_score(store, fitted, unseen),
+    }
+    with published_folder(out) as folder:
+        draw(folder, tokenizer, *clips[len(clips) // 2])
+        (folder / "quality.json").write_text(json.dumps(figures, indent=1) + "\n")
+    print(json.dumps(figures, indent=1))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command(Quality, quality, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from jobs import export as export_job
+from jobs.encode import Encode, encode
+from jobs.errors import JobError
+from jobs.export import Export, export
+from shards.token_store import TokenStore
+from tests.jobs.toy_tokens import toy_codebook, toy_shards
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export")
+    shards = toy_shards(folder)
+    out = str(folder / "tokens.zarr")
+    encode(Encode(shards=shards, codebook=toy_codebook(shards, folder / "codebook"), out=out, workers=1))
+    return out
+
+
+def test_every_clip_is_a_row_with_its_tokens_and_label_names(tokens, tmp_path, monkeypatch):
+    monkeypatch.setattr(export_job, "ROWS", 7)  # so that a place has several files
+    export(Export(tokens=tokens, out=str(tmp_path / "parquet")))
+    store = TokenStore.open(tokens)
+    for place in store.places:
+        group = store.group(place)
+        files = sorted((tmp_path / "parquet").glob(f"{place}-*.parquet"))
+        assert len(files) == -(-len(group) // 7)
+        rows = [row for file in files for row in pq.read_table(file).to_pylist()]
+        assert [row["id"] for row in rows] == group.keys
+        for index, row in enumerate(rows):
+            ids_PQ = group.ids_PQ[group.offsets[index] : group.offsets[index + 1]]
+            assert np.array_equal(np.array(row["tokens"]), ids_PQ)
+            label_ids = group.label_ids[group.label_offsets[index] : group.label_offsets[index + 1]]
+            assert row["labels"] == [store.labels[label] for label in label_ids]
+
+
+def test_nothing_is_replaced_unasked(tokens, tmp_path):
+    (tmp_path / "parquet").mkdir()
+    with pytest.raises(JobError, match="--force"):
+        export(Export(tokens=tokens, out=str(tmp_path / "parquet")))
