@@ -142,7 +142,7 @@ class TokenClips:
 
 @dataclass(frozen=True, kw_only=True)
 class MelClips:
-    """Log mel of clips that `fetch` reads one at a time (float16 [T, F]), scaled in a batch as `scale` of SCALES says."""
+    """Log mel of clips that `fetch` reads one at a time (float16 [T, F]); `scale` of SCALES is applied in a batch."""
 
     fetch: Callable[[int], Float16[np.ndarray, "T F"]]
     rows_C: Int64[np.ndarray, "C"]

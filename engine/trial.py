@@ -18,6 +18,7 @@ from engine.loop import Order, Progress, evaluate, fit
 from engine.losses import loss_of
 from engine.metrics import Scores
 from engine.objectives import Tagging
+from engine.pretraining import start_from
 from engine.seeds import generator
 from engine.systems import build
 from engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding
@@ -43,7 +44,10 @@ class Fitted:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What a system is, how it trains, and where its checkpoints go (`folder`, made atomic by `publish`)."""
+    """What a system is, how it trains, and where its checkpoints go (`folder`, made atomic by `publish`).
+
+    `initial` is the `model/` folder of a trained or pre-trained system to start from.
+    """
 
     system: TaggerConfig
     train: TrainConfig
@@ -53,6 +57,7 @@ class Trial:
     folder: Path
     publish: Publish
     stopping: Callable[[], bool] = lambda: False
+    initial: Path | None = None
 
     def choose(self, clips: Clips, validation: Clips, on_epoch: Callable[[Progress], None]) -> Fitted:
         """Train on `clips` and return the model of the epoch with the highest validation mAP."""
@@ -74,6 +79,8 @@ class Trial:
             torch.manual_seed(int(generator(self.seed, "weights").integers(2**63)))
             model = build(self.system)
             model.initialise()
+            if self.initial is not None:
+                start_from(model, self.initial)
             model = model.to(self.accelerator.device)
         if isinstance(model, TokenBag):
             assert isinstance(clips, TokenClips)

@@ -20,6 +20,8 @@ def collect(work: Path) -> list[dict[str, Any]]:
     for file in sorted(work.glob("*/*/result.json")) + sorted(work.glob("*/fold-*/*/result.json")):
         folder = file.relative_to(work).parts[0]
         result = json.loads(file.read_text())
+        if "system" not in result:  # a pre-training: nothing was tagged
+            continue
         groups.setdefault((result["system"], folder.rpartition("-")[0], result["seed"]), []).append(result)
     rows = [_row(*key, results) for key, results in groups.items()]
     return sorted(rows, key=lambda row: (-row["mAP"], row["system"], row["recipe"], row["seed"]))

@@ -40,6 +40,7 @@ class Train:
         classes: only these, and the clips that have one: names, MIDs, below:Animal, top:50; separated by `;`
         subset: only these of the clips that are learnt from: a ratio, a number, a file of keys, or a union with `+`
         options: laid over the recipe's for this system, e.g. --options.epochs 5 --options.width 64
+        init: a run of `pretrain` or `train` to start from (--options.layer_decay 0.7 keeps its lower layers near)
         seed: of weights, order and dropout
         test_fold: the fold that is tested, once; needed where the data has folds
         tracker: where curves go beside metrics.csv: one of accelerate's trackers, tensorboard or wandb say
@@ -54,6 +55,7 @@ class Train:
     classes: str | None = None
     subset: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    init: str | None = None
     seed: int = 0
     test_fold: int | None = None
     tracker: str = "tensorboard"
@@ -77,6 +79,8 @@ def train(job: Train) -> None:
         "options": model.options,
         "data": data.hash,
     }
+    if job.init is not None:
+        settings["init"] = RunFolder(Path(job.init)).settings()["fingerprint"]
     settings |= {name: value for name in ("classes", "subset") if (value := getattr(job, name)) is not None}
     if f"fold-{job.test_fold}" in data.fitted_on:
         settings["leak"] = "all-folds"
@@ -166,6 +170,7 @@ def _run(
         folder=folder.checkpoints,
         publish=published_file,
         stopping=stopping,
+        initial=Path(job.init) / "model" if job.init is not None else None,
     )
     chosen = trial.choose(parts.train, parts.validation, folder.curves("metrics", accelerator))
     fitted, clips = chosen, parts.train

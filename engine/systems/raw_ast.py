@@ -56,13 +56,6 @@ class RawAst(Tagger):
         mel_BTF = nn.functional.pad(mel_BTF, (0, 0, 0, self.frames - mel_BTF.shape[1]))
         return self.ast(mel_BTF).logits
 
-    def depth(self, name: str) -> int:
-        """Return how many layers lie above a parameter."""
-        layers = self.config.options["layers"]
-        if ".layers." in name:
-            return layers - int(name.split(".layers.")[1].split(".")[0])
-        return 0 if "classifier" in name else layers + 1 if "embeddings" in name else 1
-
     def initialise(self) -> None:
         """Load the published weights that the options name, if they name any. EngineError where they do not fit."""
         folder = self.config.options["weights"]

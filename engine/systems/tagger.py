@@ -3,6 +3,7 @@
 Axes: B batch, T frames or positions, P slices, F mel bands, D dimensions, Q token streams, L labels.
 """
 
+import re
 from typing import Any
 
 import torch
@@ -71,7 +72,12 @@ class Tagger(PreTrainedModel):
 
     def depth(self, name: str) -> int:
         """Return how many layers lie above the parameter `name`: 0 for the head, more towards the input."""
-        return 0 if name.startswith(("head.", "encoder.pooling.")) else 1
+        layers = self.config.options.get("layers", 0)
+        if numbered := re.search(r"\.layers?\.(\d+)\.", name):
+            return layers - int(numbered[1])
+        if re.search(r"embed|project|cls|conv", name) and "classifier" not in name:
+            return layers + 1
+        return 0 if re.search(r"head|classifier|pooling", name) else 1
 
     def initialise(self) -> None:
         """Load the weights that the options name, if any; called once before a training, never for a trained model."""

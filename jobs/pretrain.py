@@ -1,0 +1,113 @@
+"""pretrain: tokens without labels become a model to start from (`train --init RUN`)."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jobs.command import command
+from jobs.origin import digest
+from jobs.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain:
+    """Teach token-bert to predict hidden tokens; the same command resumes a run that was interrupted.
+
+    Args:
+        tokens: tokens.zarr; its labels are not looked at
+        out: the folder of the run
+        recipe: a packaged recipe's name or a YAML file
+        options: laid over the recipe's for token-bert, e.g. --options.epochs 5 --options.width 64
+        hide: share of a clip's positions that are hidden
+        seed: of weights, order, spans and dropout
+        test_fold: the fold that is left out; data with splits is learnt from its train split
+        tracker: where curves go beside metrics.csv
+        force: replace a run that was made otherwise
+    """
+
+    tokens: str
+    out: str
+    recipe: Recipe = field(default_factory=Recipe)
+    options: dict[str, Any] = field(default_factory=dict)
+    hide: float = 0.3
+    seed: int = 0
+    test_fold: int | None = None
+    tracker: str = "tensorboard"
+    force: bool = False
+
+
+def pretrain(job: Pretrain) -> None:
+    """Train on the clips that may be learnt from; nothing is done where the run is complete already."""
+    import torch
+    from accelerate.utils import broadcast_object_list
+
+    from engine.checkpoints import Checkpoints
+    from engine.loop import Interrupted, Order, fit
+    from engine.pretraining import MaskedPrediction, MaskedTokens
+    from engine.processes import processes
+    from engine.seeds import generator
+    from engine.systems import resolve
+    from engine.systems.tagger import TaggerConfig
+    from jobs.origin import fitted_places
+    from jobs.run_folder import RunFolder, asked_to_stop
+    from jobs.training_data import open_data
+    from shards.plan import epoch_order, rank_batch
+    from shards.publish import published_file
+
+    config, options = resolve("token-bert", job.recipe.train, job.recipe.systems.get("token-bert", {}) | job.options)
+    data = open_data(job.tokens, None)
+    settings = {"system": "masked-tokens", "seed": job.seed, "test_fold": job.test_fold, "hide": job.hide}
+    settings |= {"train": asdict(config), "options": options, "data": data.hash}
+    settings |= {"fingerprint": digest(settings), "tokens": job.tokens, "shards": None}
+    folder = RunFolder(Path(job.out))
+    with processes(job.tracker, job.out) as accelerator, asked_to_stop() as stopping:
+        say = print if accelerator.is_main_process else lambda *_: None
+        wanted = [folder.begin(settings, job.force) if accelerator.is_main_process else False]
+        if not broadcast_object_list(wanted)[0]:
+            say(f"pretrain: {job.out} is complete already")
+            return
+        accelerator.init_trackers("audio-tokens")
+        clips, _ = data.read(fitted_places(data, job.test_fold))
+        with torch.random.fork_rng():
+            torch.manual_seed(int(generator(job.seed, "weights").integers(2**63)))
+            model = MaskedTokens(
+                TaggerConfig(
+                    system="token-bert",
+                    vocab_sizes=data.vocab_sizes,
+                    longest=data.longest,
+                    options=options,
+                    num_labels=1,
+                )
+            ).to(accelerator.device)
+        try:
+            progress = fit(
+                model,
+                clips,
+                None,
+                config=config,
+                objective=MaskedPrediction(vocab_sizes=data.vocab_sizes, share=job.hide),
+                seed=job.seed,
+                order=Order(epoch=epoch_order, part=rank_batch),
+                accelerator=accelerator,
+                checkpoints=Checkpoints(folder=folder.checkpoints / "pretrain", publish=published_file),
+                stopping=stopping,
+                on_epoch=folder.curves("metrics", accelerator),
+            )
+        except Interrupted as stop:
+            say(f"pretrain: {stop}")
+            raise SystemExit(143) from None
+        loss = progress.rows[-1]["train_loss"]
+        if accelerator.is_main_process:
+            folder.write_model(model)
+            folder.finish({"pretrained": "token-bert", "seed": job.seed, "clips_train": len(clips), "train_loss": loss})
+        say(f"pretrain: {job.out}: {loss:.3f} nats a hidden token")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command(Pretrain, pretrain, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
