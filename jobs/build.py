@@ -104,7 +104,7 @@ def build(config: Build) -> int:
     with pool as executor, ClipBar((task for _, task in todo), "build") as bar:
         failures = run_tasks(executor, job, todo, bar.show)
     for failure in failures:
-        print(f"build: task {failure.task.name!r} failed three times: {failure.reason}", file=sys.stderr)
+        print(f"build: task {failure.call[1].name!r} failed three times: {failure.reason}", file=sys.stderr)
     if failures:
         print(f"build: {len(failures)} tasks failed; the same command tries them again", file=sys.stderr)
         return 1

@@ -139,12 +139,15 @@ class Encoding:
             for index in todo:
                 on_clips(self.run(index, self.input.tasks[index]))
             return []
+        from engine.errors import EngineError
         from shards.calls import call_all
+        from shards.errors import ShardsError
         from shards.pool import local_pool
 
         calls = [(index, self.input.tasks[index]) for index in todo]
         with local_pool(workers) as executor:
-            return call_all(executor, self.run, calls, on_clips)
+            failures = call_all(executor, self.run, calls, on_clips, mistakes=(ShardsError, EngineError))
+        return [f"task {failure.call[0]} failed three times: {failure.reason}" for failure in failures]
 
     def pack(self, out: Path, attributes: dict[str, Any]) -> int:
         """Put all parts together as the store `out`; return the number of rejects, which lie in its rejects.jsonl."""

@@ -9,8 +9,8 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
+from shards.calls import Executor
 from shards.errors import ShardsError
-from shards.pool import Executor
 
 ANSWER_TIMEOUT = "20s"
 

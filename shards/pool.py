@@ -1,40 +1,17 @@
-"""Hand tasks to processes until all are done, and survive the death of any of them.
-
-An executor is anything with `submit` that returns futures: the local pool below, or a Dask cluster.
-"""
+"""The processes of this machine as an executor, and the tasks of a build on any executor."""
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from functools import partial
+from typing import Any
 
-from shards.errors import ShardsError
+from shards.calls import Call, Executor, Failure, call_all
 from shards.journal import in_hand, suspects
 from shards.publish import is_full, no_room
 from shards.sources import Task
 from shards.tasks import Job, TaskCounts, run_task
-
-RETRIES = 2
-POLL_S = 0.5
-
-
-@runtime_checkable
-class Executor(Protocol):
-    """`slots` tasks run at a time; a future whose worker died holds an exception."""
-
-    slots: int
-
-    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future: ...
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A task that was given up."""
-
-    task: Task
-    reason: str
 
 
 @contextmanager
@@ -77,34 +54,25 @@ def run_tasks(
 
     Raises ShardsError at once where the disk is full or the user made a mistake: no retry would help.
     """
-    waiting, finished = list(reversed(tasks)), TaskCounts(0, 0)
-    failures: list[Failure] = []
-    attempts: dict[int, int] = {}
-    running: dict[Future, tuple[int, Task, int]] = {}
-    while waiting or running:
-        while waiting and len(running) < 2 * executor.slots:  # one in work and one at hand for each
-            index, task = waiting.pop()
-            known = len(suspects(job.journal_file(index)))
-            running[executor.submit(run_task, job, index, task)] = (index, task, known)
-        done, _ = wait(running, timeout=POLL_S, return_when=FIRST_COMPLETED)
-        for future in done:
-            index, task, known = running.pop(future)
-            error = future.exception()
-            if error is None:
-                finished += future.result()
-            elif isinstance(error, ShardsError):
-                raise error
-            elif is_full(error):
-                raise no_room(job.folder)
-            elif len(suspects(job.journal_file(index))) > known or _attempt(attempts, index) <= RETRIES:
-                waiting.append((index, task))
-            else:
-                failures.append(Failure(task, f"{type(error).__name__}: {' '.join(str(error).split())}"))
-        behind = sum(in_hand(job.journal_file(index)) for index, _, _ in running.values())
+    suspected = {index: len(suspects(job.journal_file(index))) for index, _ in tasks}
+    finished = TaskCounts(0, 0)
+
+    def finish(counts: TaskCounts) -> None:
+        nonlocal finished
+        finished += counts
+
+    def names_a_suspect(call: Call) -> bool:
+        index, _ = call
+        before, suspected[index] = suspected[index], len(suspects(job.journal_file(index)))
+        return suspected[index] > before
+
+    def poll(running: list[Call]) -> None:
+        behind = sum(in_hand(job.journal_file(index)) for index, _ in running)
         on_progress(finished + TaskCounts(behind, 0))
-    return failures
 
-
-def _attempt(attempts: dict[int, int], index: int) -> int:
-    attempts[index] = attempts.get(index, 0) + 1
-    return attempts[index]
+    try:
+        return call_all(executor, partial(run_task, job), tasks, finish, forgive=names_a_suspect, on_poll=poll)
+    except OSError as error:
+        if is_full(error):
+            raise no_room(job.folder) from None
+        raise

@@ -139,7 +139,7 @@ def test_a_worker_killed_from_outside_costs_no_clip(undisturbed: Path, tmp_path:
 def test_a_task_that_fails_for_good_is_reported_and_the_rest_goes_on(undisturbed: Path, tmp_path: Path) -> None:
     job = toy_job(tmp_path / "s", transform=ToyTransform(fail=("-k15",)))
     (failure,) = toy_build(job)
-    assert (failure.task.name, failure.reason) == ("from 12", "RuntimeError: a bug")
+    assert (failure.call[1].name, failure.reason) == ("from 12", "RuntimeError: a bug")
     assert [is_recorded(job, index) for index in range(4)] == [True, False, True, True]
     with pytest.raises(ShardsError, match="has not finished; the same `audio-tokens build` command resumes it"):
         Dataset.open(tmp_path / "s")

@@ -16,10 +16,11 @@ import numpy as np
 
 import shards.publish
 from shards.build_folder import is_recorded, prepare
+from shards.calls import Failure
 from shards.clip import Clip, Reject
 from shards.commit import commit
 from shards.errors import ClipError
-from shards.pool import Failure, local_pool, run_tasks
+from shards.pool import local_pool, run_tasks
 from shards.sources import Task
 from shards.task_shards import ShardConfig
 from shards.tasks import Job, fingerprint
