@@ -141,7 +141,7 @@ class Fit:
             data=_Vectors(self, state),
             clusters=self.config.clusters[stream],
             config=replace(self.config, metric=metric),
-            seed=self.seed,
+            seed=self.seed + (stream << 32),  # streams of one context are different codebooks
             world=self.world,
             nearest=self.make_nearest(metric),
         )
