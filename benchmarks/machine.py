@@ -27,6 +27,7 @@ PACKAGES = (
     "accelerate",
     "av",
     "torchcodec",
+    "miniaudio",
 )
 # Variables that choose kernels or thread counts; OPENBLAS_CORETYPE, say, may hold a processor below what it can do.
 SETTINGS = (

@@ -7,6 +7,8 @@ exact value (float64) anywhere, within 5e-4 dB of torchaudio on noise and 2e-3 d
 strays that far in bands 70 dB below a loud partial. Axes: S samples, T frames, F bands, W bins.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import scipy.fft
 
@@ -73,8 +75,12 @@ def _race(report: Report, case: str, waves: list[np.ndarray], config: MelConfig,
     with np.errstate(all="ignore"):  # the floor takes logarithms of whatever comes
         race = report.race(case, contenders, work=seconds / 10, unit="clips of 10 s")
     exact = [_exact(frames_TS, weights_WF, config) for frames_TS in frames]
-    found = {"ours": ours, "torchaudio": by_torchaudio, "librosa": by_librosa}
-    mels = {name: list(map(mel, waves)) for name, mel in found.items()}
+    found: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "ours": ours,
+        "torchaudio": by_torchaudio,
+        "librosa": by_librosa,
+    }
+    mels = {name: [np.asarray(mel(wave_S)) for wave_S in waves] for name, mel in found.items()}
     report.figures("largest error in dB", **{name: _farthest(mels[name], exact) for name in found})
     report.bar(f"{case}: speed over torchaudio", race.speedup("torchaudio"), at_least=1.5)
     report.bar(f"{case}: dB away from exact", _farthest(mels["ours"], exact), at_most=2e-4)
