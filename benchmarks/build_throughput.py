@@ -2,8 +2,9 @@
 
 Expected before measuring, per 10-s 48 kHz stereo 24-bit clip: decode 10 ms, resample 2.5, mel 1.2 to 1.6, write 0.05;
 so the build, which also checks, journals, hashes and makes JSON, 14 to 15 ms (70 clips/s) and at least 90 % of the
-chain's speed; the predecessor's way 17 to 18 ms. FLAC decoding is 70 % of the time. Other decoders (PyAV, torchcodec,
-miniaudio; raced where installed) are no faster on such clips. S samples, T frames, F bands, C channels.
+chain's speed; the predecessor's way 17 to 18 ms. FLAC decoding is 70 % of the time. Other decoders (PyAV, torchcodec;
+raced where installed) are no faster on such clips. Measured: PyAV takes 1.25 times libsndfile's time, miniaudio 0.85.
+S samples, T frames, F bands, C channels.
 """
 
 import csv
