@@ -14,7 +14,7 @@ from jobs.errors import JobError
 
 STYLE = """
 :root { color-scheme: light; --ink: #1f2933; --soft: #616e7c; --line: #e4e7eb; --accent: #c2410c; }
-body { font: 15px/1.55 system-ui, sans-serif; color: var(--ink); max-width: 66rem; margin: 3rem auto; }
+body { font: 15px/1.55 system-ui, sans-serif; color: var(--ink); max-width: 76rem; margin: 3rem auto; }
 body { padding: 0 1.2rem; }
 h1 { font-size: 1.7rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2.6rem 0 .6rem; } p { max-width: 46rem; }
 .soft { color: var(--soft); } .scroll { overflow-x: auto; }
