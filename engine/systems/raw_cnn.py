@@ -18,6 +18,8 @@ class RawCnn(Tagger):
     neighbours, and two processes differ from one.
     """
 
+    bf16_on_cpu = True
+
     def __init__(self, config: TaggerConfig) -> None:
         super().__init__(config)
         widths = [1] + [config.options["channels"] * 2**layer for layer in range(4)]
