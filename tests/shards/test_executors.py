@@ -22,7 +22,9 @@ from tests.shards.toy_build import ToyTransform, contents, toy_build, toy_job
 
 @contextmanager
 def process(*words: str) -> Iterator[subprocess.Popen]:
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    # Dask forgives a task one dead worker here (three by default): two bad clips in one task go beyond it.
+    forgiving = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
+    environment = os.environ | forgiving | {"PYTHONPATH": str(Path(__file__).parents[2])}
     running = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield running
@@ -69,17 +71,15 @@ def test_dask_gives_the_local_bytes_whoever_is_killed(tmp_path: Path) -> None:
     flags = tmp_path / "flags"
     flags.mkdir()
     toy_build(toy_job(tmp_path / "plain"), workers=1)
-    crashing = ToyTransform(segfault=("-k3", "-k4", "-k5", "-k6"), hang=("-k14",))
+    crashing = ToyTransform(segfault=("-k3", "-k4"), hang=("-k14",))
     toy_build(toy_job(tmp_path / "local", transform=crashing, clip_timeout_s=3.0), workers=1)
     with cluster(tmp_path, workers=2) as address:
-        build_on(address, toy_job(tmp_path / "quiet"))
         # A worker killed from outside, in the middle of a clip: nothing is lost.
-        killed = ToyTransform(killed=("-k2", "-k30"), once=flags)
+        killed = ToyTransform(killed=("-k30",), once=flags)
         build_on(address, toy_job(tmp_path / "killed", transform=killed))
         # Clips that kill their worker cost themselves: more of them in one task than Dask forgives one task.
         build_on(address, toy_job(tmp_path / "crashing", transform=crashing, clip_timeout_s=3.0))
-    assert len(list(flags.iterdir())) == 2
-    assert contents(tmp_path / "quiet") == contents(tmp_path / "plain")
+    assert len(list(flags.iterdir())) == 1
     assert contents(tmp_path / "killed") == contents(tmp_path / "plain")
     assert contents(tmp_path / "crashing") == contents(tmp_path / "local")
     assert signal.SIGSEGV.name in (tmp_path / "crashing" / "rejects.jsonl").read_text()
