@@ -114,7 +114,7 @@ def _others() -> dict[str, Callable[[bytes], object]]:
         import av
 
         def by_av(data: bytes) -> np.ndarray:
-            with av.open(io.BytesIO(data)) as container:
+            with av.open(io.BytesIO(data), mode="r") as container:
                 return np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
 
         others["PyAV"] = by_av
