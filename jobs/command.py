@@ -23,6 +23,8 @@ from shards.errors import ShardsError
 T = TypeVar("T")
 
 USER_MISTAKES = (EngineError, ShardsError, JobError)
+# What a path on the line may turn out to be; every other OSError is a bug, or a disk's.
+UNUSABLE_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
 def command(
@@ -37,6 +39,9 @@ def command(
         return run(parse(config, sys.argv[1:] if argv is None else argv, prog=prog, positional=positional)) or 0
     except USER_MISTAKES as mistake:
         print(f"{prog}: error: {mistake}", file=sys.stderr)
+        return 2
+    except UNUSABLE_PATHS as error:
+        print(f"{prog}: error: cannot use {error.filename}: {error.strerror}; choose another path", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{prog}: interrupted; the same command resumes", file=sys.stderr)

@@ -100,11 +100,10 @@ class RunFolder:
 
     def write_model(self, model: Any) -> None:
         """Publish the model in the Hugging Face form."""
-        from transformers.utils.logging import disable_progress_bar
+        from engine.systems import save
 
-        disable_progress_bar()  # a bar for one file of a moment
         with published_folder(self.path / "model") as folder:
-            model.save_pretrained(folder)
+            save(model, folder)
 
     def write_predictions(self, predictions: "Predictions") -> None:
         """Publish the scores of the tested clips, which `compare` reads."""

@@ -132,12 +132,26 @@ def build(config: "TaggerConfig") -> "Tagger":
     return find(config.system).load()(config)
 
 
+def save(model: "Tagger", folder: str | Path) -> None:
+    """Write a model into an existing folder in the Hugging Face form: config.json and safetensors."""
+    _no_progress_bar()
+    model.save_pretrained(folder)
+
+
 def load(folder: str | Path) -> "Tagger":
     """Return the trained model of a run's `model/` folder, in evaluation mode."""
     config = Path(folder) / "config.json"
     if not config.is_file():
         raise EngineError(f"{folder} holds no model (config.json is missing); `audio-tokens train` writes one")
+    _no_progress_bar()
     model = find(json.loads(config.read_text())["system"]).load().from_pretrained(folder)
     for parameter in model.parameters():  # mapped files lie at odd addresses, where products may round differently
         parameter.data = parameter.data.clone()
     return model.eval()
+
+
+def _no_progress_bar() -> None:
+    """Keep transformers from drawing a bar for one file of a moment."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()

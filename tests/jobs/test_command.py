@@ -116,6 +116,17 @@ def test_bugs_keep_their_traceback() -> None:
         command(Toy, broken, ["--out", "o"])
 
 
+def test_a_path_that_cannot_be_used_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("in the way")
+
+    def writing(toy: Toy) -> None:
+        (Path(toy.out) / "below").mkdir(parents=True)
+
+    assert command(Toy, writing, ["--out", f"{tmp_path}/file"]) == 2
+    error = capsys.readouterr().err
+    assert error == f"audio-tokens toy: error: cannot use {tmp_path}/file/below: Not a directory; choose another path\n"
+
+
 def test_interruption_is_130() -> None:
     def interrupted(toy: Toy) -> None:
         raise KeyboardInterrupt
