@@ -69,19 +69,27 @@ class Codebook:
 
     @classmethod
     def load(cls, folder: str | Path) -> "Codebook":
-        """Read what `save` wrote. Raises EngineError where the folder holds no codebook, or one of another version."""
+        """Read what `save` wrote. Raises EngineError where there is no codebook, a damaged or another version's one."""
+        from safetensors import SafetensorError
         from safetensors.numpy import load
 
         folder = Path(folder)
         if not (folder / CONFIG).is_file() or not (folder / ARRAYS).is_file():
             raise EngineError(f"{folder} holds no codebook; `audio-tokens cluster` makes one")
-        config = json.loads((folder / CONFIG).read_bytes())
-        if (config.get("format"), config.get("version")) != (FORMAT, VERSION):
-            raise EngineError(
-                f"{folder} holds {config.get('format')} version {config.get('version')}, this program reads {FORMAT} "
-                f"version {VERSION}; make it again with `audio-tokens cluster`"
-            )
-        arrays = load((folder / ARRAYS).read_bytes())
+        try:
+            config = json.loads((folder / CONFIG).read_bytes())
+            found = config["format"], config["version"]
+            if found == (FORMAT, VERSION):
+                return cls._of(config, load((folder / ARRAYS).read_bytes()))
+        except (ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise EngineError(f"{folder} holds a damaged codebook ({error}); make it again") from None
+        raise EngineError(
+            f"{folder} holds {found[0]} version {found[1]}, this program reads {FORMAT} version {VERSION}; "
+            "make it again with `audio-tokens cluster`"
+        )
+
+    @classmethod
+    def _of(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> "Codebook":
         return cls(
             mel=config["mel"],
             slices=SliceConfig.from_dict(config["slices"]),

@@ -70,7 +70,9 @@ def encode(job: Encode) -> int:
         print(f"encode: {out} is complete already")
         return 0
     parts = out.with_name(f".{out.name}.parts") / fingerprint[:16]
-    encoding = Encoding(input=given, codebook=job.codebook, top=job.top, parts=parts, gpus=gpu_count())
+    encoding = Encoding(
+        input=given, codebook=job.codebook, codebook_hash=codebook.hash, top=job.top, parts=parts, gpus=gpu_count()
+    )
     todo = [index for index in range(len(given.tasks)) if not encoding.record(index).exists()]
     print(f"encode: {job.shards or job.source} -> {out}: {len(todo)} of {len(given.tasks)} tasks to do")
     clips = [given.clips_per_task[index] for index in todo]

@@ -98,6 +98,7 @@ class Encoding:
 
     input: FromShards | FromSource
     codebook: str
+    codebook_hash: str
     top: int
     parts: Path
     gpus: int
@@ -115,7 +116,7 @@ class Encoding:
         from shards.publish import publish_bytes
         from shards.token_parts import TokenClip, write_part
 
-        tokenizer = _tokenizer(self.codebook, index % self.gpus if self.gpus else None)
+        tokenizer = _tokenizer(self.codebook, self.codebook_hash, index % self.gpus if self.gpus else None)
         rejects: list[Reject] = []
         by_place: dict[str, list[TokenClip]] = {}
         with threadpool_limits(1):  # a worker per core: a second thread each only gets in the way
@@ -166,7 +167,8 @@ class Encoding:
 
 
 @lru_cache(maxsize=1)
-def _tokenizer(codebook: str, device: int | None) -> Any:
+def _tokenizer(codebook: str, codebook_hash: str, device: int | None) -> Any:
+    """Return the codebook's tokenizer; by its hash too, since a folder may have been fitted anew meanwhile."""
     from engine.tokenizer import AudioTokenizer
 
     return AudioTokenizer.from_pretrained(codebook, device)

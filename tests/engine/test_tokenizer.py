@@ -157,6 +157,11 @@ def test_a_folder_without_a_codebook_or_with_another_version_is_refused(tmp_path
     (tmp_path / "config.json").write_text(config.replace('"version": 1', '"version": 99'))
     with pytest.raises(EngineError, match="version 99"):
         Codebook.load(tmp_path)
+    (tmp_path / "config.json").write_text(config)
+    whole = (tmp_path / "codebook.safetensors").read_bytes()
+    (tmp_path / "codebook.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(EngineError, match="damaged"):
+        Codebook.load(tmp_path)
 
 
 def test_streams_and_clusters_of_different_number_are_refused():
