@@ -62,7 +62,7 @@ def decode(data: bytes) -> tuple[Float32[np.ndarray, " S"], int]:
     return np.ascontiguousarray(wave_S), rate_hz
 
 
-def resample(wave_S: Float32[np.ndarray, " S"], rate_hz: int, to_hz: int) -> Float32[np.ndarray, " R"]:
+def resample(wave_S: Float32[np.ndarray, " S"], rate_hz: float, to_hz: float) -> Float32[np.ndarray, " R"]:
     """Resample a mono wave with soxr at high quality (aliases at -138 dB); the same array where the rates agree."""
     if rate_hz == to_hz:
         return wave_S

@@ -28,23 +28,29 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
-    """Which of `count` labels each clip has: clip c has ids[starts_C[c] : starts_C[c] + lengths_C[c]]."""
+    """Which of `count` labels each clip has: clip c has ids[starts_C[c] : starts_C[c] + lengths_C[c]].
+
+    `shares` says how much of each is in the clip, where clips were mixed; else 1 of each.
+    """
 
     ids: Int64[np.ndarray, "N"]
     starts_C: Int64[np.ndarray, "C"]
     lengths_C: Int64[np.ndarray, "C"]
     count: int
+    shares: Float32[np.ndarray, "N"] | None = None
 
-    def targets(self, clips_B: Int64[np.ndarray, "B"]) -> Bool[np.ndarray, "B L"]:
-        """Return the labels of `clips_B` as a table of truth values."""
-        ids_BN, real_BN = ragged(self.ids, self.starts_C[clips_B], self.lengths_C[clips_B])
-        targets_BL = np.zeros((len(clips_B), self.count), dtype=bool)
-        targets_BL[np.nonzero(real_BN)[0], ids_BN[real_BN]] = True
+    def targets(self, clips_B: Int64[np.ndarray, "B"]) -> Float32[np.ndarray, "B L"]:
+        """Return the share of every label in `clips_B`, 0..1."""
+        entries_BN, real_BN = ragged(np.arange(len(self.ids)), self.starts_C[clips_B], self.lengths_C[clips_B])
+        entries = entries_BN[real_BN]
+        targets_BL = np.zeros((len(clips_B), self.count), dtype=np.float32)
+        shares = np.float32(1) if self.shares is None else self.shares[entries]
+        targets_BL[np.nonzero(real_BN)[0], self.ids[entries]] = shares
         return targets_BL
 
     def table(self) -> Bool[np.ndarray, "C L"]:
-        """Return the labels of all clips."""
-        return self.targets(np.arange(len(self.starts_C)))
+        """Return which labels all clips have."""
+        return self.targets(np.arange(len(self.starts_C))) > 0
 
     def counts(self) -> Int64[np.ndarray, "L"]:
         """Return how many clips have each label."""
@@ -64,7 +70,9 @@ class Labels:
         kept_before_N = np.concatenate([[0], np.cumsum(new_ids_N >= 0)])
         starts_C = kept_before_N[self.starts_C]
         lengths_C = kept_before_N[self.starts_C + self.lengths_C] - starts_C
-        return Labels(ids=new_ids_N[new_ids_N >= 0], starts_C=starts_C, lengths_C=lengths_C, count=len(chosen))
+        kept_N = new_ids_N >= 0
+        shares = None if self.shares is None else self.shares[kept_N]
+        return Labels(ids=new_ids_N[kept_N], starts_C=starts_C, lengths_C=lengths_C, count=len(chosen), shares=shares)
 
 
 @runtime_checkable
@@ -83,18 +91,33 @@ class Clips(Protocol):
     def select(self, clips_B: np.ndarray) -> "Clips":
         """Return some clips only, in the order given."""
 
-    def relabel(self, labels: Labels) -> "Clips":
-        """Return the same clips with other labels."""
+    def narrowed(self, chosen: Sequence[int]) -> "Clips":
+        """Return the same clips with the `chosen` labels only: see Labels.only."""
+
+    def drawn(self, rng: np.random.Generator) -> "Clips":
+        """Return the clips as one epoch of training meets them: each in one of its versions, any as likely."""
+
+    def versions(self) -> "Sequence[Clips]":
+        """Return the clips as they are, and after them each view of all of them."""
 
     def batches(self, parts: Iterable[np.ndarray]) -> Iterator[Batch]:
         """Yield one batch per array of clip numbers."""
+
+
+class Version(NamedTuple):
+    """Where one view of every clip lies among the tokens, and its labels."""
+
+    starts_C: Int64[np.ndarray, "C"]
+    lengths_C: Int64[np.ndarray, "C"]
+    labels: Labels
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenClips:
     """Tokens of all clips, flat in memory: clip c has ids_PQ[starts_C[c] : starts_C[c] + lengths_C[c]].
 
-    Stream q counts its tokens 0..vocab_sizes[q]-1. AudioSet's two million clips are 1.7 GB.
+    Stream q counts its tokens 0..vocab_sizes[q]-1. AudioSet's two million clips are 1.7 GB. `views` are further
+    versions of all clips, for training.
     """
 
     ids_PQ: UInt16[np.ndarray, "P Q"]
@@ -103,6 +126,7 @@ class TokenClips:
     labels: Labels
     keys: Sequence[str]
     vocab_sizes: tuple[int, ...]
+    views: tuple[Version, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.ids_PQ) and (self.ids_PQ.max(axis=0) >= np.array(self.vocab_sizes)).any():
@@ -119,11 +143,36 @@ class TokenClips:
             lengths_C=self.lengths_C[clips_B],
             labels=self.labels.select(clips_B),
             keys=[self.keys[c] for c in clips_B.tolist()],
+            views=tuple(
+                Version(starts_C[clips_B], lengths_C[clips_B], labels.select(clips_B))
+                for starts_C, lengths_C, labels in self.views
+            ),
         )
 
-    def relabel(self, labels: Labels) -> "TokenClips":
-        """Return the same clips with other labels."""
-        return replace(self, labels=labels)
+    def narrowed(self, chosen: Sequence[int]) -> "TokenClips":
+        """Return the same clips with the `chosen` labels only."""
+        views = tuple(view._replace(labels=view.labels.only(chosen)) for view in self.views)
+        return replace(self, labels=self.labels.only(chosen), views=views)
+
+    def drawn(self, rng: np.random.Generator) -> "TokenClips":
+        """Return the clips each in one of its versions, any as likely; without views, the clips as they are."""
+        if not self.views:
+            return self
+        versions, clips_C = self.versions(), np.arange(len(self))
+        draw_C = rng.integers(len(versions), size=len(self))
+        every = side_by_side([version.labels for version in versions])
+        return replace(
+            self,
+            starts_C=np.stack([version.starts_C for version in versions])[draw_C, clips_C],
+            lengths_C=np.stack([version.lengths_C for version in versions])[draw_C, clips_C],
+            labels=every.select(draw_C * len(self) + clips_C),
+            views=(),
+        )
+
+    def versions(self) -> "list[TokenClips]":
+        """Return the clips as they are, and after them each view of all of them."""
+        plain = replace(self, views=())
+        return [plain, *(replace(plain, **view._asdict()) for view in self.views)]
 
     def batches(self, parts: Iterable[Int64[np.ndarray, "..."]]) -> Iterator[Batch]:
         """Yield one batch per array of clip numbers, gathered without a loop over clips; PAD follows a short clip."""
@@ -136,7 +185,7 @@ class TokenClips:
         ids_BTQ = ids_BTQ.astype(np.int64)
         if not real_BT.all():
             ids_BTQ[~real_BT] = self.vocab_sizes
-        targets_BL = torch.from_numpy(self.labels.targets(clips_B)).float()
+        targets_BL = torch.from_numpy(self.labels.targets(clips_B))
         return Batch(torch.from_numpy(ids_BTQ), torch.from_numpy(lengths_B), targets_BL)
 
 
@@ -165,9 +214,17 @@ class MelClips:
             keys=[self.keys[c] for c in clips_B.tolist()],
         )
 
-    def relabel(self, labels: Labels) -> "MelClips":
-        """Return the same clips with other labels."""
-        return replace(self, labels=labels)
+    def narrowed(self, chosen: Sequence[int]) -> "MelClips":
+        """Return the same clips with the `chosen` labels only."""
+        return replace(self, labels=self.labels.only(chosen))
+
+    def drawn(self, rng: np.random.Generator) -> "MelClips":
+        """Return the clips as they are: mel has no views."""
+        return self
+
+    def versions(self) -> "list[MelClips]":
+        """Return the clips as they are, alone."""
+        return [self]
 
     def batches(self, parts: Iterable[Int64[np.ndarray, "..."]]) -> Iterator[Batch]:
         """Yield one batch per array of clip numbers, the next two read while one is worked on."""
@@ -179,7 +236,7 @@ class MelClips:
         mel_BTF = np.zeros((len(clips_B), int(lengths_B.max()), self.bands), dtype=np.float32)
         for row, clip in enumerate(clips_B.tolist()):
             mel_BTF[row, : lengths_B[row]] = SCALES[self.scale](self.fetch(int(self.rows_C[clip])))
-        targets_BL = torch.from_numpy(self.labels.targets(clips_B)).float()
+        targets_BL = torch.from_numpy(self.labels.targets(clips_B))
         return Batch(torch.from_numpy(mel_BTF), torch.from_numpy(lengths_B), targets_BL)
 
 
@@ -196,6 +253,20 @@ def by_audioset(mel_TF: Float[np.ndarray, "T F"]) -> Float32[np.ndarray, "T F"]:
 
 
 SCALES = {"clip": normalised, "audioset": by_audioset}
+
+
+def side_by_side(parts: Sequence[Labels]) -> Labels:
+    """Return the labels of several sets of clips as those of one, the sets one after the other."""
+    entries = np.cumsum([0, *(len(part.ids) for part in parts)])
+    mixed = any(part.shares is not None for part in parts)
+    shares = [np.ones(len(part.ids), np.float32) if part.shares is None else part.shares for part in parts]
+    return Labels(
+        ids=np.concatenate([part.ids for part in parts]),
+        starts_C=np.concatenate([part.starts_C + first for part, first in zip(parts, entries[:-1], strict=True)]),
+        lengths_C=np.concatenate([part.lengths_C for part in parts]),
+        count=parts[0].count,
+        shares=np.concatenate(shares) if mixed else None,
+    )
 
 
 def ragged(

@@ -100,7 +100,7 @@ def fit(
             improved = epoch == last_epoch
             with training.scored_weights():
                 if validation is not None:
-                    figures, row["val_loss"] = evaluate(training.wrapped, validation, accelerator)
+                    figures, row["val_loss"] = evaluate(training.wrapped, validation, accelerator, config.score_views)
                     row |= {"val_mAP": figures.mAP, "val_mAUC": figures.mAUC, "val_accuracy": figures.accuracy}
                     improved = figures.mAP > progress.best
                 if improved:
@@ -156,13 +156,14 @@ class _Training:
         """Take the steps left in the epoch under way and return its row."""
         progress, config, accelerator = self.progress, self.config, self.accelerator
         order_C = self.order.epoch(len(self.clips), self.seed, len(progress.rows))
+        clips = self.clips.drawn(generator(self.seed, "views", len(progress.rows)))
         world, rank = accelerator.num_processes, accelerator.process_index
         first = progress.step - len(progress.rows) * self.epoch_steps
         parts = [
             self.order.part(order_C, index, config.batch_clips, rank, world) for index in range(first, self.epoch_steps)
         ]
         # a rank without a share of the last batch still takes part in the step, with a clip that weighs nothing
-        batches = self.clips.batches(part if len(part) else order_C[:1] for part in parts)
+        batches = clips.batches(part if len(part) else order_C[:1] for part in parts)
         self.wrapped.train()
         start = time.perf_counter()
         for part, batch in zip(parts, batches, strict=True):
@@ -254,17 +255,29 @@ def rate(step: int, config: TrainConfig, epoch_steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
 
 
-def evaluate(model: nn.Module, clips: Clips, accelerator: Accelerator) -> tuple[Scores, float]:
+def evaluate(model: nn.Module, clips: Clips, accelerator: Accelerator, views: bool = False) -> tuple[Scores, float]:
     """Return the figures of `model` on `clips` and the mean loss of a clip, the same on any number of processes."""
-    scores_CL, losses_C = predict(model, clips, accelerator)
+    scores_CL, losses_C = predict(model, clips, accelerator, views)
     return score(scores_CL, clips.labels.table()), float(losses_C.mean(dtype=np.float64))
 
 
-@torch.no_grad()
 def predict(
-    model: nn.Module, clips: Clips, accelerator: Accelerator
+    model: nn.Module, clips: Clips, accelerator: Accelerator, views: bool = False
 ) -> tuple[Float32[np.ndarray, "C L"], Float32[np.ndarray, "C"]]:
     """Return the scores of every clip (log-probabilities of the softmax, or logits of sigmoids) and its loss, in fp32.
+
+    With `views` both are means over the clip and its views, as far as there are any.
+    """
+    versions = clips.versions() if views else [clips]
+    scores, losses = zip(*(_predict(model, version, accelerator) for version in versions), strict=True)
+    return np.mean(scores, axis=0), np.mean(losses, axis=0)
+
+
+@torch.no_grad()
+def _predict(
+    model: nn.Module, clips: Clips, accelerator: Accelerator
+) -> tuple[Float32[np.ndarray, "C L"], Float32[np.ndarray, "C"]]:
+    """Return the scores and losses of clips in one version.
 
     Batches are the same on any number of processes, and each is one process's alone: nobody waits for anybody inside
     the loop. The clips are then gathered by position; one that came back twice or never is our own bug.

@@ -71,7 +71,7 @@ class FrontEnd:
         return {"config": self.config, "_log_mel": None}
 
     def __call__(
-        self, clip: bytes | tuple[Float32[np.ndarray, " S"], int], promised_s: float | None = None
+        self, clip: bytes | tuple[Float32[np.ndarray, " S"], float], promised_s: float | None = None
     ) -> tuple[Float32[np.ndarray, "T F"], float]:
         """Decode, mix to mono, resample and transform one clip.
 

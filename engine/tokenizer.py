@@ -59,7 +59,7 @@ class AudioTokenizer:
         """The number of tokens of each stream; ids are 0..size-1."""
         return self.codebook.vocab_sizes
 
-    def encode(self, wave_S: Float32[np.ndarray, " S"], rate_hz: int) -> UInt16[np.ndarray, "P Q"]:
+    def encode(self, wave_S: Float32[np.ndarray, " S"], rate_hz: float) -> UInt16[np.ndarray, "P Q"]:
         """Return the tokens of a mono wave of any rate. Raises AudioError for one too short or not finite."""
         return self.encode_mel(self._front_end((wave_S, rate_hz))[0])
 
@@ -67,7 +67,7 @@ class AudioTokenizer:
         """Return the tokens of a clip's log mel, which depend on nothing but this clip."""
         return self.encode_mels([mel_TF])[0].ids_PQ
 
-    def encode_mels(self, mels: Sequence[Float[np.ndarray, "T F"]], top: int = 1) -> list[Tokens]:
+    def encode_mels(self, mels: Sequence[Float[np.ndarray, "_ F"]], top: int = 1) -> list[Tokens]:
         """Return the tokens of some clips; above 1, `top` asks for so many alternatives per position.
 
         On a CPU clip by clip, in the cache and independent of each other to the last bit; on a GPU all at once.

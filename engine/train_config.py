@@ -39,6 +39,7 @@ class TrainConfig:
         roll: begin a training clip anywhere and let its head follow its tail
         mix: share of batches whose clips are mixed with each other, labels alike (engine/augment.py)
         mask: share of a training clip's positions that are masked; for mel, the widest masked run and band
+        score_views: score a clip by the mean over itself and its views, where the tokens have any (`encode --views`)
         layer_decay: a layer's rate as a share of the one above it, when fine-tuning; 1 trains all alike
     """
 
@@ -60,6 +61,7 @@ class TrainConfig:
     roll: bool = False
     mix: float = 0.0
     mask: float = 0.0
+    score_views: bool = False
     layer_decay: float = 1.0
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 
@@ -109,7 +110,8 @@ class Trial:
             )
         if validation is None:
             return fitted
-        return replace(fitted, validation=evaluate(fitted.model, validation, self.accelerator)[0])
+        scores, _ = evaluate(fitted.model, validation, self.accelerator, self.train.score_views)
+        return replace(fitted, validation=scores)
 
     def _objective(self, clips: Clips) -> Tagging:
         positives_L = torch.from_numpy(clips.labels.counts())
@@ -121,7 +123,13 @@ class Trial:
 
 
 def _solve(model: TokenBag, clips: TokenClips) -> Fitted:
-    """Solve token-bag; every process does so for itself, since the solution takes no draws."""
-    start = time.perf_counter()
-    model.solve(clips.ids_PQ, clips.starts_C, clips.lengths_C, clips.labels.table())
+    """Solve token-bag on all versions of the clips; each process for itself, since the solution takes no draws."""
+    start, versions, every = time.perf_counter(), clips.versions(), np.arange(len(clips))
+    model.solve(
+        clips.ids_PQ,
+        np.concatenate([version.starts_C for version in versions]),
+        np.concatenate([version.lengths_C for version in versions]),
+        np.concatenate([version.labels.targets(every) for version in versions]),
+        versions=len(versions),
+    )
     return Fitted(model=model, rows=[], best_epoch=0, seconds=time.perf_counter() - start, validation=None)

@@ -4,11 +4,12 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
 
+from engine.view_config import ViewConfig
 from jobs.command import command
 from jobs.errors import JobError
 
@@ -27,6 +28,8 @@ class Encode:
         out: the token store to write, tokens.zarr
         shards: the folder of the mel shards
         source: sound to be encoded without mel shards: soundscapes[:CLIPS], esc50:DIR, csv:FILE, audioset:URL, wds:...
+        views: views of every clip, made from sound and stored beside it for training, {count: 5} say
+        seed: of the views
         top: also store so many nearest tokens of every position with their cosines, for soft assignment
         workers: processes; all cores unless given
         force: replace tokens that were made otherwise
@@ -36,6 +39,8 @@ class Encode:
     out: str
     shards: str | None = None
     source: str | None = None
+    views: ViewConfig = field(default_factory=ViewConfig)
+    seed: int = 0
     top: int = 1
     workers: int | None = None
     force: bool = False
@@ -43,6 +48,8 @@ class Encode:
     def __post_init__(self) -> None:
         if (self.shards is None) == (self.source is None):
             raise JobError("name one of --shards SHARDS and --source SOURCE")
+        if self.views.count and self.source is None:
+            raise JobError(f"views.count is {self.views.count}, and views are made from sound: name --source SOURCE")
         for name in ("workers", "top"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -59,7 +66,7 @@ def encode(job: Encode) -> int:
     codebook = Codebook.load(job.codebook)
     if job.top > min(codebook.vocab_sizes):
         raise JobError(f"top is {job.top}; {job.codebook} has {min(codebook.vocab_sizes)} tokens")
-    given = FromShards(job.shards) if job.shards else FromSource(str(job.source), codebook.mel)
+    given = FromShards(job.shards) if job.shards else FromSource(str(job.source), codebook.mel, job.views, job.seed)
     if given.mel != codebook.mel:
         raise JobError(
             f"{job.codebook} was made for another mel configuration than {job.shards} has; cluster these shards anew"
@@ -90,6 +97,7 @@ def encode(job: Encode) -> int:
         "dataset": given.parent,
         "fingerprint": fingerprint,
         "vocab_sizes": list(codebook.vocab_sizes),
+        "views": job.views.count,
         "labels": list(given.labels),
         "origin": codebook.origin,
     }

@@ -12,28 +12,34 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from engine.mel_config import MelConfig
+from engine.view_config import ViewConfig
 from jobs.origin import digest
 from shards.clip import Reject
 from shards.dataset import Dataset
 from shards.sources import Source, Task, open_source
+from shards.token_store import VIEWS
+
+if TYPE_CHECKING:
+    from jobs.front_end import View
 
 BLOCK_CLIPS = 32  # handed to the tokenizer together: what a GPU wants, and 1 MB of mel each
 
 
 class MelClip(NamedTuple):
-    """A clip on its way to tokens."""
+    """A clip, or a view of one, on its way to tokens; `label_shares` only where clips may be mixed."""
 
     place: str
     key: str
     group: str
     label_ids: list[int]
     mel_TF: Float[np.ndarray, "T F"]
+    label_shares: list[float] | None = None
 
 
 class FromShards:
@@ -56,40 +62,48 @@ class FromShards:
 
 
 class FromSource:
-    """Sound, the tasks of its source; clips that cannot become mel are rejected."""
+    """Sound, the tasks of its source, with views of every clip; clips that cannot become mel are rejected."""
 
-    def __init__(self, source: str, mel: dict[str, Any]) -> None:
+    def __init__(self, source: str, mel: dict[str, Any], views: ViewConfig, seed: int) -> None:
         from engine.mel import FrontEnd
-        from jobs.front_end import ClipToMel
 
         self._source: Source = open_source(source)
         self.tasks: list[Task] = self._source.tasks()
         self.clips_per_task = [task.promised_clips for task in self.tasks]
         self.labels, self.mel = self._source.labels, mel
-        self.parent = digest(source, mel, self.labels, [asdict(task) for task in self.tasks])
-        self._to_mel = ClipToMel(FrontEnd(MelConfig.from_dict(mel)))
+        drawn = (asdict(views), seed) if views.count else ()
+        self.parent = digest(source, mel, self.labels, [asdict(task) for task in self.tasks], *drawn)
+        self._front_end, self._views, self._seed = FrontEnd(MelConfig.from_dict(mel)), views, seed
         self._ids = {label: number for number, label in enumerate(self.labels)}
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"tasks": [], "clips_per_task": []}  # a worker is told its task; the listing may be long
 
     def clips(self, task: Task) -> Iterator[MelClip | Reject]:
+        from jobs.front_end import ClipToViews
         from shards.errors import ClipError
         from shards.tasks import UNREADABLE
 
+        to_views = ClipToViews(self._front_end, self._views, self._seed)
         for clip in self._source.clips(task):
             if isinstance(clip, Reject):
                 yield clip
                 continue
             try:
-                mel_TF, _ = self._to_mel(clip)
+                own, *others = to_views(clip)
             except ClipError as error:
                 yield Reject(clip.source_id, str(error))
                 continue
             except UNREADABLE as error:
                 yield Reject(clip.source_id, (error.strerror or str(error)).lower())
                 continue
-            yield MelClip(clip.place, clip.key, clip.group, [self._ids[label] for label in clip.labels], mel_TF)
+            yield MelClip(clip.place, clip.key, clip.group, self._label_ids(own), own.mel_TF)
+            for other in others:
+                shares = list(other.shares.values()) if self._views.mix else None
+                yield MelClip(clip.place + VIEWS, clip.key, clip.group, self._label_ids(other), other.mel_TF, shares)
+
+    def _label_ids(self, view: "View") -> list[int]:
+        return [self._ids[label] for label in view.shares]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +121,7 @@ class Encoding:
         return self.parts / f"{index:06d}.json"
 
     def part(self, index: int, place: str) -> Path:
-        return self.parts / f"{index:06d}-{place}.npz"
+        return self.parts / f"{index:06d}-{place.replace('/', '-')}.npz"
 
     def run(self, index: int, task: Any) -> int:
         """Encode one task; return the number of clips met."""
@@ -124,6 +138,8 @@ class Encoding:
                 tokens = tokenizer.encode_mels([clip.mel_TF for clip in block], self.top)
                 for clip, (ids_PQ, top_ids_PQM, top_cosines_PQM) in zip(block, tokens, strict=True):
                     beside = {} if top_ids_PQM is None else {"top_ids": top_ids_PQM, "top_cosines": top_cosines_PQM}
+                    if clip.label_shares is not None:
+                        beside["label_shares"] = np.array(clip.label_shares, np.float32)
                     by_place.setdefault(clip.place, []).append(
                         TokenClip(
                             key=clip.key, group=clip.group, label_ids=clip.label_ids, ids_PQ=ids_PQ, beside=beside
@@ -132,7 +148,7 @@ class Encoding:
         counts = {place: write_part(self.part(index, place), clips) for place, clips in by_place.items()}
         record = {"clips": counts, "rejects": [[reject.source_id, reject.reason] for reject in rejects]}
         publish_bytes(self.record(index), json.dumps(record).encode())
-        return sum(counts.values()) + len(rejects)
+        return sum(count for place, count in counts.items() if not place.endswith(VIEWS)) + len(rejects)
 
     def run_all(self, todo: Sequence[int], workers: int, on_clips: Callable[[int], object]) -> list[str]:
         """Run the tasks `todo` on so many processes; return a line for each that failed three times."""

@@ -54,7 +54,9 @@ def evaluate(job: Evaluate) -> None:
         raise JobError(f"{job.run} tags other labels than this data has; evaluate it on data with its own labels")
     with processes() as accelerator:
         clips = data.read((job.split,))[0]
-        scores_CL, losses_C = predict(model.to(accelerator.device), clips, accelerator)
+        scores_CL, losses_C = predict(
+            model.to(accelerator.device), clips, accelerator, settings["train"]["score_views"]
+        )
         if accelerator.is_main_process:
             targets_CL = clips.labels.table()
             scores = score(scores_CL, targets_CL)

@@ -5,6 +5,7 @@ from typing import Any
 
 from engine.kmeans import KMeansConfig
 from engine.slices import SliceConfig
+from engine.view_config import ViewConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +16,7 @@ class Recipe:
         name: the folder of its artefacts begins with it; `--recipe X` sets it to X's own name
         slices: from mel frames to the vectors that are clustered
         kmeans: from vectors to centroids
+        views: views of every clip to be stored with its tokens, {count: 5} say; none unless asked for
         train: laid over every system's own training options (engine/train_config.py), e.g. {epochs: 30}
         systems: laid over one system's, e.g. {token-bert: {learning_rate: 3e-4}}
     """
@@ -22,5 +24,6 @@ class Recipe:
     name: str = "default"
     slices: SliceConfig = field(default_factory=SliceConfig)
     kmeans: KMeansConfig = field(default_factory=KMeansConfig)
+    views: ViewConfig = field(default_factory=ViewConfig)
     train: dict[str, Any] = field(default_factory=dict)
     systems: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -88,13 +88,26 @@ def train_all(job: Run, shards: Path, base: Path, seed: int, fold: int | None) -
     from jobs.cluster import Cluster, cluster
     from jobs.encode import Encode, encode
     from jobs.train import Train, train
+    from shards.dataset import Dataset
 
     codebook, tokens = str(base / "codebook"), str(base / "tokens.zarr")
     if any(SYSTEMS[system].reads == "tokens" for system in job.systems):
         cluster(
             Cluster(shards=str(shards), out=codebook, recipe=job.recipe, seed=seed, test_fold=fold, force=job.force)
         )
-        encode(Encode(shards=str(shards), codebook=codebook, out=tokens, workers=job.workers, force=job.force))
+        views = job.recipe.views
+        encode(
+            Encode(
+                shards=None if views.count else str(shards),
+                source=Dataset.open(shards).manifest["build"]["source"] if views.count else None,
+                views=views,
+                seed=seed,
+                codebook=codebook,
+                out=tokens,
+                workers=job.workers,
+                force=job.force,
+            )
+        )
     for system in job.systems:
         train(
             Train(

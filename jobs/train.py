@@ -176,7 +176,8 @@ def _run(
     fitted, clips = chosen, parts.train
     if parts.refit is not None:
         fitted, clips = trial.refit(parts.refit, chosen, folder.curves("refit", accelerator)), parts.refit
-    scores_CL, targets_CL = predict(fitted.model, parts.test, accelerator)[0], parts.test.labels.table()
+    scores_CL, _ = predict(fitted.model, parts.test, accelerator, config.score_views)
+    targets_CL = parts.test.labels.table()
     tested = score(scores_CL, targets_CL)
     assert chosen.validation is not None
     result = {

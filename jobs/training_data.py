@@ -8,12 +8,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from engine.clips import Clips, Labels, MelClips, TokenClips
+from engine.clips import Clips, Labels, MelClips, TokenClips, Version
 from jobs.errors import JobError
 from jobs.origin import fitted_places
 from shards.dataset import Dataset
 from shards.inner_split import held_out
-from shards.token_store import TokenStore
+from shards.token_store import VIEWS, TokenGroup, TokenStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,23 +107,21 @@ def _tokens(path: Path) -> TrainingData:
 
     def read(places: tuple[str, ...]) -> tuple[Clips, list[str]]:
         groups = [group_of(place) for place in places]
-        lengths_C = np.concatenate([np.diff(group.offsets) for group in groups])
-        label_counts_C = np.concatenate([np.diff(group.label_offsets) for group in groups])
+        viewed = [group_of(place + VIEWS) for place in places] if store.views else []
+        positions = sum(len(group.ids_PQ) for group in groups)
+        starts_C, lengths_C, labels = _flat(groups, len(store.labels))
         clips = TokenClips(
-            ids_PQ=np.concatenate([group.ids_PQ for group in groups]),
-            starts_C=np.cumsum(lengths_C) - lengths_C,
+            ids_PQ=np.concatenate([group.ids_PQ for group in (*groups, *viewed)]),
+            starts_C=starts_C,
             lengths_C=lengths_C,
-            labels=Labels(
-                ids=np.concatenate([group.label_ids for group in groups]).astype(np.int64),
-                starts_C=np.cumsum(label_counts_C) - label_counts_C,
-                lengths_C=label_counts_C,
-                count=len(store.labels),
-            ),
+            labels=labels,
             keys=[key for group in groups for key in group.keys],
             vocab_sizes=tuple(store.vocab_sizes),
+            views=_views(viewed, len(store.labels), store.views, positions),
         )
         return clips, [name for group in groups for name in group.groups]
 
+    names = [*store.places, *(place + VIEWS for place in store.places if store.views)]
     return TrainingData(
         hash=store.attributes["fingerprint"],
         fitted_on=tuple(store.attributes["origin"]["places"]),
@@ -131,10 +129,39 @@ def _tokens(path: Path) -> TrainingData:
         single_label=store.single_label,
         places=store.places,
         folds=store.folds,
-        longest=max(int(np.diff(group_of(place).offsets).max(initial=1)) for place in store.places),
+        longest=max(int(np.diff(group_of(name).offsets).max(initial=1)) for name in names),
         vocab_sizes=tuple(store.vocab_sizes),
         bands=0,
         read=read,
+    )
+
+
+def _flat(groups: Sequence[TokenGroup], labels: int) -> Version:
+    """Return where the clips of `groups` lie once their arrays stand one after the other."""
+    lengths_C = np.concatenate([np.diff(group.offsets) for group in groups])
+    label_counts_C = np.concatenate([np.diff(group.label_offsets) for group in groups])
+    shares = [group.label_shares for group in groups if group.label_shares is not None]
+    return Version(
+        starts_C=np.cumsum(lengths_C) - lengths_C,
+        lengths_C=lengths_C,
+        labels=Labels(
+            ids=np.concatenate([group.label_ids for group in groups]).astype(np.int64),
+            starts_C=np.cumsum(label_counts_C) - label_counts_C,
+            lengths_C=label_counts_C,
+            count=labels,
+            shares=np.concatenate(shares) if shares else None,
+        ),
+    )
+
+
+def _views(viewed: Sequence[TokenGroup], labels: int, views: int, first_position: int) -> tuple[Version, ...]:
+    """Return the views of all clips, whose tokens begin at `first_position`: V rows a clip."""
+    if not viewed:
+        return ()
+    starts, lengths, all_labels = _flat(viewed, labels)
+    rows = np.arange(len(starts)).reshape(-1, views).T
+    return tuple(
+        Version(first_position + starts[rows_C], lengths[rows_C], all_labels.select(rows_C)) for rows_C in rows
     )
 
 

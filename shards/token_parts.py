@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8, UInt16
+from jaxtyping import Shaped, UInt16
 
 from shards.publish import published_file, published_folder
-from shards.token_store import BESIDE_IDS, FORMAT, RAGGED, VERSION
+from shards.token_store import BESIDE, FORMAT, RAGGED, VERSION, VIEWS
 
 CHUNK_BYTES = 1 << 20  # about 1 MB compresses well and is read at 500 MB/s and more
 CHUNKS_PER_SHARD = 16  # a file of 16 MB before compression, written in one go: the most that is held in memory
@@ -22,13 +22,13 @@ CHUNKS_PER_SHARD = 16  # a file of 16 MB before compression, written in one go: 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenClip:
-    """The tokens of one clip and what belongs to them; `beside` holds further arrays with a row per position."""
+    """The tokens of one clip and what belongs to them; `beside` holds the arrays that token_store.BESIDE names."""
 
     key: str
     group: str
     label_ids: Sequence[int]
     ids_PQ: UInt16[np.ndarray, "P Q"]
-    beside: Mapping[str, UInt8[np.ndarray, "P Q M"] | UInt16[np.ndarray, "P Q M"]]
+    beside: Mapping[str, Shaped[np.ndarray, "..."]]
 
 
 def write_part(path: Path, clips: Iterable[TokenClip]) -> int:
@@ -57,11 +57,13 @@ def pack(
 ) -> None:
     """Publish the store `out`: per place the parts in their order, every zarr shard written exactly once.
 
-    `rejects` (source id and reason) lie beside the groups in rejects.jsonl.
+    A place may be followed by VIEWS: the views of its clips. `rejects` (source id and reason) lie beside the groups in
+    rejects.jsonl.
     """
     import zarr
 
     clips, positions, single_label = {}, {}, True
+    places = [place for place in parts if not place.endswith(VIEWS)]
     with published_folder(out) as folder:
         root = zarr.create_group(folder, zarr_format=3)
         for place, paths in parts.items():
@@ -69,15 +71,15 @@ def pack(
             for name, offsets in RAGGED.items():
                 lengths = np.concatenate([_read(path, offsets) for path in paths])
                 _write(group, offsets, [np.concatenate([[0], np.cumsum(lengths)])], len(lengths) + 1)
-                for values in (name, *(_beside(paths[0]) if name == "ids" else ())):
+                for values in (name, *_beside(paths[0], name)):
                     _write(group, values, (_read(path, values) for path in paths), int(lengths.sum()))
-                if name == "ids":
+                if name == "ids" and place in places:
                     clips[place], positions[place] = len(lengths), int(lengths.sum())
-                if name == "label_ids":
+                if name == "label_ids" and place in places:
                     single_label &= bool((lengths == 1).all())
         lines = [json.dumps({"id": source_id, "reason": reason}) + "\n" for source_id, reason in rejects]
         (folder / "rejects.jsonl").write_text("".join(lines))
-        about: dict[str, Any] = {"format": FORMAT, "version": VERSION, "places": list(parts)}
+        about: dict[str, Any] = {"format": FORMAT, "version": VERSION, "places": places}
         counts = {"clips": clips, "positions": positions, "single_label": single_label, "rejected": len(rejects)}
         root.attrs.update(about | counts | dict(attributes))
         root.attrs["complete"] = True
@@ -125,9 +127,9 @@ def _read(path: Path, name: str) -> np.ndarray:
         return arrays[name]
 
 
-def _beside(path: Path) -> tuple[str, ...]:
+def _beside(path: Path, ragged: str) -> tuple[str, ...]:
     with np.load(path, allow_pickle=False) as arrays:
-        return tuple(name for name in BESIDE_IDS if name in arrays)
+        return tuple(name for name in BESIDE.get(ragged, ()) if name in arrays)
 
 
 def _zstd() -> Any:

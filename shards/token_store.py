@@ -8,7 +8,10 @@ C clips, P positions of all clips, Q token streams, M alternatives. A group per 
     group_bytes  uint8 [.]          group_offsets  int64 [C + 1]   the recording a clip was cut from
     top_ids      uint16 [P, Q, M]   top_cosines    uint8 [P, Q, M]   only where several ids a position were asked for
 
-and the store's attributes say what they mean. `complete: true` is set last: the unwritten tail of an array reads as 0,
+With V views of every clip the group `<place>/views` holds the same arrays, view v of clip c in row c * V + v, and where
+clips were mixed into each other `label_shares` float32 [.] beside `label_ids`.
+
+The store's attributes say what they mean. `complete: true` is set last: the unwritten tail of an array reads as 0,
 which is a token.
 """
 
@@ -20,20 +23,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int32, Int64, UInt8, UInt16
+from jaxtyping import Float32, Int32, Int64, UInt8, UInt16
 
 from shards.errors import ShardsError
 
 FORMAT, VERSION = "audio-tokens-store", 1
 # The arrays that hold a clip's values one after the other, and the array of offsets that cuts them up.
 RAGGED = {"ids": "offsets", "label_ids": "label_offsets", "key_bytes": "key_offsets", "group_bytes": "group_offsets"}
-# Arrays with one row per position beside `ids`, where the store has them.
-BESIDE_IDS = ("top_ids", "top_cosines")
+# Arrays with as many rows as one of those, where the store has them.
+BESIDE = {"ids": ("top_ids", "top_cosines"), "label_ids": ("label_shares",)}
+VIEWS = "/views"  # ends the name of the group with a split's or fold's views
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenGroup:
-    """One split or fold, in memory."""
+    """One split or fold, or the views of its clips, in memory."""
 
     ids_PQ: UInt16[np.ndarray, "P Q"]
     offsets: Int64[np.ndarray, "C1"]
@@ -43,6 +47,7 @@ class TokenGroup:
     groups: list[str]
     top_ids_PQM: UInt16[np.ndarray, "P Q M"] | None = None
     top_cosines_PQM: UInt8[np.ndarray, "P Q M"] | None = None
+    label_shares: Float32[np.ndarray, "N"] | None = None
 
     def __len__(self) -> int:
         """The number of clips."""
@@ -60,6 +65,7 @@ class TokenStore:
         self.vocab_sizes: tuple[int, ...] = tuple(attributes["vocab_sizes"])
         self.codebook_hash: str = attributes["codebook"]
         self.dataset_hash: str = attributes["dataset"]
+        self.views: int = attributes.get("views", 0)
 
     @classmethod
     def open(cls, path: str | Path) -> "TokenStore":
@@ -90,10 +96,10 @@ class TokenStore:
         return bool(self.places) and all(place.startswith("fold-") for place in self.places)
 
     def group(self, place: str) -> TokenGroup:
-        """Read a split or fold into memory. Raises ShardsError for an unknown one."""
+        """Read a split or fold, or with VIEWS after its name its views, into memory. Raises ShardsError for others."""
         import zarr
 
-        if place not in self.places:
+        if (place.removesuffix(VIEWS) if self.views else place) not in self.places:
             raise ShardsError(f"{self.path} has no split or fold {place!r}; it has {', '.join(self.places)}")
         node = zarr.open_group(self.path, mode="r")[place]
         assert isinstance(node, zarr.Group)
@@ -107,6 +113,7 @@ class TokenStore:
             groups=_strings(arrays["group_bytes"], arrays["group_offsets"]),
             top_ids_PQM=arrays.get("top_ids"),
             top_cosines_PQM=arrays.get("top_cosines"),
+            label_shares=arrays.get("label_shares"),
         )
 
 

@@ -8,7 +8,7 @@ frequent tokens no longer drown the rest; every stream's histogram has length 1.
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Int64, UInt16
+from jaxtyping import Float, Float32, Float64, Int64, UInt16
 from scipy import optimize, sparse, special
 from torch import Tensor, nn
 
@@ -43,12 +43,16 @@ class TokenBag(Tagger):
         ids_PQ: UInt16[np.ndarray, "P Q"],
         starts_C: Int64[np.ndarray, "C"],
         lengths_C: Int64[np.ndarray, "C"],
-        targets_CL: Bool[np.ndarray, "C L"],
+        targets_CL: Float32[np.ndarray, "C L"],
+        versions: int = 1,
     ) -> float:
-        """Fit the linear layer to the clips ids_PQ[starts_C : starts_C + lengths_C], and return a clip's mean loss."""
+        """Fit the linear layer to the clips ids_PQ[starts_C : starts_C + lengths_C], and return a clip's mean loss.
+
+        Where every clip is there in several versions, the loss of a clip is the mean of theirs.
+        """
         x_CK = histograms(ids_PQ, starts_C, lengths_C, self.config.vocab_sizes)
         weights_KL, bias_L, loss = logistic_regression(
-            x_CK, targets_CL, self.config.options["C"], self.config.single_label
+            x_CK, targets_CL, self.config.options["C"] / versions, self.config.single_label
         )
         with torch.no_grad():
             self.head.weight.copy_(torch.from_numpy(weights_KL.T))
@@ -76,7 +80,7 @@ def histograms(
 
 
 def logistic_regression(
-    x_CK: sparse.csr_array, targets_CL: Bool[np.ndarray, "C L"], C: float, single_label: bool
+    x_CK: sparse.csr_array, targets_CL: Float32[np.ndarray, "C L"], C: float, single_label: bool
 ) -> tuple[Float64[np.ndarray, "K L"], Float64[np.ndarray, "L"], float]:
     """Return the weights and biases that minimise C x (sum of losses) + |weights|^2 / 2, and the mean loss of a clip.
 
