@@ -100,6 +100,6 @@ def test_a_label_without_a_positive_clip_is_never_preferred() -> None:
     )
     model = build(config)
     assert isinstance(model, TokenBag)
-    model.solve(clips.ids_PQ, clips.starts_C, clips.lengths_C, targets_CL)
+    model.solve(clips.ids_PQ, clips.starts_C, clips.lengths_C, targets_CL.astype(np.float32))
     batch = clips.batch(np.arange(CLIPS))
     assert model(batch.input, batch.lengths_B)[:, 2].max() < -5
