@@ -1,29 +1,38 @@
 """What is done to a training batch before the model sees it, so that few clips teach more.
 
-Axes: B batch, T positions or frames, Q token streams, F mel bands, L labels.
+Axes: B batch, T positions or frames, Q token streams (or twice as many ids a position, of two blended clips), F mel
+bands, L labels.
 
 Every function takes its draws from a generator of (seed, step, process), so that a resumed training repeats them.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from engine.clips import Batch
+from engine.systems.tagger import TokenEmbedding
 from engine.train_config import TrainConfig
 
 SPAN = 8  # longest run of positions that are masked together
 
 
 def augmented(batch: Batch, config: TrainConfig, mask_ids: tuple[int, ...], rng: np.random.Generator) -> Batch:
-    """Return the batch with `config`'s roll, mixing and masking applied, in this order.
+    """Return the batch with `config`'s roll, dropped spans, mixing and masking applied, in this order.
 
     `mask_ids` are the MASK of each token stream; empty for mel. Padding stays padding.
     """
     if config.roll:
         batch = rolled(batch, rng)
+    if config.drop_spans:
+        batch = dropped(batch, config.drop_spans, mask_ids, rng)
     if config.mix and len(batch.lengths_B) > 1 and rng.random() < config.mix:
-        batch = mixed_tokens(batch, rng) if mask_ids else mixed_mel(batch, rng)
+        if not mask_ids:
+            batch = mixed_mel(batch, rng)
+        else:
+            batch = mixed_tokens(batch, rng) if config.mix_kind == "tokens" else mixed_embeddings(batch, rng)
     if config.mask:
         batch = masked_tokens(batch, config.mask, mask_ids, rng) if mask_ids else masked_mel(batch, config.mask, rng)
     return batch
@@ -34,8 +43,32 @@ def rolled(batch: Batch, rng: np.random.Generator) -> Batch:
     lengths = batch.lengths_B.numpy()
     steps_BT = np.arange(batch.input.shape[1])[None].repeat(len(lengths), axis=0)
     shift_B1 = rng.integers(0, lengths)[:, None]
-    source_BT = np.where(steps_BT < lengths[:, None], (steps_BT + shift_B1) % lengths[:, None], steps_BT)
-    return batch._replace(input=batch.input[torch.arange(len(lengths))[:, None], torch.from_numpy(source_BT)])
+    source_BT = torch.from_numpy(
+        np.where(steps_BT < lengths[:, None], (steps_BT + shift_B1) % lengths[:, None], steps_BT)
+    )
+    clips_B1 = torch.arange(len(lengths))[:, None]
+    return _each(batch, lambda x_BT: x_BT[clips_B1, source_BT])
+
+
+def dropped(batch: Batch, share: float, mask_ids: tuple[int, ...], rng: np.random.Generator) -> Batch:
+    """Cut about `share` of every clip's positions out, in spans of 1 to SPAN: what is left follows on, and is shorter.
+
+    One position of a clip is always left.
+    """
+    lengths = batch.lengths_B.numpy()
+    real_BT = np.arange(batch.input.shape[1]) < lengths[:, None]
+    left_BT = real_BT & ~spans(lengths, batch.input.shape[1], share, rng)
+    lucky_B = rng.integers(0, lengths)
+    bare_B = ~left_BT.any(axis=1)
+    left_BT[bare_B, lucky_B[bare_B]] = True
+    lengths = left_BT.sum(axis=1)
+    source_BT = torch.from_numpy(np.argsort(~left_BT, axis=1, kind="stable")[:, : lengths.max()])
+    padding_BT1 = (torch.arange(lengths.max()) >= torch.from_numpy(lengths)[:, None])[..., None]
+    clips_B1 = torch.arange(len(lengths))[:, None]
+    shorter = _each(batch, lambda x_BT: x_BT[clips_B1, source_BT].masked_fill(padding_BT1, 0))
+    pad_Q = torch.tensor(mask_ids) - TokenEmbedding.MASK + TokenEmbedding.PAD if mask_ids else torch.zeros(1)
+    input_BT = torch.where(padding_BT1, pad_Q.to(batch.input.dtype), shorter.input)
+    return shorter._replace(input=input_BT, lengths_B=torch.from_numpy(lengths))
 
 
 def mixed_tokens(batch: Batch, rng: np.random.Generator) -> Batch:
@@ -51,11 +84,33 @@ def mixed_tokens(batch: Batch, rng: np.random.Generator) -> Batch:
     steps_T = np.arange(batch.input.shape[1])
     taken_BT = (steps_T >= start[:, None]) & (steps_T < (start + run)[:, None])
     source_BT = np.where(taken_BT, steps_T - start[:, None], 0)
-    theirs = batch.input[torch.from_numpy(other)[:, None], torch.from_numpy(source_BT)]
+    rows = torch.from_numpy(other)[:, None], torch.from_numpy(source_BT)
+    taken_BT1 = torch.from_numpy(taken_BT)[..., None]
     keep_B1 = torch.from_numpy(1 - run / lengths).float()[:, None]
+    mixed = _each(batch, lambda x_BT: torch.where(taken_BT1, x_BT[rows], x_BT))
+    return mixed._replace(targets=keep_B1 * batch.targets + (1 - keep_B1) * batch.targets[torch.from_numpy(other)])
+
+
+def mixed_embeddings(batch: Batch, rng: np.random.Generator) -> Batch:
+    """Let every position of a clip be its own token and another clip's at once, one share a clip (mixup on embeddings).
+
+    Embedding is linear, so blending is a weighted sum over both clips' ids, which `weights_BTQ` beside them tell
+    TokenEmbedding. A clip keeps its own length and the larger share of Beta(0.5, 0.5); where the other one has ended,
+    it stands alone, and the other's labels count by its mean share over all positions.
+    """
+    lengths_B, streams = batch.lengths_B, batch.input.shape[2]
+    other = torch.arange(len(lengths_B)).roll(1)
+    drawn_B = rng.beta(0.5, 0.5, len(lengths_B))
+    less_B1 = torch.from_numpy(np.minimum(drawn_B, 1 - drawn_B)).float()[:, None]
+    shared_BT = torch.arange(batch.input.shape[1]) < torch.minimum(lengths_B, lengths_B[other])[:, None]
+    theirs_BT1 = (less_B1 * shared_BT)[..., None]
+    theirs_B1 = theirs_BT1.sum(dim=1) / lengths_B[:, None]
+    beside = {name: (1 - theirs_BT1) * x_BT + theirs_BT1 * x_BT[other] for name, x_BT in batch.beside.items()}
+    weights_BTQ = torch.cat([(1 - theirs_BT1).expand(-1, -1, streams), theirs_BT1.expand(-1, -1, streams)], dim=2)
     return batch._replace(
-        input=torch.where(torch.from_numpy(taken_BT)[..., None], theirs, batch.input),
-        targets=keep_B1 * batch.targets + (1 - keep_B1) * batch.targets[torch.from_numpy(other)],
+        input=torch.cat([batch.input, batch.input[other]], dim=2),
+        targets=(1 - theirs_B1) * batch.targets + theirs_B1 * batch.targets[other],
+        beside=beside | {"weights_BTQ": weights_BTQ},
     )
 
 
@@ -71,9 +126,16 @@ def mixed_mel(batch: Batch, rng: np.random.Generator) -> Batch:
 
 
 def masked_tokens(batch: Batch, share: float, mask_ids: tuple[int, ...], rng: np.random.Generator) -> Batch:
-    """Put MASK in place of about `share` of every clip's positions, in spans of 1 to SPAN, on all streams."""
-    hidden_BT = torch.from_numpy(spans(batch.lengths_B.numpy(), batch.input.shape[1], share, rng))
-    return batch._replace(input=torch.where(hidden_BT[..., None], torch.tensor(mask_ids), batch.input))
+    """Put MASK in place of about `share` of every clip's positions, in spans of 1 to SPAN, on all streams.
+
+    The mel of hidden positions, where there is any beside the tokens, is blanked.
+    """
+    hidden_BT1 = torch.from_numpy(spans(batch.lengths_B.numpy(), batch.input.shape[1], share, rng))[..., None]
+    mask_Q = torch.tensor(mask_ids).repeat(batch.input.shape[2] // len(mask_ids))
+    beside = dict(batch.beside)
+    if "slices_BTD" in beside:
+        beside["slices_BTD"] = beside["slices_BTD"].masked_fill(hidden_BT1, 0)
+    return batch._replace(input=torch.where(hidden_BT1, mask_Q, batch.input), beside=beside)
 
 
 def masked_mel(batch: Batch, share: float, rng: np.random.Generator) -> Batch:
@@ -98,3 +160,10 @@ def spans(lengths_B: np.ndarray, longest: int, share: float, rng: np.random.Gene
     steps_T = np.arange(longest)
     ends_BT = np.maximum.accumulate(np.where(begin_BT, steps_T + run_BT, 0), axis=1)
     return (steps_T < ends_BT) & (steps_T < lengths_B[:, None])
+
+
+def _each(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+    """Return the batch with everything that has a row per position changed alike."""
+    return batch._replace(
+        input=change(batch.input), beside={name: change(array) for name, array in batch.beside.items()}
+    )

@@ -6,8 +6,9 @@ labels, N values of all clips.
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -19,11 +20,31 @@ from engine.errors import EngineError
 
 
 class Batch(NamedTuple):
-    """`input` is ids_BTQ (int64) or mel_BTF (float32), `lengths_B` int64, `targets` [B, L] float32 of 0 and 1."""
+    """`input` is ids_BTQ (int64) or mel_BTF (float32), `lengths_B` int64, `targets` [B, L] float32 of 0 and 1.
+
+    `beside` is what a system is given beside its input, a row per position too, by the name that `forward` knows it by:
+    `slices_BTD` (float32), the mel each position's tokens were made from, and `weights_BTQ` (float32), how much each id
+    of a position counts.
+    """
 
     input: Tensor
     lengths_B: Tensor
     targets: Tensor
+    beside: Mapping[str, Tensor] = MappingProxyType({})
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch with all but the lengths on `device`."""
+        beside = {name: array.to(device) for name, array in self.beside.items()}
+        return Batch(self.input.to(device), self.lengths_B, self.targets.to(device), beside)
+
+    def pieces(self, clips: int) -> "list[Batch]":
+        """Cut the batch into parts of at most `clips` clips."""
+        pieces = []
+        for start in range(0, len(self.lengths_B), clips):
+            part = slice(start, start + clips)
+            beside = {name: array[part] for name, array in self.beside.items()}
+            pieces.append(Batch(self.input[part], self.lengths_B[part], self.targets[part], beside))
+        return pieces
 
 
 @dataclass(frozen=True, kw_only=True)

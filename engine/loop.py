@@ -196,10 +196,10 @@ class _Training:
         batch, weight = self.objective.prepare(batch, draws)
         real = float(len(part) > 0)
         weight, clips = self._total(weight * real, len(part))
-        pieces = _pieces(batch, config.micro_clips or len(batch.lengths_B))
+        pieces = batch.pieces(config.micro_clips or len(batch.lengths_B))
         loss_sum = 0.0
         for index, piece in enumerate(pieces):
-            piece = Batch(piece.input.to(accelerator.device), piece.lengths_B, piece.targets.to(accelerator.device))
+            piece = piece.to(accelerator.device)
             with nullcontext() if index + 1 == len(pieces) else accelerator.no_sync(self.wrapped):
                 with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=self.bf16):
                     loss = self.objective.loss_sum(self.wrapped, piece) * real
@@ -290,18 +290,14 @@ def _predict(
     scores_CL = torch.zeros(len(clips), clips.labels.count)
     losses_C, seen_C = torch.zeros(len(clips)), torch.zeros(len(clips))
     for part, batch in zip(mine, clips.batches(mine), strict=True):
-        logits_BL = tagger(batch.input.to(accelerator.device), batch.lengths_B)
-        losses_C[part] = tagger.losses(logits_BL, batch.targets.to(accelerator.device)).cpu()
+        batch = batch.to(accelerator.device)
+        logits_BL = tagger(batch.input, batch.lengths_B, **batch.beside)
+        losses_C[part] = tagger.losses(logits_BL, batch.targets).cpu()
         scores_CL[part] = (logits_BL.log_softmax(dim=1) if tagger.config.single_label else logits_BL).cpu()
         seen_C[part] += 1
     gathered = [accelerator.reduce(x.to(accelerator.device), "sum").cpu() for x in (scores_CL, losses_C, seen_C)]
     assert bool((gathered[2] == 1).all()), "every clip is scored exactly once"
     return gathered[0].numpy(), gathered[1].numpy()
-
-
-def _pieces(batch: Batch, clips: int) -> list[Batch]:
-    """Cut a batch into parts of at most `clips` clips."""
-    return [Batch(*three) for three in zip(*(field.split(clips) for field in batch), strict=True)]
 
 
 def _out_of_patience(progress: Progress, config: TrainConfig) -> bool:

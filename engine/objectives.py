@@ -40,4 +40,4 @@ class Tagging:
 
     def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the sum of the clips' losses."""
-        return self.loss(model(batch.input, batch.lengths_B).float(), batch.targets).sum()
+        return self.loss(model(batch.input, batch.lengths_B, **batch.beside).float(), batch.targets).sum()

@@ -13,6 +13,7 @@ CHOICES = {
     "loss": ("plain", "balanced", "focal", "asymmetric"),
     "sampling": ("uniform", "weighted"),
     "average": ("none", "ema", "swa"),
+    "mix_kind": ("tokens", "embeddings"),
 }
 
 
@@ -38,6 +39,8 @@ class TrainConfig:
         average: none, or ema or swa, averages of the weights, which are then what is scored and kept
         roll: begin a training clip anywhere and let its head follow its tail
         mix: share of batches whose clips are mixed with each other, labels alike (engine/augment.py)
+        mix_kind: how clips of tokens are mixed: tokens, a run of one takes a place in the other; or embeddings, blended
+        drop_spans: share of a training clip's positions or frames that are cut out of it, in short spans
         mask: share of a training clip's positions that are masked; for mel, the widest masked run and band
         score_views: score a clip by the mean over itself and its views, where the tokens have any (`encode --views`)
         layer_decay: a layer's rate as a share of the one above it, when fine-tuning; 1 trains all alike
@@ -60,6 +63,8 @@ class TrainConfig:
     average: str = "none"
     roll: bool = False
     mix: float = 0.0
+    mix_kind: str = "tokens"
+    drop_spans: float = 0.0
     mask: float = 0.0
     score_views: bool = False
     layer_decay: float = 1.0
@@ -75,7 +80,7 @@ class TrainConfig:
         _require(0 <= self.warmup_share < 1, "warmup_share", self.warmup_share, "a share from 0 to below 1")
         _require(0 < self.layer_decay <= 1, "layer_decay", self.layer_decay, "a share above 0, up to 1")
         _require(0 < self.inner_share < 1, "inner_share", self.inner_share, "a share between 0 and 1")
-        for name in ("label_smoothing", "mix", "mask"):
+        for name in ("label_smoothing", "mix", "drop_spans", "mask"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "a share from 0 to below 1")
         for name, choices in CHOICES.items():
             _require(getattr(self, name) in choices, name, getattr(self, name), f"one of {', '.join(choices)}")

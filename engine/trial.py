@@ -4,7 +4,7 @@ A system that is solved at once (token-bag) and one that is trained by steps loo
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,8 @@ class Fitted:
 class Trial:
     """What a system is, how it trains, and where its checkpoints go (`folder`, made atomic by `publish`).
 
-    `initial` is the `model/` folder of a trained or pre-trained system to start from.
+    `centroids` are those of the tokens' codebook, for a system that begins with them; `initial` is the `model/` folder
+    of a trained or pre-trained system to start from.
     """
 
     system: TaggerConfig
@@ -58,6 +59,7 @@ class Trial:
     folder: Path
     publish: Publish
     stopping: Callable[[], bool] = lambda: False
+    centroids: Sequence[np.ndarray] = ()
     initial: Path | None = None
 
     def choose(self, clips: Clips, validation: Clips, on_epoch: Callable[[Progress], None]) -> Fitted:
@@ -79,7 +81,7 @@ class Trial:
         with torch.random.fork_rng():
             torch.manual_seed(int(generator(self.seed, "weights").integers(2**63)))
             model = build(self.system)
-            model.initialise()
+            model.initialise(self.centroids)
             if self.initial is not None:
                 start_from(model, self.initial)
             model = model.to(self.accelerator.device)

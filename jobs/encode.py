@@ -97,6 +97,8 @@ def encode(job: Encode) -> int:
         "dataset": given.parent,
         "fingerprint": fingerprint,
         "vocab_sizes": list(codebook.vocab_sizes),
+        "context_frames": min(codebook.slices.contexts),
+        "stride_frames": codebook.slices.stride,
         "views": job.views.count,
         "labels": list(given.labels),
         "origin": codebook.origin,

@@ -17,6 +17,7 @@ class Pretrain:
 
     Args:
         tokens: tokens.zarr; its labels are not looked at
+        codebook: the tokens' codebook, where embeddings begin with its centroids (--options.embedding centroids)
         out: the folder of the run
         recipe: a packaged recipe's name or a YAML file
         options: laid over the recipe's for token-bert, e.g. --options.epochs 5 --options.width 64
@@ -29,6 +30,7 @@ class Pretrain:
 
     tokens: str
     out: str
+    codebook: str | None = None
     recipe: Recipe = field(default_factory=Recipe)
     options: dict[str, Any] = field(default_factory=dict)
     hide: float = 0.3
@@ -52,12 +54,13 @@ def pretrain(job: Pretrain) -> None:
     from engine.systems.tagger import TaggerConfig
     from jobs.origin import fitted_places
     from jobs.run_folder import RunFolder, asked_to_stop
-    from jobs.training_data import open_data
+    from jobs.training_data import centroids_of, open_data
     from shards.plan import epoch_order, rank_batch
     from shards.publish import published_file
 
     config, options = resolve("token-bert", job.recipe.train, job.recipe.systems.get("token-bert", {}) | job.options)
     data = open_data(job.tokens, None)
+    centroids = centroids_of(data, job.codebook) if options["embedding"] == "centroids" else []
     settings = {"system": "masked-tokens", "seed": job.seed, "test_fold": job.test_fold, "hide": job.hide}
     settings |= {"train": asdict(config), "options": options, "data": data.hash}
     settings |= {"fingerprint": digest(settings), "tokens": job.tokens, "shards": None}
@@ -80,7 +83,9 @@ def pretrain(job: Pretrain) -> None:
                     options=options,
                     num_labels=1,
                 )
-            ).to(accelerator.device)
+            )
+            model.initialise(centroids)
+            model = model.to(accelerator.device)
         try:
             progress = fit(
                 model,

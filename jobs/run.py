@@ -91,7 +91,7 @@ def train_all(job: Run, shards: Path, base: Path, seed: int, fold: int | None) -
     from shards.dataset import Dataset
 
     codebook, tokens = str(base / "codebook"), str(base / "tokens.zarr")
-    if any(SYSTEMS[system].reads == "tokens" for system in job.systems):
+    if any("tokens" in SYSTEMS[system].reads for system in job.systems):
         cluster(
             Cluster(shards=str(shards), out=codebook, recipe=job.recipe, seed=seed, test_fold=fold, force=job.force)
         )
@@ -111,8 +111,9 @@ def train_all(job: Run, shards: Path, base: Path, seed: int, fold: int | None) -
     for system in job.systems:
         train(
             Train(
-                tokens=tokens if SYSTEMS[system].reads == "tokens" else None,
-                shards=None if SYSTEMS[system].reads == "tokens" else str(shards),
+                tokens=tokens if "tokens" in SYSTEMS[system].reads else None,
+                shards=str(shards) if "mel" in SYSTEMS[system].reads else None,
+                codebook=codebook if "tokens" in SYSTEMS[system].reads else None,
                 system=system,
                 out=str(base / system),
                 recipe=job.recipe,

@@ -35,7 +35,7 @@ class Sweep:
 
 
 def sweep(job: Sweep) -> int:
-    """Run the grid; systems that read mel do not depend on the recipe's tokens and are run with the first one only."""
+    """Run the grid; systems without tokens are run with the first recipe only, of whose slices they know nothing."""
     from engine.systems import find
     from jobs.run import Run, run
     from shards.publish import publish_bytes
@@ -44,7 +44,7 @@ def sweep(job: Sweep) -> int:
     grid = _checked(yaml.safe_load(file.read_text()), file)
     worst = 0
     for index, (name, recipe) in enumerate(recipes(grid)):
-        systems = [system for system in grid["systems"] if index == 0 or find(system).reads == "tokens"]
+        systems = [system for system in grid["systems"] if index == 0 or "tokens" in find(system).reads]
         print(f"sweep: {name}: {', '.join(systems)}")
         if job.dry_run:
             continue

@@ -18,6 +18,7 @@ from jobs.origin import digest
 from jobs.recipe import Recipe
 
 if TYPE_CHECKING:
+    import numpy as np
     from accelerate import Accelerator
 
     from engine.clips import Clips
@@ -29,13 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train one system on tokens or on mel shards; the same command resumes a run that was interrupted.
+    """Train one system on tokens, on mel shards or on both; the same command resumes a run that was interrupted.
 
     Args:
         system: the system's name, e.g. token-bert
         out: the folder of the run
         tokens: tokens.zarr, for a token system
-        shards: the folder of the mel shards, for a raw system
+        shards: the folder of the mel shards, for a raw system; a hybrid one reads both
+        codebook: the tokens' codebook, where embeddings begin with its centroids (--options.embedding centroids)
         recipe: a packaged recipe's name or a YAML file
         classes: only these, and the clips that have one: names, MIDs, below:Animal, top:50; separated by `;`
         subset: only these of the clips that are learnt from: a ratio, a number, a file of keys, or a union with `+`
@@ -51,6 +53,7 @@ class Train:
     out: str
     tokens: str | None = None
     shards: str | None = None
+    codebook: str | None = None
     recipe: Recipe = field(default_factory=Recipe)
     classes: str | None = None
     subset: str | None = None
@@ -70,7 +73,7 @@ def train(job: Train) -> None:
     from engine.processes import processes
     from jobs.run_folder import RunFolder, asked_to_stop
 
-    data, config, model = _resolve(job)
+    data, config, model, centroids = _resolve(job)
     settings = {
         "system": job.system,
         "seed": job.seed,
@@ -96,27 +99,30 @@ def train(job: Train) -> None:
         say(f"train: {job.system} on {job.tokens or job.shards} -> {job.out}")
         accelerator.init_trackers("audio-tokens")
         try:
-            result = _run(job, data, config, model, folder, accelerator, stopping)
+            result = _run(job, data, config, model, centroids, folder, accelerator, stopping)
         except Interrupted as stop:
             say(f"train: {stop}")
             raise SystemExit(143) from None
         say(f"train: {job.out}: mAP {result['mAP']:.3f} on {result['eval_place']} ({result['seconds']:.0f} s)")
 
 
-def _resolve(job: Train) -> "tuple[TrainingData, TrainConfig, TaggerConfig]":
-    """Open the data and lay the options over each other."""
+def _resolve(job: Train) -> "tuple[TrainingData, TrainConfig, TaggerConfig, list[np.ndarray]]":
+    """Open the data, lay the options over each other, and read the centroids where embeddings begin with them."""
     from engine.systems import find, resolve
     from engine.systems.tagger import TaggerConfig
     from jobs.narrowing import with_classes
-    from jobs.training_data import open_data
+    from jobs.training_data import centroids_of, open_data
 
     system = find(job.system)
-    reads = system.reads
-    if (job.tokens if reads == "tokens" else job.shards) is None:
-        needed = "--tokens TOKENS.zarr" if reads == "tokens" else "--shards SHARDS"
-        raise JobError(f"system {job.system} reads {reads}; give it {needed}")
+    given = {"tokens": job.tokens, "mel": job.shards}
+    if [name for name, path in given.items() if path is not None] != list(system.reads):
+        needed = {"tokens": "--tokens TOKENS.zarr", "mel": "--shards SHARDS"}
+        wanted = " and ".join(needed[name] for name in system.reads)
+        raise JobError(f"system {job.system} reads {' and '.join(system.reads)}; give it {wanted} alone")
     config, options = resolve(job.system, job.recipe.train, job.recipe.systems.get(job.system, {}) | job.options)
     data = open_data(job.tokens, job.shards, system.mel_scale)
+    begins = options.get("embedding") == "centroids" and job.init is None  # a run to start from brings its own
+    centroids = centroids_of(data, job.codebook) if begins else []
     if job.classes is not None:
         data = with_classes(data, job.classes)
     return (
@@ -131,6 +137,7 @@ def _resolve(job: Train) -> "tuple[TrainingData, TrainConfig, TaggerConfig]":
             options=options,
             id2label=dict(enumerate(data.labels)),
         ),
+        centroids,
     )
 
 
@@ -139,6 +146,7 @@ def _run(
     data: "TrainingData",
     config: "TrainConfig",
     model: "TaggerConfig",
+    centroids: "list[np.ndarray]",
     folder: "RunFolder",
     accelerator: "Accelerator",
     stopping: Callable[[], bool],
@@ -170,6 +178,7 @@ def _run(
         folder=folder.checkpoints,
         publish=published_file,
         stopping=stopping,
+        centroids=centroids,
         initial=Path(job.init) / "model" if job.init is not None else None,
     )
     chosen = trial.choose(parts.train, parts.validation, folder.curves("metrics", accelerator))

@@ -1,7 +1,7 @@
-"""What a system trains on, read from tokens.zarr or from mel shards: clips by place, and where they came from."""
+"""What a system trains on, read from tokens.zarr, mel shards or both: clips by place, and where they came from."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -9,6 +9,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from engine.clips import Clips, Labels, MelClips, TokenClips, Version
+from engine.codebook import Codebook
+from engine.paired_clips import PairedClips
+from engine.slices import SliceConfig
 from jobs.errors import JobError
 from jobs.origin import fitted_places
 from shards.dataset import Dataset
@@ -20,11 +23,13 @@ from shards.token_store import VIEWS, TokenGroup, TokenStore
 class TrainingData:
     """Clips of a data set by place; `read(places)` returns them and the source recording (group) of each.
 
-    `hash` names the artefact read, `fitted_on` the places its codebook has seen. `vocab_sizes` is empty for mel,
-    `bands` 0 for tokens; `longest` is the most positions or frames of any clip.
+    `hash` names the artefact read, `codebook` the one its tokens were made with, `fitted_on` the places that has seen.
+    `vocab_sizes` is empty for mel, `bands` 0 for tokens; for both together it is the width of a position's slice of
+    mel. `longest` is the most positions or frames of any clip.
     """
 
     hash: str
+    codebook: str
     fitted_on: tuple[str, ...]
     labels: tuple[str, ...]
     single_label: bool
@@ -37,13 +42,28 @@ class TrainingData:
 
 
 def open_data(tokens: str | None, shards: str | None, mel_scale: str = "clip") -> TrainingData:
-    """Open one of the two; mel will be normalised by `mel_scale`.
+    """Open tokens, mel shards or, as one, both; mel will be normalised by `mel_scale`.
 
-    Raises JobError unless exactly one is given, ShardsError where it cannot be read.
+    Raises JobError where none is given or the two do not belong together, ShardsError where one cannot be read.
     """
-    if (tokens is None) == (shards is None):
-        raise JobError("name one of --tokens TOKENS.zarr (for a token system) and --shards SHARDS (for a raw one)")
+    if tokens is not None and shards is not None:
+        return _paired(Path(tokens), Path(shards), mel_scale)
+    if tokens is None and shards is None:
+        raise JobError("name --tokens TOKENS.zarr (for a token system), --shards SHARDS (for a raw one) or both")
     return _tokens(Path(tokens)) if tokens is not None else _mel(Path(str(shards)), mel_scale)
+
+
+def centroids_of(data: TrainingData, codebook: str | None) -> list[np.ndarray]:
+    """Return the centroids of each stream of the codebook that the tokens of `data` were made with.
+
+    Raises JobError where `codebook` is not named or is another one, EngineError where it cannot be read.
+    """
+    if codebook is None:
+        raise JobError("embedding: centroids begins with those of the tokens' codebook; name it with --codebook")
+    found = Codebook.load(codebook)
+    if found.hash != data.codebook:
+        raise JobError(f"--codebook {codebook} is not the one these tokens were made with; name that one")
+    return [stream.centroids_KD for stream in found.streams]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +144,7 @@ def _tokens(path: Path) -> TrainingData:
     names = [*store.places, *(place + VIEWS for place in store.places if store.views)]
     return TrainingData(
         hash=store.attributes["fingerprint"],
+        codebook=store.codebook_hash,
         fitted_on=tuple(store.attributes["origin"]["places"]),
         labels=store.labels,
         single_label=store.single_label,
@@ -192,6 +213,7 @@ def _mel(path: Path, scale: str) -> TrainingData:
 
     return TrainingData(
         hash=dataset.hash,
+        codebook="",
         fitted_on=(),
         labels=dataset.labels,
         single_label=dataset.single_label,
@@ -202,6 +224,30 @@ def _mel(path: Path, scale: str) -> TrainingData:
         bands=listing[0][0]["bands"],
         read=read,
     )
+
+
+def _paired(tokens: Path, shards: Path, scale: str) -> TrainingData:
+    """Put tokens beside the mel they were made from, matched by key; the store says which frames a position saw."""
+    store = TokenStore.open(tokens)
+    if store.dataset_hash != Dataset.open(shards).hash:
+        raise JobError(f"{tokens} was not encoded from {shards}; name the shards that it was, or encode these")
+    if "stride_frames" not in store.attributes:
+        raise JobError(f"{tokens} does not tell which frames its positions stand for; encode it again with --force")
+    slices = SliceConfig(contexts=(store.attributes["context_frames"],), stride=store.attributes["stride_frames"])
+    of_tokens, of_mel = _tokens(tokens), _mel(shards, scale)
+
+    def read(places: tuple[str, ...]) -> tuple[Clips, list[str]]:
+        clips, groups = of_tokens.read(places)
+        mel = of_mel.read(places)[0]
+        assert isinstance(clips, TokenClips)
+        assert isinstance(mel, MelClips)
+        row_of = {key: row for row, key in enumerate(mel.keys)}
+        if missing := [key for key in clips.keys if key not in row_of]:
+            raise JobError(f"{shards} lacks {len(missing)} clips of {tokens}, {missing[0]} for one; encode it again")
+        rows = np.array([row_of[key] for key in clips.keys], dtype=np.int64)
+        return PairedClips(tokens=clips, mel=mel.select(rows), slices=slices), groups
+
+    return replace(of_tokens, bands=slices.contexts[0] * of_mel.bands, read=read)
 
 
 def _list_shard(dataset: Dataset, shard: int) -> list[dict[str, Any]]:

@@ -11,8 +11,9 @@ C clips, P positions of all clips, Q token streams, M alternatives. A group per 
 With V views of every clip the group `<place>/views` holds the same arrays, view v of clip c in row c * V + v, and where
 clips were mixed into each other `label_shares` float32 [.] beside `label_ids`.
 
-The store's attributes say what they mean. `complete: true` is set last: the unwritten tail of an array reads as 0,
-which is a token.
+The store's attributes say what they mean: position p of a clip stands for `context_frames` frames of its mel (in a
+store of several streams, the fewest) from frame p x `stride_frames` on. `complete: true` is set last: the unwritten
+tail of an array reads as 0, which is a token.
 """
 
 import json

@@ -21,18 +21,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """One line of the registry: the class `model` of `module` reads `tokens` or `mel`.
+    """One line of the registry: the class `model` of `module` reads `tokens`, `mel`, or both.
 
     `options` are the model's own (its widths and depths), `train` what its training does unlike TrainConfig's defaults.
-    `mel_scale` says how a raw system's mel is normalised: see engine.clips.SCALES.
+    `mel_scale` says how mel is normalised: see engine.clips.SCALES. A system that is `solved` at once has no steps, so
+    that nothing about them can be chosen.
     """
 
     module: str
     model: str
-    reads: str
+    reads: tuple[str, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
     train: Mapping[str, Any] = field(default_factory=dict)
     mel_scale: str = "clip"
+    solved: bool = False
 
     def load(self) -> "type[Tagger]":
         """Import the system's module and return its class."""
@@ -42,53 +44,60 @@ class System:
 BERT = {"width": 96, "layers": 2, "heads": 4, "dropout": 0.1, "positions": "learnt", "pooling": "first", "conv": 0}
 
 SYSTEMS: dict[str, System] = {
-    "token-bag": System(module="token_bag", model="TokenBag", reads="tokens", options={"C": 100.0}),
+    "token-bag": System(module="token_bag", model="TokenBag", reads=("tokens",), options={"C": 100.0}, solved=True),
     "token-linear": System(
         module="token_linear",
         model="TokenLinear",
-        reads="tokens",
-        options={"width": 128, "dropout": 0.1},
+        reads=("tokens",),
+        options={"width": 128, "dropout": 0.1, "embedding": "drawn"},
         train={"epochs": 30, "learning_rate": 1e-2},
     ),
     "token-lstm": System(
         module="token_lstm",
         model="TokenLstm",
-        reads="tokens",
-        options={"width": 96, "dropout": 0.2, "pooling": "mean-max"},
+        reads=("tokens",),
+        options={"width": 96, "dropout": 0.2, "pooling": "mean-max", "embedding": "drawn"},
         train={"epochs": 20, "learning_rate": 3e-3},
     ),
     "token-bert": System(
         module="token_bert",
         model="TokenBert",
-        reads="tokens",
-        options=BERT,
+        reads=("tokens",),
+        options={**BERT, "embedding": "drawn"},
+        train={"epochs": 20, "learning_rate": 1e-3, "weight_decay": 0.05},
+    ),
+    "hybrid-bert": System(
+        module="hybrid_bert",
+        model="HybridBert",
+        reads=("tokens", "mel"),
+        options={**BERT, "embedding": "drawn"},
         train={"epochs": 20, "learning_rate": 1e-3, "weight_decay": 0.05},
     ),
     "raw-linear": System(
         module="raw_linear",
         model="RawLinear",
-        reads="mel",
+        reads=("mel",),
         options={"width": 128, "context": 4, "stride": 2, "dropout": 0.1},
         train={"epochs": 20, "learning_rate": 1e-3},
     ),
     "raw-cnn": System(
         module="raw_cnn",
         model="RawCnn",
-        reads="mel",
+        reads=("mel",),
         options={"channels": 16, "dropout": 0.2},
         train={"epochs": 15, "learning_rate": 2e-3},
     ),
     "raw-bert": System(
         module="raw_bert",
         model="RawBert",
-        reads="mel",
+        reads=("mel",),
         options={**BERT, "context": 4, "stride": 4},
         train={"epochs": 20, "learning_rate": 1e-3, "weight_decay": 0.05},
     ),
     "raw-ast": System(
         module="raw_ast",
         model="RawAst",
-        reads="mel",
+        reads=("mel",),
         options={
             "width": 192,
             "layers": 4,
@@ -123,6 +132,10 @@ def resolve(name: str, train: Mapping[str, Any], own: Mapping[str, Any]) -> tupl
     system = find(name)
     known = {f.name: f.default for f in fields(TrainConfig)} | dict(system.options)
     settings(known, own)  # refuses a name that belongs to neither, before the two are told apart
+    of_steps = [key for key in own if key not in system.options and key != "inner_share"]
+    if system.solved and of_steps:
+        choices = ", ".join([*system.options, "inner_share"])
+        raise EngineError(f"{name} is solved at once, without steps that {of_steps[0]} could change; it has {choices}")
     options = settings(system.options, {key: own[key] for key in own if key in system.options})
     return TrainConfig.of(system.train, train, {key: own[key] for key in own if key not in system.options}), options
 

@@ -83,6 +83,10 @@ def _modern_bert(options: dict[str, Any], positions: int) -> ModernBertModel:
     config = ModernBertConfig(
         vocab_size=1,
         pad_token_id=0,
+        bos_token_id=None,  # these four would be ids of a text's vocabulary
+        eos_token_id=None,
+        cls_token_id=None,
+        sep_token_id=None,
         hidden_size=options["width"],
         num_hidden_layers=options["layers"],
         num_attention_heads=options["heads"],

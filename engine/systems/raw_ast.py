@@ -3,20 +3,25 @@
 Axes: B batch, T frames, F mel bands, L labels.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from jaxtyping import Float, Int64
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 from transformers import ASTConfig, ASTForAudioClassification
 
+from engine.clips import by_audioset
 from engine.errors import EngineError
 from engine.systems.tagger import Tagger, TaggerConfig, mask_from
 
 PATCH = 16
+PADDING = by_audioset(np.zeros((1, 1), np.float32)).item()  # the feature extractor pads with 0, then normalises
 
 
 class RawAst(Tagger):
-    """transformers' AST as it stands (Gong et al. 2021), on clips padded with 0 to the longest.
+    """transformers' AST as it stands (Gong et al. 2021), on clips padded to the longest as its feature extractor does.
 
     Options: width, layers, heads, dropout; patch_stride (frames, and bands, between patches: 10 overlaps by 6);
     weights: a folder with a published checkpoint (MIT/ast-finetuned-audioset-10-10-0.4593 say), whose body is loaded
@@ -52,11 +57,12 @@ class RawAst(Tagger):
         """Return the logits of every label. EngineError for too long a clip."""
         if mel_BTF.shape[1] > self.frames:
             raise EngineError(f"a clip of {mel_BTF.shape[1]} frames exceeds the {self.frames} this model was built for")
-        mel_BTF = mel_BTF * mask_from(lengths_B, mel_BTF.shape[1], mel_BTF.device)[..., None]
-        mel_BTF = nn.functional.pad(mel_BTF, (0, 0, 0, self.frames - mel_BTF.shape[1]))
+        real_BT1 = mask_from(lengths_B, mel_BTF.shape[1], mel_BTF.device)[..., None]
+        mel_BTF = torch.where(real_BT1, mel_BTF, PADDING)
+        mel_BTF = nn.functional.pad(mel_BTF, (0, 0, 0, self.frames - mel_BTF.shape[1]), value=PADDING)
         return self.ast(mel_BTF).logits
 
-    def initialise(self) -> None:
+    def initialise(self, centroids: Sequence[Float32[np.ndarray, "_ _"]] = ()) -> None:
         """Load the published weights that the options name, if they name any. EngineError where they do not fit."""
         folder = self.config.options["weights"]
         if not folder:

@@ -4,22 +4,28 @@ Axes: B batch, T frames or positions, P slices, F mel bands, D dimensions, Q tok
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from engine.errors import EngineError
 from engine.slices import SliceConfig, position_count
+
+NUMBERED = re.compile(r"(?:(?:^|\.)(?:layers?|convolutions|norms)\.|lstm\.\w+_l)(\d+)")  # a layer's own parameters
 
 
 class TaggerConfig(PreTrainedConfig):
     """A system, what it reads, what it tags; `config.json` of a trained model.
 
     `vocab_sizes` counts the codebook's tokens per stream (the model's own PAD, CLS and MASK follow them), `bands` is
-    the width of a mel frame and 0 for token systems, `longest` the most positions or frames of a clip, `options` the
-    system's own; `single_label` says that every clip has exactly one label: softmax, else a sigmoid per label.
+    the width of the mel that is read at a time (a frame, or beside tokens a whole slice; 0 for none), `longest` the
+    most positions or frames of a clip, `options` the system's own; `single_label` says that every clip has exactly one
+    label: softmax, else a sigmoid per label.
     """
 
     model_type = "audio-tokens"
@@ -55,11 +61,11 @@ class TaggerConfig(PreTrainedConfig):
 
 
 class Tagger(PreTrainedModel):
-    """Base of all systems: `forward(input, lengths_B) -> logits_BL`.
+    """Base of all systems: `forward(input, lengths_B, **beside) -> logits_BL`.
 
     `input` is ids_BTQ (int64) for token systems and mel_BTF (float32, normalised per clip) for raw ones; `lengths_B`
-    (int64, on the CPU) counts the positions or frames of each clip that are real. What lies beyond a clip's length
-    never changes its logits.
+    (int64, on the CPU) counts the positions or frames of each clip that are real; `beside` is a batch's (see
+    engine.clips.Batch). What lies beyond a clip's length never changes its logits.
     """
 
     config_class = TaggerConfig
@@ -72,15 +78,26 @@ class Tagger(PreTrainedModel):
 
     def depth(self, name: str) -> int:
         """Return how many layers lie above the parameter `name`: 0 for the head, more towards the input."""
-        layers = self.config.options.get("layers", 0)
-        if numbered := re.search(r"\.layers?\.(\d+)\.", name):
-            return layers - int(numbered[1])
+        numbers = sorted({int(found[1]) for other, _ in self.named_parameters() if (found := NUMBERED.search(other))})
+        if numbered := NUMBERED.search(name):
+            return len(numbers) - numbers.index(int(numbered[1]))
         if re.search(r"embed|project|cls|conv", name) and "classifier" not in name:
-            return layers + 1
+            return len(numbers) + 1
         return 0 if re.search(r"head|classifier|pooling", name) else 1
 
-    def initialise(self) -> None:
-        """Load the weights that the options name, if any; called once before a training, never for a trained model."""
+    def initialise(self, centroids: Sequence[Float32[np.ndarray, "_ _"]] = ()) -> None:
+        """Make or load the weights that the options name; called once before a training, never for a trained model.
+
+        `centroids` are those of the tokens' codebook, a table per stream: with the option `embedding: centroids` a
+        token's vector begins as a linear image of its centroid, else (`drawn`) it stays as it was drawn.
+        """
+        kind = self.config.options.get("embedding", "drawn")
+        if kind not in ("drawn", "centroids"):
+            raise EngineError(f"embedding {kind!r} is not one of: drawn, centroids")
+        if kind == "centroids":
+            embed = self.get_submodule("embed")
+            assert isinstance(embed, TokenEmbedding), "only systems of tokens have this option"
+            embed.start_from(centroids)
 
     def losses(self, logits_BL: Float[Tensor, "B L"], targets_BL: Float[Tensor, "B L"]) -> Float[Tensor, "B"]:
         """Return each clip's loss: cross-entropy where a clip has one label, else the mean binary one over labels."""
@@ -90,9 +107,14 @@ class Tagger(PreTrainedModel):
 
 
 class TokenEmbedding(nn.Module):
-    """Sum over streams of an embedding each; a stream's K tokens are followed by the model's PAD, CLS and MASK."""
+    """Sum over streams of an embedding each; a stream's K tokens are followed by the model's PAD, CLS and MASK.
+
+    With `weights_BTQ` it is a weighted sum, of as many ids a position as a multiple of the streams: two clips blended
+    are the ids of one and the ids of the other.
+    """
 
     PAD, CLS, MASK = 0, 1, 2  # offsets after K
+    SPREAD = 0.5  # standard deviation of the vectors before training
     first_Q: Tensor
     special_Q: Tensor
 
@@ -100,16 +122,47 @@ class TokenEmbedding(nn.Module):
         super().__init__()
         rows_Q = [size + 3 for size in vocab_sizes]
         self.table = nn.Embedding(sum(rows_Q), width)
-        nn.init.normal_(self.table.weight, std=0.5)
+        nn.init.normal_(self.table.weight, std=self.SPREAD)
         self.register_buffer("first_Q", torch.tensor([sum(rows_Q[:stream]) for stream in range(len(rows_Q))]))
         self.register_buffer("special_Q", torch.tensor(vocab_sizes))
 
-    def forward(self, ids_BTQ: Int64[Tensor, "B T Q"]) -> Float[Tensor, "B T D"]:
-        return self.table(ids_BTQ + self.first_Q).sum(dim=2)
+    def forward(
+        self, ids_BTQ: Int64[Tensor, "B T Q"], weights_BTQ: Float[Tensor, "B T Q"] | None = None
+    ) -> Float[Tensor, "B T D"]:
+        if weights_BTQ is None:
+            return self.table(ids_BTQ + self.first_Q).sum(dim=2)
+        first_Q = self.first_Q.repeat(ids_BTQ.shape[2] // len(self.first_Q))
+        return (self.table(ids_BTQ + first_Q) * weights_BTQ[..., None]).sum(dim=2)
+
+    @torch.no_grad()
+    def start_from(self, centroids: Sequence[Float32[np.ndarray, "_ _"]]) -> None:
+        """Put every token where its centroid is: an image that keeps distances, at the spread the table has otherwise.
+
+        Raises EngineError unless there is a centroid for every token of every stream.
+        """
+        sizes = self.special_Q.tolist()
+        if [len(centroids_KD) for centroids_KD in centroids] != sizes:
+            found = [len(centroids_KD) for centroids_KD in centroids]
+            raise EngineError(f"{found} centroids for tokens of {sizes}; give the codebook the tokens were made with")
+        for first, size, centroids_KD in zip(self.first_Q.tolist(), sizes, centroids, strict=True):
+            image_KW = image(torch.from_numpy(centroids_KD).double(), self.table.embedding_dim)
+            self.table.weight[first : first + size] = image_KW * (self.SPREAD / image_KW.std().clamp(min=1e-12))
 
     def special(self, which: int) -> Float[Tensor, "D"]:
         """Return the embedding of PAD, CLS or MASK, summed over streams like any other position's."""
         return self.table(self.first_Q + self.special_Q + which).sum(dim=0)
+
+
+def image(centroids_KD: Float[Tensor, "K D"], width: int) -> Float[Tensor, "K W"]:
+    """Return the centroids around their mean in `width` dimensions, linearly, with distances as they are.
+
+    Where they span more dimensions than that, what lies along their first principal axes. The axes are turned by a
+    random rotation: streams whose images are summed would otherwise all lie along the same few dimensions.
+    """
+    centred_KD = centroids_KD - centroids_KD.mean(dim=0)
+    axes_AD = torch.linalg.svd(centred_KD, full_matrices=False)[2][:width]
+    turn_WA = torch.linalg.qr(torch.randn(width, len(axes_AD), dtype=centroids_KD.dtype))[0]
+    return centred_KD @ axes_AD.T @ turn_WA.T
 
 
 def mask_from(lengths_B: Int64[Tensor, "B"], longest: int, device: torch.device) -> Bool[Tensor, "B T"]:

@@ -8,7 +8,7 @@ from engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding
 
 
 class TokenBert(Tagger):
-    """Embeddings summed over streams, a BERT, a linear layer. Options: see Encoder."""
+    """Embeddings summed over streams, a BERT, a linear layer. Options: see Encoder, and embedding (see Tagger)."""
 
     bf16_on_cpu = True
 
@@ -19,6 +19,12 @@ class TokenBert(Tagger):
         self.head = nn.Linear(self.encoder.width, config.label_count)
         self.post_init()
 
-    def forward(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B L"]:
+    def forward(
+        self,
+        ids_BTQ: Int64[Tensor, "B T Q"],
+        lengths_B: Int64[Tensor, "B"],
+        weights_BTQ: Float[Tensor, "B T Q"] | None = None,
+    ) -> Float[Tensor, "B L"]:
         """Return the logits of every label."""
-        return self.head(self.encoder(self.embed.special(TokenEmbedding.CLS), self.embed(ids_BTQ), lengths_B))
+        x_BTD = self.embed(ids_BTQ, weights_BTQ)
+        return self.head(self.encoder(self.embed.special(TokenEmbedding.CLS), x_BTD, lengths_B))

@@ -7,7 +7,7 @@ from engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding, mask_fro
 
 
 class TokenLinear(Tagger):
-    """A bag of learnt token vectors. Options: width (dimensions), dropout (share)."""
+    """A bag of learnt token vectors. Options: width (dimensions), dropout (share), embedding (see Tagger)."""
 
     def __init__(self, config: TaggerConfig) -> None:
         super().__init__(config)
@@ -17,7 +17,12 @@ class TokenLinear(Tagger):
         self.head = nn.Linear(width, config.label_count)
         self.post_init()
 
-    def forward(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B L"]:
+    def forward(
+        self,
+        ids_BTQ: Int64[Tensor, "B T Q"],
+        lengths_B: Int64[Tensor, "B"],
+        weights_BTQ: Float[Tensor, "B T Q"] | None = None,
+    ) -> Float[Tensor, "B L"]:
         """Return the logits of every label."""
         mask_BT = mask_from(lengths_B, ids_BTQ.shape[1], ids_BTQ.device)
-        return self.head(self.dropout(masked_mean(self.embed(ids_BTQ), mask_BT)))
+        return self.head(self.dropout(masked_mean(self.embed(ids_BTQ, weights_BTQ), mask_BT)))

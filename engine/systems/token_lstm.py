@@ -11,7 +11,7 @@ class TokenLstm(Tagger):
     """One layer each way, pooled over real positions, then one linear layer.
 
     Options: width (dimensions each way), dropout (share, on the embeddings and on the pooled vector), pooling (see
-    Pooling; `attention` is the one with learnt weights).
+    Pooling; `attention` is the one with learnt weights), embedding (see Tagger).
     """
 
     def __init__(self, config: TaggerConfig) -> None:
@@ -24,9 +24,14 @@ class TokenLstm(Tagger):
         self.head = nn.Linear(self.pooling.width, config.label_count)
         self.post_init()
 
-    def forward(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B L"]:
+    def forward(
+        self,
+        ids_BTQ: Int64[Tensor, "B T Q"],
+        lengths_B: Int64[Tensor, "B"],
+        weights_BTQ: Float[Tensor, "B T Q"] | None = None,
+    ) -> Float[Tensor, "B L"]:
         """Return the logits of every label."""
-        x_BTD = self.dropout(self.embed(ids_BTQ))
+        x_BTD = self.dropout(self.embed(ids_BTQ, weights_BTQ))
         longest = x_BTD.shape[1]
         if bool((lengths_B == longest).all()):  # nothing to skip: the plain call is up to twice as fast as a packed one
             x_BTD = self.lstm(x_BTD)[0]

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from engine.clips import Labels
+from engine.errors import EngineError
 from engine.losses import balance, loss_of
 from engine.sampling import clip_weights
 from engine.train_config import TrainConfig
@@ -46,6 +47,12 @@ def test_what_is_right_already_counts_less_than_plainly(name: str) -> None:
     extreme = torch.tensor([[90.0, -90.0, 90.0, -90.0]], requires_grad=True)
     special(extreme, torch.tensor([[1.0, 1.0, 0.0, 0.0]])).sum().backward()
     assert torch.isfinite(extreme.grad).all()
+
+
+def test_a_loss_of_several_labels_is_refused_where_there_is_one() -> None:
+    """It used to fall back on the plain loss without a word."""
+    with pytest.raises(EngineError, match="loss asymmetric is for clips of several labels"):
+        loss_of(TrainConfig(loss="asymmetric"), POSITIVES, single_label=True)
 
 
 def labels() -> Labels:

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.clips import Batch
 from engine.errors import EngineError
 from engine.systems import SYSTEMS, build, find, load, resolve
 from engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding, mask_from, slices_of
@@ -16,6 +17,7 @@ from engine.train_config import TrainConfig
 VOCAB, BANDS, LONGEST, LABELS = (50, 20), 16, 40, 5
 # Every system as it is, and those with options that change what it computes.
 VARIANTS: dict[str, tuple[str, dict[str, object]]] = {name: (name, {}) for name in SYSTEMS} | {
+    "hybrid-bert, rotary": ("hybrid-bert", {"positions": "rotary", "pooling": "mean"}),
     "token-lstm, attention": ("token-lstm", {"pooling": "attention"}),
     "token-bert, rotary, attention": ("token-bert", {"positions": "rotary", "pooling": "attention"}),
     "token-bert, convolution": ("token-bert", {"conv": 5, "pooling": "mean-max"}),
@@ -27,11 +29,10 @@ def fresh(variant: str) -> Tagger:
     name, options = VARIANTS[variant]
     small = {"width": 16, "layers": 2, "heads": 2, "channels": 4} | options
     own = {key: value for key, value in small.items() if key in SYSTEMS[name].options}
-    tokens = SYSTEMS[name].reads == "tokens"
     config = TaggerConfig(
         system=name,
-        vocab_sizes=VOCAB if tokens else (),
-        bands=0 if tokens else BANDS,
+        vocab_sizes=VOCAB if "tokens" in SYSTEMS[name].reads else (),
+        bands=BANDS if "mel" in SYSTEMS[name].reads else 0,
         longest=LONGEST,
         options=resolve(name, {}, own)[1],
         id2label={i: f"label {i}" for i in range(LABELS)},
@@ -41,16 +42,28 @@ def fresh(variant: str) -> Tagger:
         return build(config).eval()
 
 
-def clips(variant: str, lengths: list[int], padded_to: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Inputs whose entries beyond each length are PAD (or arbitrary mel)."""
+def clips(variant: str, lengths: list[int], padded_to: int, seed: int = 0) -> Batch:
+    """Clips whose entries beyond each length are PAD (or arbitrary mel)."""
     rng = np.random.default_rng(seed)
-    if SYSTEMS[VARIANTS[variant][0]].reads == "mel":
-        x = rng.normal(size=(len(lengths), padded_to, BANDS)).astype(np.float32)
-    else:
-        x = np.stack([rng.integers(0, size, (len(lengths), padded_to)) for size in VOCAB], axis=2)
-        for row, length in enumerate(lengths):
-            x[row, length:] = VOCAB  # PAD
-    return torch.from_numpy(x), torch.tensor(lengths)
+    mel = torch.from_numpy(rng.normal(size=(len(lengths), padded_to, BANDS)).astype(np.float32))
+    ids = np.stack([rng.integers(0, size, (len(lengths), padded_to)) for size in VOCAB], axis=2)
+    for row, length in enumerate(lengths):
+        ids[row, length:] = VOCAB  # PAD
+    reads, targets = SYSTEMS[VARIANTS[variant][0]].reads, torch.eye(len(lengths), LABELS)
+    if "tokens" not in reads:
+        return Batch(mel, torch.tensor(lengths), targets)
+    beside = {"slices_BTD": mel} if "mel" in reads else {}
+    return Batch(torch.from_numpy(ids), torch.tensor(lengths), targets, beside)
+
+
+def logits(model: Tagger, batch: Batch) -> torch.Tensor:
+    return model(batch.input, batch.lengths_B, **batch.beside)
+
+
+def cut(batch: Batch, frames: int) -> Batch:
+    """The batch's first positions or frames."""
+    beside = {name: array[:, :frames] for name, array in batch.beside.items()}
+    return batch._replace(input=batch.input[:, :frames], beside=beside)
 
 
 @settings(deadline=None, max_examples=8)
@@ -62,10 +75,10 @@ def test_padding_and_neighbours_never_change_a_clips_logits(
     """Defect 3 of the predecessor: masks made after padding were all ones, and its PAD was also centroid 0."""
     model = fresh(variant)
     padded_to = min(LONGEST, max(lengths) + padding)
-    inputs, lengths_B = clips(variant, lengths, padded_to, seed=data.draw(st.integers(0, 99)))
+    batch = clips(variant, lengths, padded_to, seed=data.draw(st.integers(0, 99)))
     with torch.no_grad():
-        together = model(inputs, lengths_B)
-        alone = torch.cat([model(inputs[i : i + 1, :n], torch.tensor([n])) for i, n in enumerate(lengths)])
+        together = logits(model, batch)
+        alone = torch.cat([logits(model, cut(one, n)) for one, n in zip(batch.pieces(1), lengths, strict=True)])
     assert together.shape == (len(lengths), LABELS)
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=2e-5)
 
@@ -74,17 +87,21 @@ def test_padding_and_neighbours_never_change_a_clips_logits(
 def test_every_system_reads_the_last_frame_and_no_further(variant: str) -> None:
     """Defect 4 of the predecessor: its BERT saw the first 512 of 1,723 frames."""
     model = fresh(variant)
-    inputs, lengths_B = clips(variant, [LONGEST, LONGEST - 9], LONGEST)
+    batch = clips(variant, [LONGEST, LONGEST - 9], LONGEST)
+    arrays = {"input": batch.input, **batch.beside}
     with torch.no_grad():
-        before = model(inputs, lengths_B)
-        last = inputs.clone()
-        for row, length in enumerate(lengths_B.tolist()):
-            last[row, length - 1] = (last[row, length - 1] + 3) % 20 if inputs.dtype == torch.int64 else 5.0
-        beyond = inputs.clone()
-        beyond[1, LONGEST - 9 :] = 7
-        moved, unmoved = model(last, lengths_B), model(beyond, lengths_B)
-    assert (moved - before).abs().amax(dim=1).min() > 1e-5
-    torch.testing.assert_close(unmoved, before, rtol=1e-5, atol=1e-6)
+        before = logits(model, batch)
+        for name, array in arrays.items():
+            last, beyond = array.clone(), array.clone()
+            for row, length in enumerate(batch.lengths_B.tolist()):
+                last[row, length - 1] = (last[row, length - 1] + 3) % 20 if array.dtype == torch.int64 else 5.0
+            beyond[1, LONGEST - 9 :] = 7
+            moved, unmoved = (
+                model(changed.pop("input"), batch.lengths_B, **changed)
+                for changed in (arrays | {name: last}, arrays | {name: beyond})
+            )
+            assert (moved - before).abs().amax(dim=1).min() > 1e-5
+            torch.testing.assert_close(unmoved, before, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -92,9 +109,9 @@ def test_a_saved_and_loaded_model_gives_identical_logits(variant: str, tmp_path:
     model = fresh(variant)
     model.save_pretrained(tmp_path)
     again = load(tmp_path)
-    inputs, lengths_B = clips(variant, [LONGEST, 7], LONGEST)
+    batch = clips(variant, [LONGEST, 7], LONGEST)
     with torch.no_grad():
-        assert torch.equal(model(inputs, lengths_B), again(inputs, lengths_B))
+        assert torch.equal(logits(model, batch), logits(again, batch))
     assert again.config.label_names == [f"label {i}" for i in range(LABELS)]
     assert not again.training
 
@@ -104,8 +121,8 @@ def test_every_weight_learns(variant: str) -> None:
     """Nothing is born in `forward` (defect 6); no trainable weight is left out of the graph, for DDP would await it."""
     model = fresh(variant).train()
     count = len(list(model.parameters()))
-    inputs, lengths_B = clips(variant, [LONGEST, 20, 3], LONGEST)
-    model.losses(model(inputs, lengths_B), torch.eye(3, LABELS)).sum().backward()
+    batch = clips(variant, [LONGEST, 20, 3], LONGEST)
+    model.losses(logits(model, batch), batch.targets).sum().backward()
     assert len(list(model.parameters())) == count
     assert [key for key, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
 
@@ -139,9 +156,8 @@ def test_slices_stack_a_clips_own_frames_to_its_last(frames: int, context: int, 
 
 
 def test_too_long_a_clip_is_refused_by_a_model_with_learnt_positions() -> None:
-    inputs, lengths_B = clips("token-bert", [LONGEST + 1], LONGEST + 1)
     with pytest.raises(EngineError, match="a clip of 41 positions exceeds the 40"):
-        fresh("token-bert")(inputs, lengths_B)
+        logits(fresh("token-bert"), clips("token-bert", [LONGEST + 1], LONGEST + 1))
 
 
 def test_options_are_laid_over_each_other_and_strangers_refused() -> None:
@@ -152,6 +168,35 @@ def test_options_are_laid_over_each_other_and_strangers_refused() -> None:
         resolve("token-lstm", {}, {"widht": 8})
     with pytest.raises(EngineError, match=r"unknown system 'token-bart'; did you mean token-bert\?"):
         find("token-bart")
+
+
+def test_a_system_without_steps_has_none_of_their_options() -> None:
+    """A recipe's options for all systems do not concern it; those named for it must not be lost silently."""
+    assert resolve("token-bag", {"mix": 0.5, "mix_kind": "embeddings"}, {"C": 10, "inner_share": 0.3})[1] == {"C": 10.0}
+    with pytest.raises(EngineError, match="token-bag is solved at once, without steps that mix_kind could change"):
+        resolve("token-bag", {}, {"mix_kind": "embeddings"})
+
+
+LAYERS = {
+    "token-linear": ["embed", "head"],
+    "token-lstm": ["embed", "lstm", "head"],
+    "token-bert": ["embed", ".layer.0.", ".layer.1.", "head"],
+    "token-bert, rotary, attention": ["embed", ".layers.0.", ".layers.1.", "head"],
+    "hybrid-bert": ["project", ".layer.0.", ".layer.1.", "head"],
+    "raw-linear": ["layers.0.", "layers.3.", "head"],
+    "raw-cnn": [*(f"convolutions.{i}." for i in range(4)), "head"],
+    "raw-bert": ["project", ".layer.0.", ".layer.1.", "head"],
+    "raw-ast": ["patch_embeddings", ".layers.0.", ".layers.1.", "classifier"],
+}
+
+
+@pytest.mark.parametrize("variant", LAYERS)
+def test_a_layers_depth_counts_the_layers_above_it(variant: str) -> None:
+    """Fine-tuning slows a layer down by its depth (layer_decay)."""
+    model, top = fresh(variant), len(LAYERS[variant]) - 1
+    for stage, part in enumerate(LAYERS[variant]):
+        depths = {model.depth(name) for name, _ in model.named_parameters() if part in name}
+        assert depths == {top - stage}, part
 
 
 def test_the_registry_is_light() -> None:

@@ -2,11 +2,14 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
+from engine.tokenizer import AudioTokenizer
 from jobs import cli
 from jobs.run_folder import Predictions, RunFolder
 from jobs.training_data import open_data, parts_of
@@ -44,9 +47,13 @@ def run(words: str) -> int:
     return cli.main(words.split())
 
 
-@pytest.mark.parametrize("system", ["token-bag", "token-linear", "raw-linear"])
+READS = {"token": "--tokens WORK/splits.zarr", "raw": "--shards WORK/splits"}
+READS["hybrid"] = " ".join(READS.values())
+
+
+@pytest.mark.parametrize("system", ["token-bag", "token-linear", "raw-linear", "hybrid-bert"])
 def test_a_run_holds_what_it_promises(system: str, work: Path, tmp_path: Path) -> None:
-    data = f"--tokens {work}/splits.zarr" if system.startswith("token") else f"--shards {work}/splits"
+    data = READS[system.partition("-")[0]].replace("WORK", str(work))
     quick = "" if system == "token-bag" else QUICK
     assert run(f"train {data} --system {system} --out {tmp_path}/run {quick}") == 0
     result = json.loads((tmp_path / "run" / "result.json").read_text())
@@ -127,8 +134,73 @@ def test_a_codebook_that_saw_the_tested_fold_is_warned_of(
     assert RunFolder(tmp_path / "run").settings()["leak"] == "all-folds"
 
 
+def test_tokens_and_mel_that_do_not_belong_together_are_refused(
+    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = f"train --system hybrid-bert --out {tmp_path}/run {QUICK}"
+    assert run(f"{words} --tokens {work}/splits.zarr --shards {work}/folds") == 2
+    assert f"{work}/splits.zarr was not encoded from {work}/folds" in capsys.readouterr().err
+    assert run(f"{words} --tokens {work}/splits.zarr") == 2
+    said = capsys.readouterr().err
+    assert "hybrid-bert reads tokens and mel; give it --tokens TOKENS.zarr and --shards SHARDS" in said
+    assert (
+        run(f"{words.replace('hybrid-bert', 'token-linear')} --tokens {work}/splits.zarr --shards {work}/splits") == 2
+    )
+    assert "token-linear reads tokens; give it --tokens TOKENS.zarr alone" in capsys.readouterr().err
+    before = tmp_path / "before.zarr"  # a store of the time when positions did not tell their frames
+    shutil.copytree(work / "splits.zarr", before)
+    meta = json.loads((before / "zarr.json").read_text())
+    del meta["attributes"]["stride_frames"]
+    (before / "zarr.json").write_text(json.dumps(meta))
+    assert run(f"{words} --tokens {before} --shards {work}/splits") == 2
+    assert "does not tell which frames its positions stand for; encode it again with --force" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_slices_beside_tokens_are_the_windows_the_tokens_were_made_from(work: Path) -> None:
+    """Tokens made again from the slices alone equal the store's: they are the very frames, clip by clip."""
+    tokenizer = AudioTokenizer.from_pretrained(work / "splits-book")
+    clips, _ = open_data(f"{work}/splits.zarr", f"{work}/splits").read(("train",))
+    (batch,) = clips.batches([np.arange(len(clips))])
+    (stream,) = tokenizer.codebook.streams
+    assert stream.whitening is not None
+    compared = 0
+    for row, length in enumerate(batch.lengths_B.tolist()):
+        x_ND = stream.whitening(batch.beside["slices_BTD"][row, :length].numpy())
+        ids = (x_ND @ stream.centroids_KD.T).argmax(axis=1)  # of equal length all, so that size does not matter
+        assert (ids == batch.input[row, :length, 0].numpy()).mean() > 0.99  # a tie may turn on a rounding
+        compared += length
+    assert compared > 500
+
+
+def test_embeddings_begin_with_the_centroids_of_the_tokens_codebook(
+    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At a vanishing rate they are still there when training is over: nearest neighbours are those of the centroids."""
+    words = f"train --system token-linear --tokens {work}/splits.zarr --out {tmp_path}/run --options.epochs 1"
+    words += " --options.embedding centroids --options.learning_rate 1e-12"
+    assert run(words) == 2
+    assert "begins with those of the tokens' codebook; name it with --codebook" in capsys.readouterr().err
+    assert run(f"{words} --codebook {work}/folds-book") == 2
+    assert f"--codebook {work}/folds-book is not the one these tokens were made with" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert run(f"{words} --codebook {work}/splits-book") == 0
+    vectors_KW = load_file(tmp_path / "run" / "model" / "model.safetensors")["embed.table.weight"][:8]
+    centroids_KD = AudioTokenizer.from_pretrained(work / "splits-book").codebook.streams[0].centroids_KD
+    distances = [np.linalg.norm(x[:, None] - x, axis=2) for x in (vectors_KW, centroids_KD)]
+    assert np.argsort(distances[0], axis=1).tolist() == np.argsort(distances[1], axis=1).tolist()
+    pretrained = f"pretrain --tokens {work}/splits.zarr --out {tmp_path}/body --options.embedding centroids"
+    assert run(pretrained) == 2
+    assert "name it with --codebook" in capsys.readouterr().err
+    small = "--options.width 16 --options.heads 2 --options.epochs 1"
+    assert run(f"{pretrained} --codebook {work}/splits-book {small}") == 0
+    words = words.replace("token-linear", "token-bert").replace(f"{tmp_path}/run", f"{tmp_path}/tuned")
+    assert run(f"{words} --init {tmp_path}/body {small}") == 0, "a run to start from brings its own embeddings"
+
+
 def test_compare_cross_validate_and_sweep(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     quick = "--recipe.kmeans.clusters 8 --recipe.train.epochs 2"
+    quick += " --recipe.systems.token-linear.embedding centroids"
     for system in ("token-bag", "token-linear"):
         assert run(f"cross-validate --shards {work}/folds --system {system} --work {tmp_path}/cv {quick}") == 0
     said = capsys.readouterr().out
@@ -142,13 +214,14 @@ def test_compare_cross_validate_and_sweep(work: Path, tmp_path: Path, capsys: py
     assert "p 1.000" in capsys.readouterr().out
 
     grid = "{name: g, axes: {k: {k4: {kmeans: {clusters: [4]}}, k6: {kmeans: {clusters: [6]}}}}, "
-    grid += "systems: [token-bag, raw-linear], seeds: [0], base: {train: {epochs: 1}}}"
+    grid += "systems: [token-bag, raw-linear, hybrid-bert], seeds: [0], base: {train: {epochs: 1}}}"
     (tmp_path / "grid.yaml").write_text(grid)
     words = f"sweep --source soundscapes:60,clip_s=1 --work {tmp_path}/sweep --recipe-grid {tmp_path}/grid.yaml"
     assert run(f"{words} --workers 1") == 0
     rows = json.loads((tmp_path / "sweep" / "leaderboard.json").read_text())
     assert sorted((row["system"], row["recipe"]) for row in rows) == [
-        ("raw-linear", "g-k4"), ("token-bag", "g-k4"), ("token-bag", "g-k6"),
+        ("hybrid-bert", "g-k4"), ("hybrid-bert", "g-k6"), ("raw-linear", "g-k4"), ("token-bag", "g-k4"),
+        ("token-bag", "g-k6"),
     ]  # fmt: skip
 
 

@@ -52,8 +52,10 @@ def rows(run: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_two_processes_give_the_losses_and_figures_of_one(tokens: Path, tmp_path: Path) -> None:
-    words = f"--tokens {tokens}/tokens.zarr --system token-linear {OPTIONS}"
+@pytest.mark.parametrize("system", ["token-linear", pytest.param("hybrid-bert", marks=pytest.mark.long)])
+def test_two_processes_give_the_losses_and_figures_of_one(system: str, tokens: Path, tmp_path: Path) -> None:
+    words = f"--tokens {tokens}/tokens.zarr --system {system} {OPTIONS}"
+    words += f" --shards {tokens}/shards --options.width 16" if system == "hybrid-bert" else ""
     assert cli.main(f"train {words} --out {tmp_path}/one".split()) == 0
     two = launched(2, "jobs/train.py", *words.split(), "--out", str(tmp_path / "two"))
     output = two.communicate(timeout=280)[0]
