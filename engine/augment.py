@@ -43,11 +43,10 @@ def rolled(batch: Batch, rng: np.random.Generator) -> Batch:
     lengths = batch.lengths_B.numpy()
     steps_BT = np.arange(batch.input.shape[1])[None].repeat(len(lengths), axis=0)
     shift_B1 = rng.integers(0, lengths)[:, None]
-    source_BT = torch.from_numpy(
-        np.where(steps_BT < lengths[:, None], (steps_BT + shift_B1) % lengths[:, None], steps_BT)
-    )
-    clips_B1 = torch.arange(len(lengths))[:, None]
-    return _each(batch, lambda x_BT: x_BT[clips_B1, source_BT])
+    source_BT = np.where(steps_BT < lengths[:, None], (steps_BT + shift_B1) % lengths[:, None], steps_BT)
+    device = batch.input.device
+    rows = torch.arange(len(lengths), device=device)[:, None], torch.from_numpy(source_BT).to(device)
+    return _each(batch, lambda x_BT: x_BT[rows])
 
 
 def dropped(batch: Batch, share: float, mask_ids: tuple[int, ...], rng: np.random.Generator) -> Batch:
@@ -62,13 +61,15 @@ def dropped(batch: Batch, share: float, mask_ids: tuple[int, ...], rng: np.rando
     bare_B = ~left_BT.any(axis=1)
     left_BT[bare_B, lucky_B[bare_B]] = True
     lengths = left_BT.sum(axis=1)
-    source_BT = torch.from_numpy(np.argsort(~left_BT, axis=1, kind="stable")[:, : lengths.max()])
-    padding_BT1 = (torch.arange(lengths.max()) >= torch.from_numpy(lengths)[:, None])[..., None]
-    clips_B1 = torch.arange(len(lengths))[:, None]
-    shorter = _each(batch, lambda x_BT: x_BT[clips_B1, source_BT].masked_fill(padding_BT1, 0))
-    pad_Q = torch.tensor(mask_ids) - TokenEmbedding.MASK + TokenEmbedding.PAD if mask_ids else torch.zeros(1)
-    input_BT = torch.where(padding_BT1, pad_Q.to(batch.input.dtype), shorter.input)
-    return shorter._replace(input=input_BT, lengths_B=torch.from_numpy(lengths))
+    source_BT = np.argsort(~left_BT, axis=1, kind="stable")[:, : lengths.max()]
+    device = batch.input.device
+    rows = torch.arange(len(lengths), device=device)[:, None], torch.from_numpy(source_BT).to(device)
+    padding_BT1 = torch.from_numpy(np.arange(lengths.max()) >= lengths[:, None])[..., None].to(device)
+    shorter = _each(batch, lambda x_BT: x_BT[rows].masked_fill(padding_BT1, 0))
+    if mask_ids:
+        pad_Q = torch.tensor(mask_ids, device=device) + (TokenEmbedding.PAD - TokenEmbedding.MASK)
+        shorter = shorter._replace(input=torch.where(padding_BT1, pad_Q, shorter.input))
+    return shorter._replace(lengths_B=torch.from_numpy(lengths))
 
 
 def mixed_tokens(batch: Batch, rng: np.random.Generator) -> Batch:
@@ -84,11 +85,11 @@ def mixed_tokens(batch: Batch, rng: np.random.Generator) -> Batch:
     steps_T = np.arange(batch.input.shape[1])
     taken_BT = (steps_T >= start[:, None]) & (steps_T < (start + run)[:, None])
     source_BT = np.where(taken_BT, steps_T - start[:, None], 0)
-    rows = torch.from_numpy(other)[:, None], torch.from_numpy(source_BT)
-    taken_BT1 = torch.from_numpy(taken_BT)[..., None]
-    keep_B1 = torch.from_numpy(1 - run / lengths).float()[:, None]
-    mixed = _each(batch, lambda x_BT: torch.where(taken_BT1, x_BT[rows], x_BT))
-    return mixed._replace(targets=keep_B1 * batch.targets + (1 - keep_B1) * batch.targets[torch.from_numpy(other)])
+    device = batch.input.device
+    other_B, source, taken = (torch.from_numpy(x).to(device) for x in (other, source_BT, taken_BT))
+    keep_B1 = torch.from_numpy(1 - run / lengths).float().to(device)[:, None]
+    mixed = _each(batch, lambda x_BT: torch.where(taken[..., None], x_BT[other_B[:, None], source], x_BT))
+    return mixed._replace(targets=keep_B1 * batch.targets + (1 - keep_B1) * batch.targets[other_B])
 
 
 def mixed_embeddings(batch: Batch, rng: np.random.Generator) -> Batch:
@@ -98,13 +99,13 @@ def mixed_embeddings(batch: Batch, rng: np.random.Generator) -> Batch:
     TokenEmbedding. A clip keeps its own length and the larger share of Beta(0.5, 0.5); where the other one has ended,
     it stands alone, and the other's labels count by its mean share over all positions.
     """
-    lengths_B, streams = batch.lengths_B, batch.input.shape[2]
-    other = torch.arange(len(lengths_B)).roll(1)
-    drawn_B = rng.beta(0.5, 0.5, len(lengths_B))
-    less_B1 = torch.from_numpy(np.minimum(drawn_B, 1 - drawn_B)).float()[:, None]
-    shared_BT = torch.arange(batch.input.shape[1]) < torch.minimum(lengths_B, lengths_B[other])[:, None]
-    theirs_BT1 = (less_B1 * shared_BT)[..., None]
-    theirs_B1 = theirs_BT1.sum(dim=1) / lengths_B[:, None]
+    lengths, streams = batch.lengths_B.numpy(), batch.input.shape[2]
+    other = np.roll(np.arange(len(lengths)), 1)
+    drawn_B = rng.beta(0.5, 0.5, len(lengths))
+    shared_BT = np.arange(batch.input.shape[1]) < np.minimum(lengths, lengths[other])[:, None]
+    theirs_BT = np.minimum(drawn_B, 1 - drawn_B)[:, None] * shared_BT
+    theirs_B1 = torch.from_numpy(theirs_BT.sum(axis=1) / lengths).float().to(batch.targets.device)[:, None]
+    theirs_BT1 = torch.from_numpy(theirs_BT).float().to(batch.input.device)[..., None]
     beside = {name: (1 - theirs_BT1) * x_BT + theirs_BT1 * x_BT[other] for name, x_BT in batch.beside.items()}
     weights_BTQ = torch.cat([(1 - theirs_BT1).expand(-1, -1, streams), theirs_BT1.expand(-1, -1, streams)], dim=2)
     return batch._replace(
@@ -130,8 +131,11 @@ def masked_tokens(batch: Batch, share: float, mask_ids: tuple[int, ...], rng: np
 
     The mel of hidden positions, where there is any beside the tokens, is blanked.
     """
-    hidden_BT1 = torch.from_numpy(spans(batch.lengths_B.numpy(), batch.input.shape[1], share, rng))[..., None]
-    mask_Q = torch.tensor(mask_ids).repeat(batch.input.shape[2] // len(mask_ids))
+    device = batch.input.device
+    hidden_BT1 = torch.from_numpy(spans(batch.lengths_B.numpy(), batch.input.shape[1], share, rng)).to(device)[
+        ..., None
+    ]
+    mask_Q = torch.tensor(mask_ids, device=device).repeat(batch.input.shape[2] // len(mask_ids))
     beside = dict(batch.beside)
     if "slices_BTD" in beside:
         beside["slices_BTD"] = beside["slices_BTD"].masked_fill(hidden_BT1, 0)

@@ -18,6 +18,8 @@ from engine.errors import EngineError
 from engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding
 from engine.systems.token_bert import TokenBert
 
+HEADS = ("head.", "encoder.pooling.", "ast.classifier.")  # what belongs to a task, and is not started from
+
 
 class MaskedTokens(TokenBert):
     """token-bert whose head names the tokens at hidden positions, all streams side by side."""
@@ -78,7 +80,7 @@ def start_from(model: Tagger, folder: Path) -> None:
     if not file.is_file():
         raise EngineError(f"{folder} holds no model (model.safetensors is missing); `audio-tokens pretrain` makes one")
     theirs, ours = load_file(file), model.state_dict()
-    shared = [key for key in ours if key in theirs and not key.startswith(("head.", "encoder.pooling."))]
+    shared = [key for key in ours if key in theirs and not key.startswith(HEADS)]
     if not shared:
         raise EngineError(f"{folder} shares no layer with {model.config.system}; pre-train the system that is trained")
     with torch.no_grad():

@@ -81,8 +81,9 @@ class Trial:
         with torch.random.fork_rng():
             torch.manual_seed(int(generator(self.seed, "weights").integers(2**63)))
             model = build(self.system)
-            model.initialise(self.centroids)
-            if self.initial is not None:
+            if self.initial is None:
+                model.initialise(self.centroids)
+            else:
                 start_from(model, self.initial)
             model = model.to(self.accelerator.device)
         if isinstance(model, TokenBag):

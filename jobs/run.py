@@ -49,6 +49,8 @@ class Run:
         for system in self.systems:
             if system not in SYSTEMS:
                 raise JobError(f"unknown system {system!r}; one of: {', '.join(SYSTEMS)}")
+            if self.recipe.views.count and len(SYSTEMS[system].reads) > 1:
+                raise JobError(f"{system} reads mel beside every token, and views have none; leave out either")
         if not self.systems or not self.seeds:
             raise JobError("nothing to do: name at least one system (--systems) and one seed (--seeds)")
 

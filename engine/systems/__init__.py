@@ -132,10 +132,11 @@ def resolve(name: str, train: Mapping[str, Any], own: Mapping[str, Any]) -> tupl
     system = find(name)
     known = {f.name: f.default for f in fields(TrainConfig)} | dict(system.options)
     settings(known, own)  # refuses a name that belongs to neither, before the two are told apart
-    of_steps = [key for key in own if key not in system.options and key != "inner_share"]
-    if system.solved and of_steps:
-        choices = ", ".join([*system.options, "inner_share"])
-        raise EngineError(f"{name} is solved at once, without steps that {of_steps[0]} could change; it has {choices}")
+    of_all = [*system.options, "inner_share", "score_views"]
+    if system.solved and (of_steps := [key for key in own if key not in of_all]):
+        raise EngineError(
+            f"{name} is solved at once, without steps that {of_steps[0]} could change; it has {', '.join(of_all)}"
+        )
     options = settings(system.options, {key: own[key] for key in own if key in system.options})
     return TrainConfig.of(system.train, train, {key: own[key] for key in own if key not in system.options}), options
 

@@ -83,6 +83,19 @@ def test_a_tagger_starts_from_the_body_and_keeps_its_own_head(tmp_path: Path) ->
         start_from(tagger, tmp_path / "absent")
 
 
+def test_other_labels_keep_their_own_head_in_raw_ast_too(tmp_path: Path) -> None:
+    """Its head lies inside transformers' model; it used to be taken along, and refused for its shape."""
+    options = resolve("raw-ast", {}, {"width": 16, "heads": 2, "layers": 1})[1]
+    taggers = [
+        build(TaggerConfig(system="raw-ast", bands=32, longest=40, options=options, id2label=names))
+        for names in ({0: "a", 1: "b"}, {0: "x", 1: "y", 2: "z"})
+    ]
+    taggers[0].save_pretrained(tmp_path)
+    start_from(taggers[1], tmp_path)
+    theirs, ours = (tagger.get_submodule("ast.audio_spectrogram_transformer").state_dict() for tagger in taggers)
+    assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
+
+
 def test_lower_layers_have_more_above_them() -> None:
     tagger = build(config())
     depths = {name: tagger.depth(name) for name, _ in tagger.named_parameters()}

@@ -80,6 +80,15 @@ def test_another_recipe_in_the_same_place_is_refused(work: Path, capsys: pytest.
     assert "--force" in capsys.readouterr().err
 
 
+def test_what_reads_mel_beside_tokens_is_refused_with_views_before_anything_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = f"run --source soundscapes:60,clip_s=1 --work {tmp_path}/w --systems token-bag,hybrid-bert"
+    assert cli.main([*words.split(), "--recipe.views.count", "2"]) == 2
+    assert "hybrid-bert reads mel beside every token, and views have none" in capsys.readouterr().err
+    assert not (tmp_path / "w").exists()
+
+
 def test_folds_are_tested_once_each_by_what_has_not_seen_them(tmp_path: Path) -> None:
     """Two classes that any bag tells apart (a tone, noise), 3 folds of 8 clips; groups never straddle folds."""
     rng = np.random.default_rng(0)
