@@ -19,6 +19,7 @@ from engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding
 from engine.systems.token_bert import TokenBert
 
 HEADS = ("head.", "encoder.pooling.", "ast.classifier.")  # what belongs to a task, and is not started from
+INPUTS = ("embed.", "project.", "cls")  # what belongs to what is read, and may be there in one of two systems only
 
 
 class MaskedTokens(TokenBert):
@@ -72,7 +73,8 @@ class MaskedPrediction:
 def start_from(model: Tagger, folder: Path) -> None:
     """Copy the weights of the trained or pre-trained model in `folder` into `model`, all but the head.
 
-    Learnt positions are copied as far as both reach. Raises EngineError where nothing fits or a shape is another.
+    Learnt positions are copied as far as both reach. Raises EngineError where nothing fits, a shape is another, or a
+    layer stands in one of the two only.
     """
     from safetensors.torch import load_file
 
@@ -83,6 +85,9 @@ def start_from(model: Tagger, folder: Path) -> None:
     shared = [key for key in ours if key in theirs and not key.startswith(HEADS)]
     if not shared:
         raise EngineError(f"{folder} shares no layer with {model.config.system}; pre-train the system that is trained")
+    if alone := sorted(key for key in theirs.keys() ^ ours.keys() if not key.startswith(HEADS + INPUTS)):
+        where = folder if alone[0] in theirs else "the new model"
+        raise EngineError(f"{alone[0]} stands in {where} alone; train with the options that {folder} was trained with")
     with torch.no_grad():
         for key in shared:
             mine, other = ours[key], theirs[key]

@@ -149,7 +149,7 @@ def build(config: "TaggerConfig") -> "Tagger":
 def save(model: "Tagger", folder: str | Path) -> None:
     """Write a model into an existing folder in the Hugging Face form: config.json and safetensors."""
     _no_progress_bar()
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, save_original_format=False)  # under the names the model itself has for its weights
 
 
 def load(folder: str | Path) -> "Tagger":

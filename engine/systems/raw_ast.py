@@ -69,6 +69,8 @@ class RawAst(Tagger):
             return
         if not (Path(folder) / "config.json").is_file():
             raise EngineError(f"weights {folder!r} holds no model (config.json is missing); fetch a checkpoint into it")
+        if not (Path(folder) / "model.safetensors").is_file():
+            raise EngineError(f"weights {folder!r} has no model.safetensors; other forms of a checkpoint may run code")
         theirs = ASTForAudioClassification.from_pretrained(folder, local_files_only=True).state_dict()
         ours = self.ast.state_dict()
         wrong = [k for k in theirs if k in ours and theirs[k].shape != ours[k].shape and "classifier.dense" not in k]

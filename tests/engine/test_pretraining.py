@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from engine.clips import Batch
 from engine.errors import EngineError
 from engine.pretraining import MaskedPrediction, MaskedTokens, start_from
-from engine.systems import build, resolve
+from engine.systems import build, resolve, save
 from engine.systems.tagger import TaggerConfig
 
 VOCAB, LONGEST = (11, 7), 30
@@ -90,10 +90,32 @@ def test_other_labels_keep_their_own_head_in_raw_ast_too(tmp_path: Path) -> None
         build(TaggerConfig(system="raw-ast", bands=32, longest=40, options=options, id2label=names))
         for names in ({0: "a", 1: "b"}, {0: "x", 1: "y", 2: "z"})
     ]
-    taggers[0].save_pretrained(tmp_path)
+    save(taggers[0], tmp_path)
     start_from(taggers[1], tmp_path)
     theirs, ours = (tagger.get_submodule("ast.audio_spectrogram_transformer").state_dict() for tagger in taggers)
-    assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
+    assert [key for key, value in ours.items() if not torch.equal(value, theirs[key])] == []
+
+
+def test_layers_that_find_no_place_are_never_lost_in_silence(tmp_path: Path) -> None:
+    """Other options give layers other names or numbers; what fitted used to be taken and the rest left as drawn.
+
+    The projection of hybrid-bert, which token-bert has no use for, stays as drawn.
+    """
+    body = MaskedTokens(config())
+    save(body, tmp_path)
+    for own in ({"layers": 3}, {"layers": 1}, {"positions": "rotary"}, {"conv": 5}):
+        options = resolve("token-bert", {}, {"width": 16, "heads": 2, "layers": 2} | own)[1]
+        tagger = TaggerConfig(system="token-bert", vocab_sizes=VOCAB, longest=LONGEST, options=options, num_labels=2)
+        with pytest.raises(EngineError, match="alone; train with the options that"):
+            start_from(build(tagger), tmp_path)
+    options = resolve("hybrid-bert", {}, {"width": 16, "heads": 2, "layers": 2})[1]
+    hybrid = build(
+        TaggerConfig(system="hybrid-bert", vocab_sizes=VOCAB, bands=8, longest=LONGEST, options=options, num_labels=2)
+    )
+    project = hybrid.get_submodule("project").state_dict()["weight"].clone()
+    start_from(hybrid, tmp_path)
+    assert torch.equal(hybrid.state_dict()["embed.table.weight"], body.state_dict()["embed.table.weight"])
+    assert torch.equal(hybrid.state_dict()["project.weight"], project)
 
 
 def test_lower_layers_have_more_above_them() -> None:

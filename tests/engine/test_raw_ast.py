@@ -63,6 +63,9 @@ def test_published_weights_serve_other_labels_and_must_fit(tmp_path: Path) -> No
         assert torch.equal(body[key], value), key
     with pytest.raises(EngineError, match="do not fit width, layers, heads, bands or frames"):
         ours(50, frames=80, weights=str(tmp_path))
+    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+    with pytest.raises(EngineError, match=r"has no model\.safetensors"):
+        ours(50, frames=64, weights=str(tmp_path))
     with pytest.raises(EngineError, match="holds no model"):
         ours(50, frames=64, weights=str(tmp_path / "absent"))
 
