@@ -35,16 +35,15 @@ def evaluate(job: Evaluate) -> None:
     from engine.loop import predict
     from engine.metrics import score
     from engine.processes import processes
-    from engine.systems import find, load
+    from engine.systems import load
     from jobs.narrowing import with_classes
     from jobs.run_folder import RunFolder, figures_of
-    from jobs.training_data import open_data
+    from jobs.training_data import open_for
     from shards.publish import publish_bytes
 
     folder = RunFolder(Path(job.run))
     settings = folder.settings()
-    scale = find(settings["system"]).mel_scale
-    data = open_data(job.tokens or settings["tokens"], job.shards or settings["shards"], scale)
+    data = open_for(settings["system"], job.tokens or settings["tokens"], job.shards or settings["shards"])
     if "classes" in settings:
         data = with_classes(data, settings["classes"])
     if job.split not in data.places:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.command import command
-from jobs.errors import JobError
 from jobs.origin import digest
 from jobs.recipe import Recipe
 
@@ -108,19 +107,13 @@ def train(job: Train) -> None:
 
 def _resolve(job: Train) -> "tuple[TrainingData, TrainConfig, TaggerConfig, list[np.ndarray]]":
     """Open the data, lay the options over each other, and read the centroids where embeddings begin with them."""
-    from engine.systems import find, resolve
+    from engine.systems import resolve
     from engine.systems.tagger import TaggerConfig
     from jobs.narrowing import with_classes
-    from jobs.training_data import centroids_of, open_data
+    from jobs.training_data import centroids_of, open_for
 
-    system = find(job.system)
-    given = {"tokens": job.tokens, "mel": job.shards}
-    if [name for name, path in given.items() if path is not None] != list(system.reads):
-        needed = {"tokens": "--tokens TOKENS.zarr", "mel": "--shards SHARDS"}
-        wanted = " and ".join(needed[name] for name in system.reads)
-        raise JobError(f"system {job.system} reads {' and '.join(system.reads)}; give it {wanted} alone")
     config, options = resolve(job.system, job.recipe.train, job.recipe.systems.get(job.system, {}) | job.options)
-    data = open_data(job.tokens, job.shards, system.mel_scale)
+    data = open_for(job.system, job.tokens, job.shards)
     begins = options.get("embedding") == "centroids" and job.init is None  # a run to start from brings its own
     centroids = centroids_of(data, job.codebook) if begins else []
     if job.classes is not None:

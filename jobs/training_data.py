@@ -12,6 +12,7 @@ from engine.clips import Clips, Labels, MelClips, TokenClips, Version
 from engine.codebook import Codebook
 from engine.paired_clips import PairedClips
 from engine.slices import SliceConfig
+from engine.systems import find
 from jobs.errors import JobError
 from jobs.origin import fitted_places
 from shards.dataset import Dataset
@@ -39,6 +40,19 @@ class TrainingData:
     vocab_sizes: tuple[int, ...]
     bands: int
     read: Callable[[tuple[str, ...]], tuple[Clips, list[str]]]
+
+
+def open_for(system: str, tokens: str | None, shards: str | None) -> TrainingData:
+    """Open what the system of that name reads.
+
+    Raises JobError where another than that is given, EngineError where there is no such system.
+    """
+    reads, given = find(system).reads, {"tokens": tokens, "mel": shards}
+    if [name for name, path in given.items() if path is not None] != list(reads):
+        needed = {"tokens": "--tokens TOKENS.zarr", "mel": "--shards SHARDS"}
+        wanted = " and ".join(needed[name] for name in reads)
+        raise JobError(f"system {system} reads {' and '.join(reads)}; give it {wanted} alone")
+    return open_data(tokens, shards, find(system).mel_scale)
 
 
 def open_data(tokens: str | None, shards: str | None, mel_scale: str = "clip") -> TrainingData:

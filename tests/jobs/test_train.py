@@ -147,6 +147,10 @@ def test_tokens_and_mel_that_do_not_belong_together_are_refused(
         run(f"{words.replace('hybrid-bert', 'token-linear')} --tokens {work}/splits.zarr --shards {work}/splits") == 2
     )
     assert "token-linear reads tokens; give it --tokens TOKENS.zarr alone" in capsys.readouterr().err
+    assert run(f"train --system token-bag --tokens {work}/splits.zarr --out {tmp_path}/bag") == 0
+    capsys.readouterr()
+    assert run(f"evaluate --run {tmp_path}/bag --split test --shards {work}/splits") == 2
+    assert "token-bag reads tokens; give it --tokens TOKENS.zarr alone" in capsys.readouterr().err
     before = tmp_path / "before.zarr"  # a store of the time when positions did not tell their frames
     shutil.copytree(work / "splits.zarr", before)
     meta = json.loads((before / "zarr.json").read_text())
