@@ -18,7 +18,7 @@ from shards.build_folder import sweep
 from shards.dataset import MANIFEST, REJECTS, ShardEntry, write_manifest
 from shards.publish import published_file
 from shards.tar_shard import ShardReader
-from shards.task_shards import OpenShard
+from shards.task_shards import DUPLICATE, OpenShard
 from shards.tasks import Job, locked
 
 
@@ -26,7 +26,7 @@ def commit(job: Job, tasks: int, *, about: Mapping[str, Any], producer: Mapping[
     """Write `rejects.jsonl`, then `dataset.json`, if each of `tasks` tasks has its record. Returns whether it has.
 
     `about` says in the manifest what was built from what; `producer` goes to whoever reads the arrays.
-    Of clips with equal keys the first in listing order stays; the others become rejects.
+    Of clips with equal keys the first in listing order stays, and the others become rejects; a task has settled its own.
     """
     folder = job.folder
     with locked(folder, fcntl.LOCK_EX):
@@ -47,7 +47,7 @@ def commit(job: Job, tasks: int, *, about: Mapping[str, Any], producer: Mapping[
                         entry, metas = _without(folder, entry, dropped)
                         for meta in metas:
                             totals.drop(meta)
-                            _reject(rejects, meta["id"], "duplicate key: an earlier clip has it")
+                            _reject(rejects, meta["id"], DUPLICATE)
                         keys = [key for position, key in enumerate(keys) if position not in dropped]
                     if entry.clips:
                         totals.add_shard(entry, keys)

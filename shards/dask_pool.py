@@ -1,7 +1,8 @@
 """A Dask cluster in place of the local pool: its workers see the same folder, and nothing else is asked of them.
 
-A worker that dies is replaced by its nanny, and Dask hands its task to another one; the journal beside the shards has
-then made a suspect of the clip in hand, which is decoded in a process of its own. So no clip kills a second worker.
+Each call runs in a process of its own below the worker: a decoder that crashes or hangs ends that process, and the
+worker tells of it as of any error. So a clip costs no worker (Dask gives a task up that has cost it a few), and the
+journal beside the shards names the culprit as it does on one machine.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
+from shards.apart import call_apart
 from shards.calls import Executor
 from shards.errors import ShardsError
 
@@ -39,6 +41,6 @@ def dask_pool(address: str) -> Iterator[Executor]:
             slots = threads
 
             def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future:
-                return executor.submit(function, *arguments)
+                return executor.submit(call_apart, function, *arguments)
 
         yield DaskPool()

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from shards.apart import portable
 from shards.calls import Call, Executor, Failure, call_all
 from shards.journal import in_hand, suspects
 from shards.publish import is_full, no_room
@@ -27,7 +28,7 @@ def local_pool(workers: int) -> Iterator[Executor]:
         slots = workers
 
         def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future:
-            return pool.schedule(function, args=arguments)
+            return pool.schedule(_answer, args=(function, *arguments))
 
     pool = ProcessPool(max_workers=workers, context=multiprocessing.get_context("forkserver"))
     try:
@@ -39,6 +40,13 @@ def local_pool(workers: int) -> Iterator[Executor]:
         pool.close()
     finally:
         pool.join()
+
+
+def _answer(function: Callable[..., Any], /, *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
+    except Exception as error:
+        raise portable(error) from None
 
 
 def run_tasks(

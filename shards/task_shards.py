@@ -16,6 +16,8 @@ from shards.packing import Packing
 from shards.publish import published_file
 from shards.tar_shard import PackedSample, Sample, ShardWriter, index_file, pack_sample
 
+DUPLICATE = "duplicate key: an earlier clip has it"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ShardConfig:
@@ -48,12 +50,15 @@ class TaskShards:
         self._done: list[tuple[ShardEntry, list[str]]] = []
         self._label_counts: dict[str, Counter[int]] = {}
         self._single_label = True
+        self._keys: set[str] = set()
 
     def add(self, clip: Clip, array_TF: Float[np.ndarray, "T F"], seconds: float, label_ids: dict[str, int]) -> None:
         """Append one clip. Raises ClipError, before anything is written, for one that cannot be stored."""
         unknown = [label for label in clip.labels if label not in label_ids]
         if unknown:
             raise ClipError(f"unknown label {unknown[0]!r}")
+        if clip.key in self._keys:  # the commit settles those of other tasks
+            raise ClipError(DUPLICATE)
         ids = [label_ids[label] for label in clip.labels]
         meta = {
             "labels": ids,
@@ -64,6 +69,7 @@ class TaskShards:
         }
         packed = pack_sample(Sample(clip.key, array_TF, meta), self._config.packing)
         self._shard_for(clip.place, packed).add(packed, len(array_TF), seconds)
+        self._keys.add(clip.key)
         self._label_counts.setdefault(clip.place, Counter()).update(ids)
         self._single_label &= len(clip.labels) == 1
 

@@ -22,7 +22,7 @@ from tests.shards.toy_build import ToyTransform, contents, toy_build, toy_job
 
 @contextmanager
 def process(*words: str) -> Iterator[subprocess.Popen]:
-    # Dask forgives a task one dead worker here (three by default): two bad clips in one task go beyond it.
+    # Dask forgives a task one dead worker here (three by default).
     forgiving = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
     environment = os.environ | forgiving | {"PYTHONPATH": str(Path(__file__).parents[2])}
     running = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -65,20 +65,31 @@ def build_on(address: str, job: Job) -> None:
     assert commit(job, len(tasks), about={"source": "toy"}, producer={"toy": 1})
 
 
+def worker_pids(address: str) -> dict[str, int]:
+    from distributed import Client
+
+    with Client(address) as client:
+        return client.run(os.getpid)
+
+
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 def test_dask_gives_the_local_bytes_whoever_is_killed(tmp_path: Path) -> None:
     flags = tmp_path / "flags"
     flags.mkdir()
     toy_build(toy_job(tmp_path / "plain"), workers=1)
-    crashing = ToyTransform(segfault=("-k3", "-k4"), hang=("-k14",))
+    crashing = ToyTransform(segfault=("-k3", "-k4"), hang=("-k14",), leave=("-k41",), bad=("-k20",))
     toy_build(toy_job(tmp_path / "local", transform=crashing, clip_timeout_s=3.0), workers=1)
     with cluster(tmp_path, workers=2) as address:
-        # A worker killed from outside, in the middle of a clip: nothing is lost.
-        killed = ToyTransform(killed=("-k30",), once=flags)
-        build_on(address, toy_job(tmp_path / "killed", transform=killed))
-        # Clips that kill their worker cost themselves: more of them in one task than Dask forgives one task.
+        before = worker_pids(address)
+        assert len(before) == 2
+        # Clips that kill their process or hang cost themselves, and no worker.
         build_on(address, toy_job(tmp_path / "crashing", transform=crashing, clip_timeout_s=3.0))
+        assert worker_pids(address) == before
+        # A worker killed from outside, in the middle of a clip: nothing is lost.
+        killed = ToyTransform(caller_killed=("-k30",), once=flags)
+        build_on(address, toy_job(tmp_path / "killed", transform=killed))
+        assert len(set(before.values()) - set(worker_pids(address).values())) == 1
     assert len(list(flags.iterdir())) == 1
     assert contents(tmp_path / "killed") == contents(tmp_path / "plain")
     assert contents(tmp_path / "crashing") == contents(tmp_path / "local")

@@ -71,6 +71,7 @@ class ToyTransform:
     bad: tuple[str, ...] = ()
     fail: tuple[str, ...] = ()
     killed: tuple[str, ...] = ()
+    caller_killed: tuple[str, ...] = ()
     full_disk: tuple[str, ...] = ()
     once: Path | None = None
     sleep_s: float = 0.0
@@ -91,6 +92,9 @@ class ToyTransform:
             shards.publish._sync = _no_space  # this worker's file system is full from now on
         if clip.key in self.killed and self._first(clip.key):
             os.kill(os.getpid(), signal.SIGKILL)
+        if clip.key in self.caller_killed and self._first(clip.key):
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(1000)  # this process dies with its caller
         assert clip.wave_S is not None
         frames = len(clip.wave_S) // 8
         return clip.wave_S[: frames * 8].reshape(frames, 8), len(clip.wave_S) / 8000
