@@ -41,6 +41,7 @@ BENCHES = {
     "training": Entry("benchmarks.training_step"),
     "encode": Entry("benchmarks.encode_throughput"),
     "memory": Entry("benchmarks.memory_growth", cores=0),
+    "build-memory": Entry("benchmarks.build_memory", cores=0),
 }
 RESULTS = Path(__file__).parent / "results"
 
