@@ -10,6 +10,8 @@ from typing import Literal
 from jobs.command import command
 from jobs.errors import JobError
 
+CLIP_TIMEOUTS_S = (0.01, 86_400)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
@@ -52,10 +54,19 @@ class Build:
     def __post_init__(self) -> None:
         if not 0 <= self.task_index < self.task_count:
             raise JobError(f"task_index {self.task_index} is not in 0..{self.task_count - 1} (task_count - 1)")
-        for name in ("workers", "limit_clips", "clip_timeout_s"):
+        for name in ("workers", "limit_clips"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise JobError(f"--{name} {value}: it must be above 0")
+        if not CLIP_TIMEOUTS_S[0] <= self.clip_timeout_s <= CLIP_TIMEOUTS_S[1]:
+            raise JobError(
+                f"--clip_timeout_s {self.clip_timeout_s:g}: it must lie between {CLIP_TIMEOUTS_S[0]} and "
+                f"{CLIP_TIMEOUTS_S[1]} seconds"
+            )
+        if "://" in self.out:
+            raise JobError(f"--out {self.out}: shards are written to a local folder; copy them from there")
+        if self.segments is not None and not self.source.startswith("audioset:"):
+            raise JobError(f"--segments {self.segments}: only audioset: has segment lists, not {self.source}")
 
 
 def build(config: Build) -> int:
@@ -100,7 +111,7 @@ def build(config: Build) -> int:
     mine = list(enumerate(tasks))[config.task_index :: config.task_count]
     todo = [(index, task) for index, task in mine if not is_recorded(job, index)]
     print(f"build: {config.source} -> {config.out}: {len(todo)} of {len(mine)} tasks to do")
-    pool = dask_pool(config.dask) if config.dask else local_pool(min(workers, max(1, len(todo))))
+    pool = dask_pool(config.dask) if config.dask is not None else local_pool(min(workers, max(1, len(todo))))
     with pool as executor, ClipBar((task for _, task in todo), "build") as bar:
         failures = run_tasks(executor, job, todo, bar.show)
     for failure in failures:

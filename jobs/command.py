@@ -5,6 +5,7 @@ Other exceptions are bugs and keep their traceback.
 """
 
 import difflib
+import errno
 import re
 import sys
 from argparse import ArgumentError
@@ -25,6 +26,7 @@ T = TypeVar("T")
 USER_MISTAKES = (EngineError, ShardsError, JobError)
 # What a path on the line may turn out to be; every other OSError is a bug, or a disk's.
 UNUSABLE_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+UNUSABLE_ERRNOS = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 def command(
@@ -40,8 +42,11 @@ def command(
     except USER_MISTAKES as mistake:
         print(f"{prog}: error: {mistake}", file=sys.stderr)
         return 2
-    except UNUSABLE_PATHS as error:
-        print(f"{prog}: error: cannot use {error.filename}: {error.strerror}; choose another path", file=sys.stderr)
+    except OSError as error:
+        if not isinstance(error, UNUSABLE_PATHS) and error.errno not in UNUSABLE_ERRNOS:
+            raise
+        where, why = error.filename or "a path", error.strerror or error
+        print(f"{prog}: error: cannot use {where}: {why}; choose another path", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{prog}: interrupted; the same command resumes", file=sys.stderr)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from jobs.command import command
+from jobs.errors import JobError
 from jobs.verify import kind_of
 
 BAR = 30  # characters of the longest bar of a histogram
@@ -27,6 +28,10 @@ class Describe:
     artefacts: tuple[str, ...]
     pictures: str | None = None
     most_labels: int = 20
+
+    def __post_init__(self) -> None:
+        if self.most_labels < 0:
+            raise JobError(f"--most_labels {self.most_labels}: it must be at least 0")
 
 
 def describe(config: Describe) -> None:
@@ -54,7 +59,9 @@ def _shards(folder: Path, most_labels: int) -> list[str]:
         mine = [shard for shard in dataset.shards if shard.place == place]
         clips, hours = sum(shard.clips for shard in mine), sum(shard.seconds for shard in mine) / 3600
         lines.append(f"  {place:<8}{clips:>10,} clips {hours:>10.2f} hours")
-    counts_L = np.array(list(dataset.manifest["label_counts"].values())).sum(axis=0)
+    counts_L = np.zeros(len(dataset.labels), np.int64)
+    for counts in dataset.manifest["label_counts"].values():
+        counts_L += counts
     lines.append(f"  {len(dataset.labels)} labels{', one a clip' if dataset.single_label else ''}:")
     order = np.argsort(-counts_L, kind="stable")
     for label in order[:most_labels]:
@@ -93,6 +100,8 @@ def _draw(folder: Path, file: Path) -> None:
 
     dataset = Dataset.open(folder)
     samples = [dataset.sample(index, 0) for index in range(min(4, len(dataset.shards)))]
+    if not samples:
+        raise JobError(f"{folder} has no clip, so there is nothing to draw into {file}")
     figure = new_figure(9.0, 2.0 * len(samples))
     for axes, sample in zip(figure.subplots(len(samples), 1, squeeze=False)[:, 0], samples, strict=True):
         axes.imshow(sample.array_TF.T.astype(np.float32), origin="lower", aspect="auto", cmap="magma")

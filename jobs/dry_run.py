@@ -11,7 +11,7 @@ from engine.audio import decode, resample
 from engine.errors import AudioError
 from engine.mel import LogMel, MelConfig
 from shards.clip import Clip, Reject
-from shards.errors import ClipError
+from shards.errors import ClipError, ShardsError
 from shards.packing import Packing
 from shards.sources import Source, Task
 from shards.tar_shard import Sample, pack_sample
@@ -33,7 +33,8 @@ def dry_run(
     done = rejected = stored_bytes = sound_bytes = 0
     log_mel = LogMel(mel)
     log_mel(resample(np.zeros(WARM_UP_SAMPLES, np.float32), 2 * mel.rate_hz, mel.rate_hz))  # imports and first touches
-    for item in _sample(source, tasks, clips or SAMPLE_CLIPS, seconds):
+    failed: list[str] = []
+    for item in _sample(source, tasks, clips or SAMPLE_CLIPS, seconds, failed):
         done += 1
         if isinstance(item, Reject):
             rejected += 1
@@ -64,18 +65,29 @@ def dry_run(
             f"  {total * stored_bytes / written / 1e9:,.2f} GB of shards",
             f"  {total / (rate * workers) / 3600:,.2f} hours on {workers} workers",
         ]
-    return lines
+    return lines + failed
 
 
-def _sample(source: Source, tasks: list[Task], clips: int, seconds: dict[str, float]) -> Iterator[Clip | Reject]:
-    """Yield about `clips` clips, from tasks spread over the list; making them counts as reading."""
+def _sample(
+    source: Source, tasks: list[Task], clips: int, seconds: dict[str, float], failed: list[str]
+) -> Iterator[Clip | Reject]:
+    """Yield about `clips` clips, from tasks spread over the list; making them counts as reading.
+
+    A task that cannot be read, and would fail, is a line in `failed`. Raises ShardsError for a user's mistake.
+    """
     chosen = tasks[:: max(1, len(tasks) // SAMPLE_TASKS)][:SAMPLE_TASKS]
     for number, task in enumerate(chosen):
         share = clips * (number + 1) // len(chosen) - clips * number // len(chosen)
         found = islice(source.clips(task), share)
         while True:
-            with _timed(seconds, "read"):
-                item = next(found, None)
+            try:
+                with _timed(seconds, "read"):
+                    item = next(found, None)
+            except ShardsError:
+                raise
+            except Exception as error:
+                failed.append(f"  task {task.name!r} fails: {type(error).__name__}: {' '.join(str(error).split())}")
+                break
             if item is None:
                 break
             yield item

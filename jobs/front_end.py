@@ -33,8 +33,13 @@ def front_end_config(name_or_file: str) -> MelConfig:
     import yaml
 
     try:
-        fields = yaml.safe_load(file.read_text())
-        return MelConfig.from_dict(MelConfig().to_dict() | dict(fields))
+        fields, defaults = yaml.safe_load(file.read_text()), MelConfig().to_dict()
+        if not isinstance(fields, dict):
+            raise ValueError("it lists no field of a front end, like `bands: 64`")
+        for name, value in fields.items():
+            if name in defaults and isinstance(value, str) != isinstance(defaults[name], str):
+                raise ValueError(f"{name} is {value!r}; it must be of the kind of {defaults[name]!r}")
+        return MelConfig.from_dict(defaults | fields)
     except FileNotFoundError:
         raise JobError(f"front end {name_or_file}: there is no such file") from None
     except (yaml.YAMLError, TypeError, ValueError) as error:

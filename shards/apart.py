@@ -47,6 +47,8 @@ def call_apart(function: Callable[..., Any], /, *arguments: Any) -> Any:
             child.stdin.flush()
         # Its standard input stays open meanwhile: the end of it would tell the child that this process is gone.
         answer = child.stdout.read()
+        with suppress(BrokenPipeError):
+            child.stdin.close()
     if child.returncode:
         raise DiedError(child.returncode)
     outcome = pickle.loads(answer)

@@ -41,10 +41,12 @@ def is_recorded(job: Job, index: int) -> bool:
     """
     try:
         record = json.loads(job.record_file(index).read_bytes())
+        files = [(job.folder / shard["name"], shard["bytes"]) for shard in record["shards"]]
+        whole = all(file.exists() and file.stat().st_size == length for file, length in files)
     except FileNotFoundError:
         return False
-    files = [(job.folder / shard["name"], shard["bytes"]) for shard in record["shards"]]
-    whole = all(file.exists() and file.stat().st_size == length for file, length in files)
+    except (ValueError, KeyError, TypeError):  # a damaged disk
+        whole = False
     if not whole:
         job.record_file(index).unlink()
     return whole

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 KEY = re.compile(r"[A-Za-z0-9_-]+")
+KEY_CHARACTERS = 73  # at most, so that `<key>.mel.npy.zst` fits the 100 of a USTAR name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +60,12 @@ class Reject:
     reason: str
 
 
-def path_key(relative: str) -> str:
-    """Return the key of a clip named by its path: sanitised for eyes, and 8 hex of the path's hash to keep it unique.
+def id_key(source_id: str) -> str:
+    """Return the key of a clip that has an id: the id where it can be one, else as of a path."""
+    return source_id if KEY.fullmatch(source_id) and len(source_id) <= KEY_CHARACTERS else path_key(source_id)
 
-    At most 73 characters, so that `<key>.mel.npy.zst` fits the 100 of a USTAR name.
-    """
+
+def path_key(relative: str) -> str:
+    """Return the key of a clip named by its path: sanitised for eyes, with 8 hex of the path's hash to be unique."""
     stem = re.sub(r"[^A-Za-z0-9_-]+", "_", relative.rsplit(".", 1)[0])[-64:]
     return f"{stem}-{hashlib.sha256(relative.encode()).hexdigest()[:8]}"

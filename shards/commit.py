@@ -26,7 +26,7 @@ def commit(job: Job, tasks: int, *, about: Mapping[str, Any], producer: Mapping[
     """Write `rejects.jsonl`, then `dataset.json`, if each of `tasks` tasks has its record. Returns whether it has.
 
     `about` says in the manifest what was built from what; `producer` goes to whoever reads the arrays.
-    Of clips with equal keys the first in listing order stays, and the others become rejects; a task has settled its own.
+    Of clips with equal keys the first in listing order stays, the others become rejects; a task has settled its own.
     """
     folder = job.folder
     with locked(folder, fcntl.LOCK_EX):

@@ -58,8 +58,8 @@ class Dataset:
                 data: bytes = file.read()
         except FileNotFoundError:
             raise ShardsError(_nothing_at(location)) from None
-        except (ValueError, ImportError) as error:  # an unknown protocol, or one whose package is absent
-            raise ShardsError(f"shards {location!r} cannot be read: {error}") from None
+        except Exception as error:  # each file system has its own: no package for it, no host, no credentials
+            raise ShardsError(f"shards {location!r} cannot be read: {' '.join(str(error).split())}") from None
         try:
             manifest = json.loads(data)
             kind, version = manifest["format"], manifest["format_version"]
@@ -70,7 +70,10 @@ class Dataset:
                 f"{location} holds {kind} version {version}, this program reads {FORMAT} version {VERSION}; "
                 "build it again with `audio-tokens build`"
             )
-        return cls(location, data)
+        try:
+            return cls(location, data)
+        except (KeyError, TypeError) as error:
+            raise ShardsError(f"{location}/{MANIFEST} is damaged ({error}); build the data set again") from None
 
     @cached_property
     def folds(self) -> bool:

@@ -1,9 +1,7 @@
 """Decode one suspected clip in a process of its own, and say what became of it."""
 
-import dataclasses
 import signal
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 
@@ -16,12 +14,10 @@ Transform = Callable[[Clip], tuple[np.ndarray, float]]
 
 
 def transform_apart(transform: Transform, clip: Clip, timeout_s: float) -> tuple[np.ndarray, float]:
-    """Return `transform(clip)`, computed in a process that may die of it.
+    """Return `transform(clip)`, read and computed in a process that may die of it.
 
     Raises ClipError where it dies or takes longer than `timeout_s`, and whatever the transform raises.
     """
-    if clip.open is not None:
-        clip = dataclasses.replace(clip, open=partial(bytes, clip.open()))  # reading is not what kills
     try:
         array_TF, seconds = call_apart(_transform_in_time, transform, clip, timeout_s)
     except DiedError as death:

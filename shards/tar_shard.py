@@ -104,8 +104,8 @@ class ShardReader:
         except ValueError:  # nothing to map
             raise ShardsError(f"shard {path} is empty; build the data set again") from None
         self._view = memoryview(self._map)
-        index_path = index_file(path)
-        self.index = np.load(index_path) if index_path.exists() else scan(self._view, path)
+        found = read_index(path)
+        self.index = scan(self._view, path) if found is None else found
         last = self.index[-1] if len(self.index) else np.zeros(4, np.int64)
         if len(self._view) != last[2] + last[3] + -int(last[3]) % BLOCK + ShardWriter.END_BYTES:
             raise ShardsError(f"shard {path} is torn: it has {len(self._view)} bytes; `audio-tokens verify` tells more")
@@ -157,6 +157,19 @@ def scan(view: memoryview, path: Path) -> Int64[np.ndarray, "C 4"]:
 
 def index_file(path: Path) -> Path:
     return path.with_suffix(".index.npy")
+
+
+def read_index(path: Path) -> Int64[np.ndarray, "C 4"] | None:
+    """Return the index beside a shard, or None where there is none. Raises ShardsError for one that is damaged."""
+    try:
+        found = np.load(index_file(path))
+    except FileNotFoundError:
+        return None
+    except (ValueError, EOFError):
+        found = None
+    if not isinstance(found, np.ndarray) or found.dtype != np.int64 or found.ndim != 2 or found.shape[1] != 4:
+        raise ShardsError(f"index {index_file(path)} is damaged; delete it, and the shard is read without")
+    return found
 
 
 def _sample(key: str, ending: str, member: memoryview, meta_bytes: bytes) -> Sample:

@@ -59,7 +59,7 @@ class TaskShards:
             raise ClipError(f"unknown label {unknown[0]!r}")
         if clip.key in self._keys:  # the commit settles those of other tasks
             raise ClipError(DUPLICATE)
-        ids = [label_ids[label] for label in clip.labels]
+        ids = list(dict.fromkeys(label_ids[label] for label in clip.labels))
         meta = {
             "labels": ids,
             "id": clip.source_id,
@@ -71,7 +71,7 @@ class TaskShards:
         self._shard_for(clip.place, packed).add(packed, len(array_TF), seconds)
         self._keys.add(clip.key)
         self._label_counts.setdefault(clip.place, Counter()).update(ids)
-        self._single_label &= len(clip.labels) == 1
+        self._single_label &= len(ids) == 1
 
     def finish(self) -> dict[str, Any]:
         """Publish what is open and return the shards' part of the task's record."""

@@ -108,11 +108,13 @@ def run_task(job: Job, index: int, task: Task) -> TaskCounts:
 
 
 def read_fingerprint(folder: Path) -> str | None:
-    """Return the fingerprint of the build that is under way in `folder`, if there is one."""
+    """Return the fingerprint of the build that is under way in `folder`, if there is one; "" for a damaged one."""
     try:
         return json.loads((folder / TASKS / "build.json").read_bytes())["fingerprint"]
     except FileNotFoundError:
         return None
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def fingerprint(producer: Any, config: ShardConfig, labels: tuple[str, ...], tasks: list[Task]) -> str:

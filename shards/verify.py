@@ -10,7 +10,7 @@ import numpy as np
 
 from shards.dataset import REJECTS, Dataset, ShardEntry
 from shards.errors import ShardsError
-from shards.tar_shard import ShardReader, index_file, scan
+from shards.tar_shard import ShardReader, index_file, read_index, scan
 
 
 def complaints(folder: Path) -> Iterator[tuple[str, str | None]]:
@@ -30,6 +30,8 @@ def _shard_complaint(path: Path, shard: ShardEntry) -> str | None:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         return "missing"
+    except OSError as error:  # a folder of that name, a bad block
+        return f"unreadable: {error.strerror}"
     if path.stat().st_size != shard.bytes:
         return f"torn: {path.stat().st_size} bytes, the manifest says {shard.bytes}"
     if sha256 != shard.sha256:
@@ -48,9 +50,9 @@ def _content_complaint(path: Path, shard: ShardEntry) -> str | None:
         memoryview(mapped) as view,
     ):
         index_C4 = scan(view, path)
-    index_path = index_file(path)
-    if index_path.exists() and not np.array_equal(np.load(index_path), index_C4):
-        return f"its index {index_path.name} is another shard's; delete it"
+    found = read_index(path)
+    if found is not None and not np.array_equal(found, index_C4):
+        return f"its index {index_file(path).name} is another shard's; delete it"
     frames = sum(len(sample.array_TF) for sample in ShardReader(path).read())
     if (len(index_C4), frames) != (shard.clips, shard.frames):
         return f"{len(index_C4)} clips of {frames} frames, the manifest says {shard.clips} of {shard.frames}"
@@ -60,6 +62,9 @@ def _content_complaint(path: Path, shard: ShardEntry) -> str | None:
 def _rejects_complaint(path: Path, rejected: int) -> str | None:
     if not path.exists():
         return "missing"
-    with path.open("rb") as file:
-        lines = sum(1 for line in file if json.loads(line))
+    try:
+        with path.open("rb") as file:
+            lines = sum(1 for line in file if json.loads(line))
+    except (OSError, ValueError) as error:
+        return f"unreadable: {error}"
     return None if lines == rejected else f"{lines} lines, the manifest says {rejected} clips were rejected"

@@ -83,6 +83,17 @@ def first_clips(tasks: list[Task], limit: int) -> list[Task]:
     return head
 
 
+def val_and_seed(kind: str, options: dict[str, str]) -> tuple[float, int]:
+    """Return the share of the training clips that validate, and the seed. Raises ShardsError where they are none."""
+    try:
+        val_share, seed = float(options.get("val", "0.05")), int(options.get("seed", "0"))
+    except ValueError:
+        raise ShardsError(f"{kind}: val and seed are numbers, not {options}") from None
+    if not 0 <= val_share < 1:
+        raise ShardsError(f"{kind}: val={val_share:g} is not a share in [0, 1)")
+    return val_share, seed
+
+
 def split_options(where: str, known: tuple[str, ...]) -> tuple[str, dict[str, str]]:
     """Split `WHERE,name=value,...` into WHERE and its options. Raises ShardsError for an option not in `known`."""
     where, *words = where.split(",")

@@ -7,6 +7,7 @@
 is always there, as the test. Validation clips are drawn from the training part by a hash of the video's id.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,15 +17,21 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
-from shards.clip import KEY, Clip, Reject, path_key
+from shards.clip import Clip, Reject, id_key
 from shards.errors import ShardsError
 from shards.labels import audioset
-from shards.sources import Task, split_options
+from shards.sources import Task, split_options, val_and_seed
 from shards.sources.audioset_places import EVAL, Choice, part_of
 from shards.sources.files import AUDIO_ENDINGS, FileOfSource, find_files, open_file, tar_members
 from shards.sources.segments import read_segments, segment_table
 from shards.subset import parse_subset
 
+# What the layout's columns are, as pyarrow spells their types.
+COLUMNS = {
+    "video_id": r"^(large_)?string(_view)?$",
+    "audio": r"^struct<.*\bbytes: (large_)?binary(_view)?\b",
+    "labels": r"^(large_)?list<\w+: (large_)?string(_view)?\b",
+}
 TASK_ROWS = 1024
 LISTING_THREADS = 16  # footers over a network: waiting, not work
 
@@ -34,12 +41,7 @@ def source(where: str) -> "ParquetAudioSet | TarAudioSet":
     url, options = split_options(where, ("subset", "val", "seed", "segments"))
     if not url:
         raise ShardsError("audioset:URL names a folder, a bucket or a hub's data set")
-    try:
-        val_share, seed = float(options.get("val", "0.05")), int(options.get("seed", "0"))
-    except ValueError:
-        raise ShardsError(f"audioset: val and seed are numbers, not {options}") from None
-    if not 0 <= val_share < 1:
-        raise ShardsError(f"audioset: val={val_share:g} is not a share in [0, 1)")
+    val_share, seed = val_and_seed("audioset", options)
     choice = Choice(val_share=val_share, seed=seed)
     files = find_files(url, (".parquet", ".tar", ".csv"))
     lists = find_files(options["segments"], ".csv") if "segments" in options else files
@@ -95,7 +97,7 @@ class AudioSet(ABC):
             return None
         names = audioset().name_of_mid
         return Clip(
-            key=video_id if KEY.fullmatch(video_id) else path_key(video_id),
+            key=id_key(video_id),
             labels=tuple(names.get(mid, mid) for mid in mids),  # an unknown one is found out when it is stored
             place=place,
             group=video_id,
@@ -154,9 +156,6 @@ class ParquetAudioSet(AudioSet):
         with _open_parquet(url) as parquet:
             groups = range(start, parquet.num_row_groups if stop is None else stop)
             columns = ["video_id", "audio.bytes", "labels"]
-            missing = {"video_id", "audio", "labels"} - set(parquet.schema_arrow.names)
-            if missing:
-                raise ShardsError(f"{url} lacks the column {', '.join(sorted(missing))}: not AudioSet's parquet layout")
             for batch in parquet.iter_batches(batch_size=8, row_groups=list(groups), columns=columns):
                 data = batch.column("audio").field("bytes")
                 for row in range(batch.num_rows):
@@ -180,9 +179,17 @@ class ParquetAudioSet(AudioSet):
     def training_ids(self) -> Iterator[str]:
         for file in self._files:
             if self.part(file.url) != EVAL:
-                with _open_parquet(file.url) as parquet:
-                    for batch in parquet.iter_batches(columns=["video_id"]):
-                        yield from filter(None, batch.column(0).to_pylist())
+                yield from self._ids_in(file)
+
+    def _ids_in(self, file: FileOfSource) -> Iterator[str]:
+        import pyarrow
+
+        try:
+            with _open_parquet(file.url) as parquet:
+                for batch in parquet.iter_batches(columns=["video_id"]):
+                    yield from filter(None, batch.column(0).to_pylist())
+        except (pyarrow.ArrowInvalid, OSError) as error:
+            raise ShardsError(f"a number of clips needs the ids in {file.url}, which cannot be read: {error}") from None
 
 
 class TarAudioSet(AudioSet):
@@ -216,7 +223,15 @@ class TarAudioSet(AudioSet):
 
 
 def _open_parquet(url: str) -> Any:
+    """Open a file. Raises ShardsError where its columns are not the layout's, and what reading raises."""
     import pyarrow.parquet
 
     # Buffered, not pre-buffered: a row group of AudioSet is 130 MB of audio, and a worker needs eight clips of it.
-    return pyarrow.parquet.ParquetFile(open_file(url), buffer_size=1 << 20, pre_buffer=False)
+    parquet = pyarrow.parquet.ParquetFile(open_file(url), buffer_size=1 << 20, pre_buffer=False)
+    schema = parquet.schema_arrow
+    for name, like in COLUMNS.items():
+        found = str(schema.field(name).type) if name in schema.names else "missing"
+        if not re.search(like, found):
+            parquet.close()
+            raise ShardsError(f"{url}: column {name} is {found}; this is not AudioSet's parquet layout")
+    return parquet

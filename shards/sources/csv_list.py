@@ -8,6 +8,7 @@ from shards.errors import ShardsError
 from shards.sources.listed import ListedClips, Row, normal_path
 
 SPLITS = ("train", "val", "test")
+FOLD_DIGITS = 9  # it becomes part of a file's name
 
 
 def source(where: str) -> ListedClips:
@@ -51,8 +52,8 @@ def _row(where: str, line_number: int, line: dict[Any, Any], place_column: str) 
     labels = (label.strip() for label in (line["labels"] or "").split(";"))
     value = (line[place_column] or "").strip()
     if place_column == "fold":
-        if not value.isdecimal():
-            raise ShardsError(f"{where} line {line_number}: fold {value!r} is not a number")
+        if not value.isdecimal() or len(value) > FOLD_DIGITS:
+            raise ShardsError(f"{where} line {line_number}: fold {value[:20]!r} is not a number")
         place = f"fold-{int(value)}"
     else:
         if value not in SPLITS:

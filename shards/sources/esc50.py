@@ -23,12 +23,15 @@ def source(where: str) -> ListedClips:
         raise ShardsError(f"there is no folder {where!r}; esc50:DIR names one with audio/ and meta/esc50.csv")
     if not list_file.is_file() or not audio.is_dir():
         raise ShardsError(f"{where!r} is not the published layout: it needs audio/ and meta/esc50.csv")
-    with list_file.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        missing = set(COLUMNS) - set(reader.fieldnames or ())
-        if missing:
-            raise ShardsError(f"{list_file} lacks the column {', '.join(sorted(missing))}")
-        lines = list(reader)
+    try:
+        with list_file.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = set(COLUMNS) - set(reader.fieldnames or ())
+            lines = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ShardsError(f"{list_file} is no CSV file in UTF-8: {error}") from None
+    if missing:
+        raise ShardsError(f"{list_file} lacks the column {', '.join(sorted(missing))}")
     if not lines:
         raise ShardsError(f"{list_file} lists no clip")
     exact = {path.name for path in audio.iterdir()}
@@ -38,7 +41,9 @@ def source(where: str) -> ListedClips:
         name = line["filename"]
         file_name = name if name in exact else present.get(Path(name).stem, name)
         try:
-            rows.append(Row(file_name, (line["category"],), f"fold-{int(line['fold'])}", line["src_file"]))
+            if (fold := int(line["fold"])) < 0:
+                raise ValueError(fold)
+            rows.append(Row(file_name, (line["category"],), f"fold-{fold}", line["src_file"]))
             by_target[int(line["target"])] = line["category"]
         except (TypeError, ValueError):
             raise ShardsError(f"{list_file} line {line_number}: fold and target are not both numbers") from None

@@ -1,5 +1,6 @@
 """Files of a source wherever they lie: a folder, an object store, a hub, a web server; listed, never assumed."""
 
+import codecs
 import re
 import tarfile
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from shards.errors import ShardsError
 
 AUDIO_ENDINGS = ("flac", "wav", "ogg", "opus", "mp3")
 LIST_ENDING = ".txt"
+WALKED = {"file", "http"}
 
 
 class FileOfSource(NamedTuple):
@@ -33,15 +35,19 @@ def find_files(url: str, ending: str | tuple[str, ...]) -> list[FileOfSource]:
     `url` may be one such file, a folder of any depth, a pattern with `*` or `{a,b}` or `{00..99}`, or a text file
     (`*.txt`) with an address a line, relative to itself, for servers that list nothing.
 
-    Raises ShardsError where nothing is found.
+    Raises ShardsError where nothing is found, for any name that braces make too, or a folder cannot be listed.
     """
     found: dict[str, FileOfSource] = {}
-    for part in braceexpand(url):
-        for file in _find(part, ending):
-            found[file.url] = file
-    if not found:
-        endings = (ending,) if isinstance(ending, str) else ending
-        raise ShardsError(f"there is no {' or '.join(f'*{name}' for name in endings)} at {url}")
+    try:
+        parts = list(braceexpand(url))
+    except ValueError as error:
+        raise ShardsError(f"source {url!r}: {error}") from None
+    for part in parts:
+        files = _find(part, ending)
+        if not files:
+            endings = (ending,) if isinstance(ending, str) else ending
+            raise ShardsError(f"there is no {' or '.join(f'*{name}' for name in endings)} at {part}")
+        found |= {file.url: file for file in files}
     return [found[name] for name in sorted(found)]
 
 
@@ -50,36 +56,48 @@ def open_file(url: str) -> IOBase:
     return cast(IOBase, fsspec.open(url, "rb").open())
 
 
+def text_lines(url: str) -> Iterator[str]:
+    """Yield the lines of a text in UTF-8, with or without a byte order mark. Raises ShardsError for other bytes."""
+    with open_file(url) as file:
+        try:
+            yield from codecs.iterdecode(file, "utf-8-sig")
+        except UnicodeDecodeError:
+            raise ShardsError(f"{url} is not UTF-8 text; save it as such") from None
+
+
 def tar_members(url: str) -> Iterator[tuple[str, bytes]]:
-    """Yield name and bytes of every regular file of a tar, front to back."""
+    """Yield name (what is no UTF-8 in it spelt out) and bytes of every regular file of a tar, front to back."""
     with open_file(url) as file, tarfile.open(fileobj=file, mode="r|") as tar:
         for member in tar:
             if member.isfile():
                 content = tar.extractfile(member)
                 assert content is not None
-                yield member.name, content.read()
+                yield member.name.encode("utf-8", "backslashreplace").decode(), content.read()
             tar.members.clear()  # type: ignore[attr-defined]  # a list of all that was seen, 20,000 long in AudioSet's tars
 
 
 def _find(url: str, ending: str | tuple[str, ...]) -> list[FileOfSource]:
-    if url.endswith(LIST_ENDING):
-        base = url.rsplit("/", 1)[0]
-        with open_file(url) as file:
-            names = [line.strip() for line in file.read().decode("utf-8").splitlines()]
-        full = [name if re.match(r"\w+://|/", name) else f"{base}/{name}" for name in names if name.endswith(ending)]
-        return [FileOfSource(name, None) for name in full]
     try:
+        if url.endswith(LIST_ENDING):
+            base = url.rsplit("/", 1)[0]
+            names = [line.strip() for line in text_lines(url)]
+            full = [name if re.match(r"\w+://|/", name) else f"{base}/{name}" for name in names]
+            return [FileOfSource(name, None) for name in full if name.endswith(ending)]
         file_system, path = fsspec.core.url_to_fs(url)
+        # Where folders are walked (buckets list by prefix), one that cannot be listed would be left out silently.
+        strict = {"on_error": "raise"} if WALKED.intersection(file_system.protocol) else {}
         if "*" in path:
-            details = file_system.glob(path, detail=True)
+            details = file_system.glob(path, detail=True, **strict)
         elif path.endswith(ending):
             details = {path: file_system.info(path)}
         else:
-            details = file_system.find(path, detail=True)
+            details = file_system.find(path, detail=True, **strict)
     except FileNotFoundError:
         return []
-    except (ValueError, ImportError) as error:  # an unknown protocol, or one whose package is absent
-        raise ShardsError(f"source {url!r} cannot be read: {error}") from None
+    except ShardsError:
+        raise
+    except Exception as error:  # each file system has its own: no such protocol, no package, no host, no credentials
+        raise ShardsError(f"source {url!r} cannot be read: {' '.join(str(error).split())}") from None
     return [
         FileOfSource(file_system.unstrip_protocol(name) if "://" in url else name, detail.get("size"))
         for name, detail in details.items()

@@ -1,5 +1,6 @@
 """Clips that are files in a list: what `esc50:` and `csv:` have in common."""
 
+import errno
 import os
 from collections.abc import Iterator
 from functools import partial
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shards.clip import Clip, Reject, path_key
+from shards.errors import ClipError
 from shards.sources import Task
 
 TASK_CLIPS = 128  # a few seconds of work: many enough to spread over workers, long enough not to notice the start
@@ -53,12 +55,23 @@ class ListedClips:
                 place=row.place,
                 group=row.group,
                 source_id=row.path,
-                open=partial(Path.read_bytes, self._folder / row.path),
+                open=partial(_read, self._folder / row.path),
             )
 
     def __getstate__(self) -> dict[str, object]:
         """What goes to the workers: the tasks carry their rows themselves."""
         return self.__dict__ | {"_rows": []}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except ValueError as error:  # an embedded null byte
+        raise ClipError(f"no path: {error}") from None
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise ClipError((error.strerror or str(error)).lower()) from None
+        raise
 
 
 def normal_path(path: str) -> str:

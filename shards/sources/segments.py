@@ -4,6 +4,7 @@
 """
 
 import csv
+import math
 from array import array
 from collections.abc import Iterator
 from functools import lru_cache
@@ -13,7 +14,7 @@ import numpy as np
 
 from shards.errors import ShardsError
 from shards.sources.audioset_places import part_of
-from shards.sources.files import open_file
+from shards.sources.files import text_lines
 
 
 class Segment(NamedTuple):
@@ -28,15 +29,16 @@ class Segment(NamedTuple):
 def read_segments(url: str) -> Iterator[Segment]:
     """Yield the lines of one list. Raises ShardsError, naming the line, for one that is no segment."""
     part = part_of(url.rsplit("/", 1)[-1])
-    with open_file(url) as file:
-        lines = (line.decode("utf-8") for line in file)
-        rows = csv.reader((line for line in lines if not line.startswith("#")), skipinitialspace=True)
-        for row in rows:
-            try:
-                video_id, start_s, end_s, mids = row
-                yield Segment(video_id, tuple(mids.split(",")), float(end_s) - float(start_s), part)
-            except ValueError:
-                raise ShardsError(f"{url}: {','.join(row)!r} is not YTID, start, end, labels") from None
+    lines = (line for line in text_lines(url) if line.strip() and not line.startswith("#"))
+    for row in csv.reader(lines, skipinitialspace=True):
+        try:
+            video_id, start_s, end_s, mids = row
+            seconds = float(end_s) - float(start_s)
+            if not math.isfinite(seconds):
+                raise ValueError(seconds)
+        except ValueError:
+            raise ShardsError(f"{url}: {','.join(row)!r} is not YTID, start, end, labels") from None
+        yield Segment(video_id, tuple(filter(None, map(str.strip, mids.split(",")))), seconds, part)
 
 
 class SegmentTable:

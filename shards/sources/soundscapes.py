@@ -6,6 +6,7 @@ order events, whose two pairs differ only in temporal order. Any number of clips
 1,000,000 costs what clip 0 costs, 2.5 ms for 4 s.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -144,7 +145,10 @@ def source(where: str) -> Soundscapes:
 
 def _number(text: str, name: str) -> float:
     try:
-        return float(text)
+        number = float(text)
+        if not math.isfinite(number):
+            raise ValueError(number)
+        return number
     except ValueError:
         raise ShardsError(f"soundscapes: {name} {text!r} is not a number; e.g. soundscapes:8000,clip_s=4") from None
 

@@ -13,11 +13,11 @@ from itertools import groupby
 from pathlib import PurePosixPath
 from typing import Any
 
-from shards.clip import KEY, Clip, Reject, path_key
+from shards.clip import Clip, Reject, id_key
 from shards.errors import ShardsError
 from shards.labels import audioset
-from shards.sources import Task, split_options
-from shards.sources.files import AUDIO_ENDINGS, find_files, open_file, tar_members
+from shards.sources import Task, split_options, val_and_seed
+from shards.sources.files import AUDIO_ENDINGS, find_files, tar_members, text_lines
 from shards.subset import WHOLE, hashed
 
 SPLIT_WORDS = {
@@ -63,9 +63,9 @@ class WebdatasetAudio:
             audio = next((parts[ending] for ending in AUDIO_ENDINGS if ending in parts), None)
             try:
                 about = json.loads(parts["json"])
-                source_id = str(about.get("id", stem))
+                source_id = _id_of(about) or stem
                 labels = self._labels_of(about)
-            except (KeyError, ValueError, AttributeError, TypeError):
+            except (KeyError, ValueError, AttributeError, TypeError, RecursionError):
                 yield Reject(stem, "no JSON with label or label_id beside it")
                 continue
             if audio is None:
@@ -75,7 +75,7 @@ class WebdatasetAudio:
             if place is None:
                 place = "val" if hashed("val", seed, source_id) < val_share * WHOLE else "train"
             yield Clip(
-                key=source_id if KEY.fullmatch(source_id) else path_key(source_id),
+                key=id_key(source_id),
                 labels=labels,
                 place=place,
                 group=source_id,
@@ -96,20 +96,24 @@ class WebdatasetAudio:
 def source(where: str) -> WebdatasetAudio:
     """Open shards by pattern. Raises ShardsError where there are none, or an option makes no sense."""
     pattern, options = _split_pattern(where)
-    try:
-        val_share, seed = float(options.get("val", "0.05")), int(options.get("seed", "0"))
-    except ValueError:
-        raise ShardsError(f"wds: val and seed are numbers, not {options}") from None
+    val_share, seed = val_and_seed("wds", options)
     labels = audioset().names
     if "labels" in options:
         try:
-            with open_file(options["labels"]) as file:
-                labels = tuple(line.strip() for line in file.read().decode("utf-8").splitlines() if line.strip())
-        except FileNotFoundError:
+            labels = tuple(line.strip() for line in text_lines(options["labels"]) if line.strip())
+        except (FileNotFoundError, IsADirectoryError):
             raise ShardsError(f"wds: there is no file of labels at {options['labels']}") from None
+        if not labels or len(set(labels)) < len(labels):
+            raise ShardsError(f"wds: {options['labels']} needs a label a line, each once; it has {len(labels)} lines")
     opened = WebdatasetAudio(pattern, labels, val_share, seed)
     find_files(pattern, ".tar")  # a pattern without files is the user's mistake, and told at once
     return opened
+
+
+def _id_of(about: dict[str, Any]) -> str:
+    """Return the id that a clip's JSON gives it, or "". Raises ValueError where that is no UTF-8."""
+    found = about.get("id")
+    return str(found).encode().decode() if isinstance(found, str | int) else ""
 
 
 def _split_pattern(where: str) -> tuple[str, dict[str, str]]:

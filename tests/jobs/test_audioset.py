@@ -3,12 +3,17 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from jobs import cli
+from shards.clip import Clip
 from shards.dataset import Dataset
+from shards.errors import ShardsError
 from shards.sources import open_source
-from tests.shards.audio_sets import Listed, good_clips, odd_clips, write_parquet, write_tars
+from shards.sources.segments import read_segments, segment_table
+from tests.shards.audio_sets import DOG, Listed, good_clips, odd_clips, write_parquet, write_tars
 from tests.shards.servers import serve
 from tests.shards.toy_build import contents
 
@@ -102,6 +107,74 @@ def test_a_torn_file_fails_its_task_and_the_rest_goes_on(
     assert cli.main(words) == 2  # the listing is another one now
     assert cli.main([*words, "--force"]) == 0
     check(tmp_path / "s", clips)
+
+
+def test_a_file_of_other_columns_is_refused_before_anything_is_built(clips: list[Listed], tmp_path: Path) -> None:
+    source = write_parquet(tmp_path, clips)
+    file = tmp_path / "data" / "unbal_train" / "00.parquet"
+    table = pyarrow.parquet.read_table(file)
+    for column, values, words in (
+        ("video_id", list(range(len(table))), "column video_id is int64"),
+        ("labels", ["/m/0bt9lr"] * len(table), "column labels is string"),
+        ("audio", [b""] * len(table), "column audio is binary"),
+    ):
+        number = table.schema.get_field_index(column)
+        pyarrow.parquet.write_table(table.set_column(number, column, pa.array(values)), file)
+        for subset in ("", ",subset=3"):
+            with pytest.raises(ShardsError, match=f"{words}; this is not AudioSet's parquet layout"):
+                open_source(source + subset).tasks()
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(ShardsError, match=r"a number of clips needs the ids in .*00\.parquet, which cannot be read"):
+        open_source(f"{source},subset=3")
+
+
+def test_segment_lists_as_people_save_them(clips: list[Listed], tmp_path: Path) -> None:
+    source = write_tars(tmp_path, clips)
+    file = tmp_path / "balanced_train_segments.csv"
+    plain = file.read_bytes()
+
+    def read() -> list[tuple[str, ...]]:
+        segment_table.cache_clear()
+        opened = open_source(source)
+        found = [clip for task in opened.tasks() for clip in opened.clips(task)]
+        return [(clip.key, *clip.labels) for clip in found if isinstance(clip, Clip)]
+
+    expected = read()
+    spaced = plain.replace(b"/m/0bt9lr", b" /m/0bt9lr ")
+    for data in (b"\xef\xbb\xbf" + plain, plain.replace(b"\n", b"\r\n"), plain + b"\n\n", spaced):
+        file.write_bytes(data)
+        assert read() == expected
+    for data, words in (
+        (b"\xe4\xf6\n", "is not UTF-8 text"),
+        (b"abc, nan, 10, x\n", "'abc,nan,10,x' is not YTID, start, end, labels"),
+        (b"abc, 1\n", "'abc,1' is not YTID"),
+    ):
+        file.write_bytes(data)
+        with pytest.raises(ShardsError, match=words):
+            list(read_segments(str(file)))
+
+
+def test_ids_that_make_no_key_and_labels_said_twice(clips: list[Listed], tmp_path: Path) -> None:
+    good = next(clip for clip in clips if clip.reason is None)
+    odd = ["a/b.c", "ü\n", "x" * 300, "x" * 90, "a b"]
+    source = write_parquet(tmp_path / "in", [good._replace(video_id=name, mids=(DOG, DOG)) for name in odd])
+    assert cli.main(["build", "--source", source, "--out", str(tmp_path / "s"), "--workers", "1"]) == 0
+    dataset = Dataset.open(tmp_path / "s")
+    samples = [sample for shard in range(len(dataset.shards)) for sample in dataset.read(shard)]
+    assert sorted(sample.meta["id"] for sample in samples) == sorted(odd)
+    assert all(len(sample.meta["labels"]) == 1 for sample in samples)
+    assert sum(map(sum, dataset.manifest["label_counts"].values())) == len(odd)
+
+
+def test_a_dry_run_names_a_file_that_cannot_be_read(
+    clips: list[Listed], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_parquet(tmp_path, clips)
+    (tmp_path / "data" / "unbal_train" / "00.parquet").write_bytes(b"PAR1")
+    assert cli.main(["build", "--source", source, "--out", str(tmp_path / "s"), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "task '00.parquet' fails: ArrowInvalid" in said
+    assert "binds" in said
 
 
 @pytest.mark.parametrize("layout", [write_parquet, write_tars])

@@ -1,6 +1,7 @@
 """The build command, as a user runs it: any garbage is accounted for, and kills at any moment leave no trace."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,18 @@ def test_whatever_is_listed_is_written_or_rejected_with_its_reason(tmp_path: Pat
     assert (dataset.clips, len(rejects)) == (10, 10)
     assert cli.main(["verify", str(tmp_path / "a")]) == 0
     assert cli.main(["describe", str(tmp_path / "a"), "--pictures", str(tmp_path / "a.png")]) == 0
+
+
+def test_a_file_that_never_ends_to_be_read_costs_itself(tmp_path: Path) -> None:
+    source = write_clips(tmp_path / "in", 4)
+    os.mkfifo(tmp_path / "in" / "pipe.wav")
+    with (tmp_path / "in" / "list.csv").open("a") as file:
+        file.write("pipe.wav,l0,1\n")
+    words = ["build", "--source", source, "--out", str(tmp_path / "s"), "--workers", "1", "--clip-timeout-s", "2"]
+    assert cli.main(words) == 0
+    assert Dataset.open(tmp_path / "s").clips == 4
+    (reject,) = map(json.loads, (tmp_path / "s" / "rejects.jsonl").read_text().splitlines())
+    assert reject == {"id": "pipe.wav", "reason": "decoding took longer than 2 s"}
 
 
 def test_mel_in_the_shards_is_the_front_ends(data_dir: Path, tmp_path: Path) -> None:

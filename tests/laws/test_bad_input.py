@@ -38,6 +38,24 @@ MISTAKES = {
     "source option": ("build --source soundscapes:10,clip=4 --out NEW/s", "clip", "clip_s"),
     "front end": ("build --source soundscapes:10 --out NEW/s --mel mel23k", "mel23k", "mel22k"),
     "workers": ("build --source soundscapes:10 --out NEW/s --workers 0", "0", "--workers"),
+    "clips without end": ("build --source soundscapes:inf --out NEW/s", "inf", "is not a number"),
+    "unknown protocol": ("build --source audioset:nonsense://x --out NEW/s", "nonsense://x", "Protocol not known"),
+    "nobody serves": ("build --source audioset:http://127.0.0.1:9/x/ --out NEW/s", "127.0.0.1:9", "cannot be read"),
+    "nobody serves the list": ("build --source wds:http://127.0.0.1:9/x.txt --out NEW/s", "127.0.0.1:9/x.txt", ""),
+    "half a brace": ("build --source wds:NEW/x-{00.tar --out NEW/s", "x-{00.tar", "Unbalanced braces"),
+    "share to validate": ("build --source audioset:EMPTY,val=nan --out NEW/s", "nan", "[0, 1)"),
+    "share of shards to validate": ("build --source wds:EMPTY,val=7 --out NEW/s", "7", "[0, 1)"),
+    "segments of something else": (
+        "build --source soundscapes:9 --segments NEW --out NEW/s",
+        "--segments",
+        "audioset:",
+    ),
+    "time-out beyond reason": ("build --source soundscapes:9 --out NEW/s --clip-timeout-s 1e300", "1e+300", "86400"),
+    "no address of a scheduler": ("build --source soundscapes:9 --out NEW/s --dask=", "no Dask scheduler", ""),
+    "output in a bucket": ("build --source soundscapes:9 --out s3://bucket/s", "s3://bucket/s", "local folder"),
+    "output below a file": ("build --source soundscapes:9 --out OLD/dataset.json/s", "dataset.json", "another path"),
+    "output of an endless name": (f"build --source soundscapes:9 --out NEW/{'s' * 300}", "too long", "another path"),
+    "negative number of labels": ("describe MADE/shards --most-labels -3", "-3", "at least 0"),
     "missing shards": ("cluster --shards NEW/absent --out NEW/c", "absent", "build"),
     "shards that are none": ("cluster --shards EMPTY --out NEW/c", "EMPTY", "build"),
     "shards of another version": ("cluster --shards OLD --out NEW/c", "999", ""),
@@ -112,6 +130,54 @@ def test_a_mistake_is_one_clear_line(name: str, made: Path, tmp_path: Path, caps
     assert len(errors) == 1, errors
     assert value in errors[0]
     assert remedy in errors[0]
+
+
+def test_a_front_end_of_other_types_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for text, words in (("5", "lists no field"), ("bands: many", "bands is 'many'"), ("kind: 3", "kind is 3")):
+        (tmp_path / "mine.yaml").write_text(text)
+        assert cli.main(f"build --source soundscapes:9 --out {tmp_path}/s --mel {tmp_path}/mine.yaml".split()) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_a_damaged_data_set_is_named(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    index = next((made / "shards").glob("*.index.npy")).name
+    for name, data, code, words in (
+        (index, b"garbage", 1, "is damaged; delete it"),
+        ("rejects.jsonl", b"{\n", 1, "unreadable"),
+        ("dataset.json", b'{"format": "audio-tokens-shards", "format_version": 1}', 2, "is damaged ('producer')"),
+    ):
+        shutil.copytree(made / "shards", tmp_path / name)
+        (tmp_path / name / name).write_bytes(data)
+        assert cli.main(["verify", str(tmp_path / name)]) == code
+        said = capsys.readouterr()
+        assert words in said.out + said.err
+    assert cli.main(["describe", str(tmp_path / index), "--pictures", str(tmp_path / "p.png")]) == 2
+    assert "delete it" in capsys.readouterr().err
+    shard = tmp_path / index / index.replace(".index.npy", ".tar")
+    shard.unlink()
+    shard.mkdir()
+    assert cli.main(["verify", str(tmp_path / index)]) == 1
+    assert "unreadable: Is a directory" in capsys.readouterr().out
+
+
+def test_a_damaged_word_on_what_is_being_built_asks_for_force(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "begun" / ".tasks").mkdir(parents=True)
+    (tmp_path / "begun" / ".tasks" / "build.json").write_text("{")
+    words = f"build --source soundscapes:9,clip_s=1 --out {tmp_path}/begun --workers 1".split()
+    assert cli.main(words) == 2
+    assert "--force replaces it" in capsys.readouterr().err
+    assert cli.main([*words, "--force"]) == 0
+
+
+def test_a_data_set_without_a_clip_can_be_described(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "list.csv").write_text("path,labels,split\nmissing.wav,dog,train\n")
+    assert cli.main(f"build --source csv:{tmp_path}/list.csv --out {tmp_path}/s --workers 1".split()) == 0
+    assert cli.main(["describe", f"{tmp_path}/s"]) == 0
+    assert "0 clips" in capsys.readouterr().out
+    assert cli.main(["describe", f"{tmp_path}/s", "--pictures", f"{tmp_path}/p.png"]) == 2
+    assert "has no clip" in capsys.readouterr().err
 
 
 def test_unusable_clips_are_rejected_with_their_reason_and_counted(tmp_path: Path) -> None:

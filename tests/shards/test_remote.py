@@ -1,5 +1,7 @@
 """A source behind a URL gives the clips of the same files in a folder, with nothing staged; so do shards."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,9 +91,45 @@ def test_remote_shards_are_read_as_streams_and_hold_the_same_samples(tmp_path: P
             Dataset.open(f"{served.url}/none")
 
 
+def test_a_folder_that_cannot_be_listed_is_named_and_not_left_out(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    (closed / "a.tar").touch()
+    (tmp_path / "b.tar").touch()
+    script = f"""
+import os
+from shards.sources.files import find_files
+os.geteuid() or os.setresuid(65534, 65534, 65534)  # nobody: a superuser may list everything
+print(find_files({str(tmp_path)!r}, ".tar"))
+"""
+    for folder in [tmp_path, *tmp_path.parents[:-2]]:
+        folder.chmod(0o755)
+    closed.chmod(0)
+    asked = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    closed.chmod(0o755)
+    assert "ShardsError" in asked.stderr
+    assert "cannot be read: [Errno 13] Permission denied" in asked.stderr
+
+
+def test_a_bucket_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "PROFILE"):
+        monkeypatch.delenv(f"AWS_{name}", raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(ShardsError, match="'s3://none/x' cannot be read: Unable to locate credentials"):
+        find_files("s3://none/x", ".tar")
+    with pytest.raises(ShardsError, match="'s3://none/x' cannot be read: Unable to locate credentials"):
+        Dataset.open("s3://none/x")
+
+
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ShardsError, match=r"there is no \*\.tar at"):
         find_files(str(tmp_path), ".tar")
+    (tmp_path / "x-00.tar").touch()
+    with pytest.raises(ShardsError, match=r"there is no \*\.tar at .*x-01\.tar"):  # one of the names that braces make
+        find_files(f"{tmp_path}/x-{{00..01}}.tar", ".tar")
+    (tmp_path / "x-00.tar").unlink()
     with pytest.raises(ShardsError, match="cannot be read: Protocol not known: nonsense"):
         find_files("nonsense://x", ".tar")
     with pytest.raises(ShardsError, match=r"there is no \*\.parquet or \*\.tar or \*\.csv at"):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shards.clip import KEY, Clip, Reject, path_key
-from shards.errors import ShardsError
+from shards.errors import ClipError, ShardsError
 from shards.sources import Task, first_clips, open_source, split_options
 from shards.sources.listed import TASK_CLIPS
 
@@ -129,7 +129,20 @@ LISTS = {
     "path,labels,split": ("a.wav,dog,dev", "line 2: split 'dev' is none of train, val, test"),
     "path,labels,fold": ("a.wav,dog,one", "line 2: fold 'one' is not a number"),
     "path, labels, split": ("", "lists no clip"),
+    "path,labels, fold": (f"a.wav,dog,{'9' * 5000}", "line 2: fold '99999999999999999999' is not a number"),
 }
+
+
+def test_paths_that_no_file_can_have_are_rejects(tmp_path: Path) -> None:
+    source = open_source(write_list(tmp_path, f"a\0b.wav,dog,train\n{'x' * 300}.wav,dog,train"))
+    reasons = []
+    for task in source.tasks():
+        for clip in source.clips(task):
+            assert isinstance(clip, Clip)
+            with pytest.raises(ClipError) as refused:
+                clip.sound()
+            reasons.append(str(refused.value))
+    assert reasons == ["no path: embedded null byte", "file name too long"]
 
 
 @pytest.mark.parametrize("header", LISTS)

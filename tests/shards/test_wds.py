@@ -74,10 +74,13 @@ def test_what_is_incomplete_is_a_reject(tmp_path: Path) -> None:
         "d.json": b'{"label": "Dog", "id": "D"}',
         "e.json": b'{"label": "Dog"}', "e.wav": b"x",
     }  # fmt: skip
+    odd = {"f": b'{"label": "Dog", "id": "\\ud800"}', "g": b"[" * 100_000, "h": b'{"label": "Dog", "id": null}'}
+    for name, data in odd.items():
+        members |= {f"{name}.json": data, f"{name}.wav": b"x"}
     write_tar(tmp_path / "a.tar", members)
     found = read(f"wds:{tmp_path}/a.tar")
-    assert [item.source_id for item in found] == ["a", "b", "c", "D", "e"]
-    assert [isinstance(item, Reject) for item in found] == [True, True, True, True, False]
+    assert [item.source_id for item in found] == ["a", "b", "c", "D", "e", "f", "g", "h"]
+    assert [isinstance(item, Reject) for item in found] == [True, True, True, True, False, True, True, False]
     assert isinstance(found[3], Reject)
     assert found[3].reason.startswith("no audio beside its JSON")
 
@@ -102,3 +105,9 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         open_source(f"wds:{tmp_path},vla=0.1")
     with pytest.raises(ShardsError, match="there is no file of labels at"):
         open_source(f"wds:{tmp_path},labels={tmp_path}/none.txt")
+    for data, words in ((b"\xff", "is not UTF-8 text"), (b"a\na\n", "each once"), (b"", "needs a label a line")):
+        (tmp_path / "labels.txt").write_bytes(data)
+        with pytest.raises(ShardsError, match=words):
+            open_source(f"wds:{tmp_path},labels={tmp_path}/labels.txt")
+    with pytest.raises(ShardsError, match=r"val=7 is not a share"):
+        open_source(f"wds:{tmp_path},val=7")

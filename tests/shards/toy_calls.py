@@ -1,4 +1,4 @@
-"""What is called in other processes: values, errors and deaths. Light to import, since a process is started for each."""
+"""What is called in other processes: values, errors and deaths; light to import, for each starts a process."""
 
 import os
 import time
