@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Iterator
 from io import IOBase
 from pathlib import PurePosixPath
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import fsspec
 from braceexpand import braceexpand
@@ -84,14 +84,14 @@ def _find(url: str, ending: str | tuple[str, ...]) -> list[FileOfSource]:
             full = [name if re.match(r"\w+://|/", name) else f"{base}/{name}" for name in names]
             return [FileOfSource(name, None) for name in full if name.endswith(ending)]
         file_system, path = fsspec.core.url_to_fs(url)
-        # Where folders are walked (buckets list by prefix), one that cannot be listed would be left out silently.
-        strict = {"on_error": "raise"} if WALKED.intersection(file_system.protocol) else {}
         if "*" in path:
-            details = file_system.glob(path, detail=True, **strict)
+            details = file_system.glob(path, detail=True)
         elif path.endswith(ending):
             details = {path: file_system.info(path)}
-        else:
-            details = file_system.find(path, detail=True, **strict)
+        elif WALKED.intersection(file_system.protocol):
+            details = dict(_walk(file_system, path))
+        else:  # buckets and hubs list everything below a prefix at once
+            details = file_system.find(path, detail=True)
     except FileNotFoundError:
         return []
     except ShardsError:
@@ -103,3 +103,12 @@ def _find(url: str, ending: str | tuple[str, ...]) -> list[FileOfSource]:
         for name, detail in details.items()
         if name.endswith(ending)
     ]
+
+
+def _walk(file_system: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every file below a folder; fsspec's own walk leaves out, silently, a folder that cannot be listed."""
+    for detail in file_system.ls(path, detail=True):
+        if detail["type"] != "directory":
+            yield detail["name"], detail
+        elif detail["name"].rstrip("/") != path.rstrip("/"):
+            yield from _walk(file_system, detail["name"])

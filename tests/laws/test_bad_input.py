@@ -38,7 +38,7 @@ MISTAKES = {
     "source option": ("build --source soundscapes:10,clip=4 --out NEW/s", "clip", "clip_s"),
     "front end": ("build --source soundscapes:10 --out NEW/s --mel mel23k", "mel23k", "mel22k"),
     "workers": ("build --source soundscapes:10 --out NEW/s --workers 0", "0", "--workers"),
-    "clips without end": ("build --source soundscapes:inf --out NEW/s", "inf", "is not a number"),
+    "clips without end": ("build --source soundscapes:inf --out NEW/s", "inf", "whole number"),
     "unknown protocol": ("build --source audioset:nonsense://x --out NEW/s", "nonsense://x", "Protocol not known"),
     "nobody serves": ("build --source audioset:http://127.0.0.1:9/x/ --out NEW/s", "127.0.0.1:9", "cannot be read"),
     "nobody serves the list": ("build --source wds:http://127.0.0.1:9/x.txt --out NEW/s", "127.0.0.1:9/x.txt", ""),
