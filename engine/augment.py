@@ -20,12 +20,14 @@ SPAN = 8  # longest run of positions that are masked together
 
 
 def augmented(batch: Batch, config: TrainConfig, mask_ids: tuple[int, ...], rng: np.random.Generator) -> Batch:
-    """Return the batch with `config`'s roll, dropped spans, mixing and masking applied, in this order.
+    """Return the batch with `config`'s roll, crop, dropped spans, mixing and masking applied, in this order.
 
     `mask_ids` are the MASK of each token stream; empty for mel. Padding stays padding.
     """
     if config.roll:
         batch = rolled(batch, rng)
+    if config.crop < 1:
+        batch = cropped(batch, config.crop, mask_ids, rng)
     if config.drop_spans:
         batch = dropped(batch, config.drop_spans, mask_ids, rng)
     if config.mix and len(batch.lengths_B) > 1 and rng.random() < config.mix:
@@ -49,6 +51,15 @@ def rolled(batch: Batch, rng: np.random.Generator) -> Batch:
     return _each(batch, lambda x_BT: x_BT[rows])
 
 
+def cropped(batch: Batch, share: float, mask_ids: tuple[int, ...], rng: np.random.Generator) -> Batch:
+    """Keep one run of every clip, `share` of its positions (rounded up), which costs as much less to train on."""
+    lengths = batch.lengths_B.numpy()
+    kept_B = np.ceil(share * lengths).astype(np.int64)
+    start_B1 = rng.integers(0, lengths - kept_B + 1)[:, None]
+    steps_T = np.arange(batch.input.shape[1])
+    return _left(batch, (start_B1 <= steps_T) & (steps_T < start_B1 + kept_B[:, None]), mask_ids)
+
+
 def dropped(batch: Batch, share: float, mask_ids: tuple[int, ...], rng: np.random.Generator) -> Batch:
     """Cut about `share` of every clip's positions out, in spans of 1 to SPAN: what is left follows on, and is shorter.
 
@@ -60,16 +71,7 @@ def dropped(batch: Batch, share: float, mask_ids: tuple[int, ...], rng: np.rando
     lucky_B = rng.integers(0, lengths)
     bare_B = ~left_BT.any(axis=1)
     left_BT[bare_B, lucky_B[bare_B]] = True
-    lengths = left_BT.sum(axis=1)
-    source_BT = np.argsort(~left_BT, axis=1, kind="stable")[:, : lengths.max()]
-    device = batch.input.device
-    rows = torch.arange(len(lengths), device=device)[:, None], torch.from_numpy(source_BT).to(device)
-    padding_BT1 = torch.from_numpy(np.arange(lengths.max()) >= lengths[:, None])[..., None].to(device)
-    shorter = _each(batch, lambda x_BT: x_BT[rows].masked_fill(padding_BT1, 0))
-    if mask_ids:
-        pad_Q = torch.tensor(mask_ids, device=device) + (TokenEmbedding.PAD - TokenEmbedding.MASK)
-        shorter = shorter._replace(input=torch.where(padding_BT1, pad_Q, shorter.input))
-    return shorter._replace(lengths_B=torch.from_numpy(lengths))
+    return _left(batch, left_BT, mask_ids)
 
 
 def mixed_tokens(batch: Batch, rng: np.random.Generator) -> Batch:
@@ -171,3 +173,16 @@ def _each(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
     return batch._replace(
         input=change(batch.input), beside={name: change(array) for name, array in batch.beside.items()}
     )
+
+
+def _left(batch: Batch, left_BT: np.ndarray, mask_ids: tuple[int, ...]) -> Batch:
+    """Return the batch with only those positions of its clips that are left, one after the other, and padding after."""
+    lengths, device = left_BT.sum(axis=1), batch.input.device
+    source_BT = np.argsort(~left_BT, axis=1, kind="stable")[:, : lengths.max()]
+    rows = torch.arange(len(lengths), device=device)[:, None], torch.from_numpy(source_BT).to(device)
+    padding_BT1 = torch.from_numpy(np.arange(lengths.max()) >= lengths[:, None])[..., None].to(device)
+    shorter = _each(batch, lambda x_BT: x_BT[rows].masked_fill(padding_BT1, 0))
+    if mask_ids:
+        pad_Q = torch.tensor(mask_ids, device=device) + (TokenEmbedding.PAD - TokenEmbedding.MASK)
+        shorter = shorter._replace(input=torch.where(padding_BT1, pad_Q, shorter.input))
+    return shorter._replace(lengths_B=torch.from_numpy(lengths))

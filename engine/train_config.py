@@ -38,6 +38,7 @@ class TrainConfig:
         sampling: uniform, or weighted, which draws clips by how rare their labels are (engine/sampling.py)
         average: none, or ema or swa, averages of the weights, which are then what is scored and kept
         roll: begin a training clip anywhere and let its head follow its tail
+        crop: share of a training clip that a step sees, a run of it anywhere; 1 shows the whole clip
         mix: share of batches whose clips are mixed with each other, labels alike (engine/augment.py)
         mix_kind: how clips of tokens are mixed: tokens, a run of one takes a place in the other; or embeddings, blended
         drop_spans: share of a training clip's positions or frames that are cut out of it, in short spans
@@ -62,6 +63,7 @@ class TrainConfig:
     sampling: str = "uniform"
     average: str = "none"
     roll: bool = False
+    crop: float = 1.0
     mix: float = 0.0
     mix_kind: str = "tokens"
     drop_spans: float = 0.0
@@ -79,6 +81,7 @@ class TrainConfig:
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         _require(0 <= self.warmup_share < 1, "warmup_share", self.warmup_share, "a share from 0 to below 1")
         _require(0 < self.layer_decay <= 1, "layer_decay", self.layer_decay, "a share above 0, up to 1")
+        _require(0 < self.crop <= 1, "crop", self.crop, "a share above 0, up to 1")
         _require(0 < self.inner_share < 1, "inner_share", self.inner_share, "a share between 0 and 1")
         for name in ("label_smoothing", "mix", "drop_spans", "mask"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "a share from 0 to below 1")

@@ -84,7 +84,7 @@ SYSTEMS: dict[str, System] = {
         module="raw_cnn",
         model="RawCnn",
         reads=("mel",),
-        options={"channels": 16, "dropout": 0.2},
+        options={"channels": 24, "dropout": 0.2},
         train={"epochs": 15, "learning_rate": 2e-3},
     ),
     "raw-bert": System(

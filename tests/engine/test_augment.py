@@ -1,12 +1,24 @@
 """Laws of augmentation: what lies beyond a clip stays there, shares are kept, labels go with what they label."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.augment import augmented, dropped, masked_mel, mixed_embeddings, mixed_mel, mixed_tokens, rolled, spans
+from engine.augment import (
+    augmented,
+    cropped,
+    dropped,
+    masked_mel,
+    mixed_embeddings,
+    mixed_mel,
+    mixed_tokens,
+    rolled,
+    spans,
+)
 from engine.clips import Batch
 from engine.systems.tagger import TokenEmbedding
 from engine.train_config import TrainConfig
@@ -35,16 +47,25 @@ def test_token_augmentation_keeps_padding_and_mixes_labels_by_share(lengths: lis
         steps = turned[row, :length].diff()
         assert ((steps == 1) | (steps == 1 - length)).all()
 
+    run = cropped(batch, 0.4, (MASK,), np.random.default_rng(seed))
+    for row, (length, kept) in enumerate(zip(lengths, run.lengths_B.tolist(), strict=True)):
+        assert kept == math.ceil(0.4 * length)
+        assert set(run.input[row, :kept, 0].diff().tolist()) <= {1}  # a run of the clip
+        assert set((run.input[row, :kept, 0] // 1000).tolist()) == {row + 1}
+        assert (run.input[row, kept:] == PAD).all()
+    assert run.input.shape[1] == run.lengths_B.max()
+
     mixed = mixed_tokens(batch, np.random.default_rng(seed))
     for row, length in enumerate(lengths):
         from_whom = mixed.input[row, :length, 0] // 1000 - 1
         shares = torch.bincount(from_whom, minlength=len(lengths)) / length
         torch.testing.assert_close(mixed.targets[row], shares)
 
-    config = TrainConfig(roll=True, mix=0.9, mask=0.3)
+    config = TrainConfig(roll=True, crop=0.8, mix=0.9, mask=0.3)
     done = augmented(batch, config, (MASK,), np.random.default_rng(seed))
     again = augmented(batch, config, (MASK,), np.random.default_rng(seed))
     assert torch.equal(done.input, again.input)
+    real_BT = torch.arange(done.input.shape[1]) < done.lengths_B[:, None]
     assert (done.input[~real_BT] == PAD).all()
     assert not (done.input[real_BT] == PAD).any()
     torch.testing.assert_close(done.targets.sum(dim=1), torch.ones(len(lengths)))

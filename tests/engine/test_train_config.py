@@ -22,6 +22,7 @@ def test_later_layers_win_and_numbers_take_their_fields_type() -> None:
         ({"epochs": True}, "epochs is True; it must be a value of type int"),
         ({"learning_rate": "fast"}, "learning_rate is 'fast'; it must be a value of type float"),
         ({"precision": "fp8"}, "precision is fp8; it must be one of auto, fp32, bf16"),
+        ({"crop": 0}, "crop is 0.0; it must be a share above 0, up to 1"),
         ({"warmup_share": 1}, "warmup_share is 1.0; it must be a share from 0 to below 1"),
     ],
 )
