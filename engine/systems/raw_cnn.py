@@ -30,9 +30,11 @@ class RawCnn(Tagger):
             nn.Conv2d(widths[i], widths[i + 1], 3 if i else 5, stride=1 if i else 2, padding=1 if i else 2)
             for i in range(4)
         )
-        for convolution in self.convolutions:
-            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-            nn.init.zeros_(convolution.bias)
+        for parameter in self.convolutions.parameters():
+            if parameter.ndim > 1:
+                nn.init.kaiming_normal_(parameter, nonlinearity="relu")
+            else:
+                nn.init.zeros_(parameter)
         self.dropout = nn.Dropout(config.options["dropout"])
         self.head = nn.Linear(2 * widths[-1], config.label_count)
         self.post_init()
