@@ -23,6 +23,10 @@ class GradientReport:
             layer: [p.grad.detach().clone() for p in ps if p.grad is not None] for layer, ps in self.layers.items()
         }
 
+    def lost(self) -> list[str]:
+        """Return the layers whose gradient holds a number that is not finite."""
+        return [layer for layer, gradients in self.gradients.items() if not math.isfinite(_length(gradients))]
+
     def rows(self, epoch: int) -> list[dict[str, Any]]:
         """Return a row per layer: norms, update_ratio (length of the step over that of the weights), a flag."""
         norms = {layer: _length(gradients) for layer, gradients in self.gradients.items()}

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from jaxtyping import Float32, Int64
-from torch import nn
+from torch import Tensor, nn
 
 from engine.averaging import Average
 from engine.checkpoints import Checkpoints
@@ -28,6 +28,7 @@ from engine.gradients import GradientReport
 from engine.metrics import Scores, score
 from engine.objectives import Objective
 from engine.processes import precision_of
+from engine.resident import where_they_train
 from engine.seeds import generator
 from engine.systems.tagger import Tagger
 from engine.train_config import TrainConfig
@@ -131,10 +132,15 @@ class _Training:
         checkpoints: Checkpoints,
         stopping: Callable[[], bool],
     ) -> None:
-        self.clips, self.config, self.objective, self.seed, self.order = clips, config, objective, seed, order
+        self.clips = where_they_train(clips, accelerator.device)
+        self.config, self.objective, self.seed, self.order = config, objective, seed, order
         self.accelerator, self.checkpoints, self.stopping = accelerator, checkpoints, stopping
-        self.wrapped, self.prepared = accelerator.prepare(model, adamw(model, config))
-        self.model, self.optimizer = accelerator.unwrap_model(self.wrapped), self.prepared.optimizer
+        self.wrapped, prepared = accelerator.prepare(model, adamw(model, config))
+        # the optimizer itself: its wrapper searches the disk for a package at every step, and has no more to add here
+        self.model, self.optimizer = accelerator.unwrap_model(self.wrapped), prepared.optimizer
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        # compiled beside the model, not in its place: checkpoints keep their names, evaluation stays what it was
+        self.compiled = torch.compile(self.wrapped) if config.compile else self.wrapped
         self.epoch_steps = math.ceil(len(clips) / config.batch_clips)
         steps = config.epochs * self.epoch_steps
         self.average = Average(self.model, config.average, steps) if config.average != "none" else None
@@ -190,43 +196,71 @@ class _Training:
         """Step on this process's `part` of a batch; return whether any process wants to stop."""
         progress, config, accelerator = self.progress, self.config, self.accelerator
         draws = generator(self.seed, "step", progress.step, accelerator.process_index)
-        torch.manual_seed(int(draws.integers(2**63)))  # dropout has no other source
-        for group in self.prepared.param_groups:
-            group["lr"] = config.learning_rate * group["share"] * rate(progress.step, config, self.epoch_steps)
+        _seed(int(draws.integers(2**63)), accelerator.device)  # dropout has no other source
+        share = rate(progress.step, config, self.epoch_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.learning_rate * group["share"] * share
         batch, weight = self.objective.prepare(batch, draws)
         real = float(len(part) > 0)
         weight, clips = self._total(weight * real, len(part))
-        pieces = batch.pieces(config.micro_clips or len(batch.lengths_B))
-        loss_sum = 0.0
-        for index, piece in enumerate(pieces):
-            piece = piece.to(accelerator.device)
-            with nullcontext() if index + 1 == len(pieces) else accelerator.no_sync(self.wrapped):
-                with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=self.bf16):
-                    loss = self.objective.loss_sum(self.wrapped, piece) * real
-                if not torch.isfinite(loss):
-                    names = ", ".join(self.clips.keys[clip] for clip in part.tolist())
-                    raise EngineError(f"the loss is {loss.item()} at step {progress.step}; clips of the batch: {names}")
-                accelerator.backward(loss * (accelerator.num_processes / weight))  # DDP takes the mean over processes
-            loss_sum += loss.item()
+        loss_sum = self._gradients(batch, real, weight)
+        norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
         looked_at = (progress.step + 1) % self.epoch_steps == 0
-        report = GradientReport(self.model) if looked_at else None
+        # what is read back from an accelerator waits for all it was given to do: once a step
+        loss, length, stops = self._total(*torch.stack([loss_sum, norm]).tolist(), float(self.stopping()))
+        report = GradientReport(self.model) if looked_at or not math.isfinite(length) else None
+        if not (math.isfinite(loss) and math.isfinite(length)):
+            raise EngineError(self._not_finite(loss, report))
         if config.clip_norm:
-            accelerator.clip_grad_norm_(self.wrapped.parameters(), config.clip_norm)
-        self.prepared.step()
+            nn.utils.clip_grads_with_norm_(self.parameters, config.clip_norm, norm)
+        self.optimizer.step()
         progress.step += 1
         if report is not None:
             progress.gradients += report.rows(len(progress.rows) + 1)
-        self.prepared.zero_grad()
+        self.optimizer.zero_grad()
         if self.average is not None:
             self.average.update(progress.step)
-        loss_sum, stops = self._total(loss_sum, float(self.stopping()))
-        progress.loss_sum += loss_sum
+        progress.loss_sum += loss
         progress.weight += weight
         progress.clips += round(clips)
         return stops > 0
 
+    def _gradients(self, batch: Batch, real: float, weight: float) -> Tensor:
+        """Add up the gradients of a prepared batch, piece by piece, and return its summed loss.
+
+        Where it is not `real`, a clip that stands in for no share of the batch, both are zero. The gradients are those
+        of the sum over all processes, divided by the `weight` of the whole batch.
+        """
+        device = self.accelerator.device
+        pieces = batch.pieces(self.config.micro_clips) if self.config.micro_clips else [batch]
+        loss_sum = torch.zeros((), device=device)
+        for index, piece in enumerate(pieces):
+            piece = piece.to(device)
+            with nullcontext() if index + 1 == len(pieces) else self.accelerator.no_sync(self.wrapped):
+                with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
+                    loss = self.objective.loss_sum(self.compiled, piece) * real
+                # nothing is scaled against float16's underflow here, and DDP takes the mean over processes
+                (loss * (self.accelerator.num_processes / weight)).backward()
+            loss_sum += loss.detach()
+        return loss_sum
+
+    def _not_finite(self, loss: float, report: GradientReport | None) -> str:
+        """Say what is not finite, a gradient in which layers, and on which clips, those of all processes."""
+        progress, config = self.progress, self.config
+        what = f"the loss is {loss}"
+        if math.isfinite(loss) and report is not None:
+            what = f"the gradient is not finite in {', '.join(report.lost())}"
+        order_C = self.order.epoch(len(self.clips), self.seed, len(progress.rows))
+        index = progress.step - len(progress.rows) * self.epoch_steps
+        names = ", ".join(
+            self.clips.keys[c] for c in self.order.part(order_C, index, config.batch_clips, 0, 1).tolist()
+        )
+        return f"{what} at step {progress.step}; clips of the batch: {names}"
+
     def _total(self, *values: float) -> list[float]:
         """Return the sums of `values` over all processes."""
+        if self.accelerator.num_processes == 1:
+            return list(values)
         here = torch.tensor(values, dtype=torch.float64, device=self.accelerator.device)
         return self.accelerator.reduce(here, "sum").tolist()
 
@@ -289,6 +323,7 @@ def _predict(
     mine = parts[accelerator.process_index :: accelerator.num_processes]
     scores_CL = torch.zeros(len(clips), clips.labels.count)
     losses_C, seen_C = torch.zeros(len(clips)), torch.zeros(len(clips))
+    clips = where_they_train(clips, accelerator.device)
     for part, batch in zip(mine, clips.batches(mine), strict=True):
         batch = batch.to(accelerator.device)
         logits_BL = tagger(batch.input, batch.lengths_B, **batch.beside)
@@ -298,6 +333,13 @@ def _predict(
     gathered = [accelerator.reduce(x.to(accelerator.device), "sum").cpu() for x in (scores_CL, losses_C, seen_C)]
     assert bool((gathered[2] == 1).all()), "every clip is scored exactly once"
     return gathered[0].numpy(), gathered[1].numpy()
+
+
+def _seed(value: int, device: torch.device) -> None:
+    """Seed torch where it draws; its own manual_seed takes 0.5 ms for kinds of devices that are not there."""
+    torch.default_generator.manual_seed(value)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(value)
 
 
 def _out_of_patience(progress: Progress, config: TrainConfig) -> bool:

@@ -54,8 +54,9 @@ class MaskedPrediction:
         lucky_B = rng.integers(0, lengths)  # every clip hides one position at least
         bare_B = ~hidden_BT.any(axis=1)
         hidden_BT[bare_B, lucky_B[bare_B]] = True
-        hidden_BT1 = torch.from_numpy(hidden_BT)[..., None]
-        mask_Q = torch.tensor(self.vocab_sizes) + TokenEmbedding.MASK
+        device = batch.input.device
+        hidden_BT1 = torch.from_numpy(hidden_BT).to(device)[..., None]
+        mask_Q = torch.tensor(self.vocab_sizes, device=device) + TokenEmbedding.MASK
         targets_BTQ = torch.where(hidden_BT1, batch.input, -1)
         shown = Batch(torch.where(hidden_BT1, mask_Q, batch.input), batch.lengths_B, targets_BTQ)
         return shown, float(hidden_BT.sum() * len(self.vocab_sizes))

@@ -36,6 +36,7 @@ class TrainConfig:
         loss: plain, or balanced, focal or asymmetric (engine/losses.py), which listen to rare labels
         label_smoothing: share of a target spread over the other labels
         sampling: uniform, or weighted, which draws clips by how rare their labels are (engine/sampling.py)
+        bucketing: make batches of clips of similar length, which are padded less (shards/plan.py)
         average: none, or ema or swa, averages of the weights, which are then what is scored and kept
         roll: begin a training clip anywhere and let its head follow its tail
         crop: share of a training clip that a step sees, a run of it anywhere; 1 shows the whole clip
@@ -45,6 +46,7 @@ class TrainConfig:
         mask: share of a training clip's positions that are masked; for mel, the widest masked run and band
         score_views: score a clip by the mean over itself and its views, where the tokens have any (`encode --views`)
         layer_decay: a layer's rate as a share of the one above it, when fine-tuning; 1 trains all alike
+        compile: let torch.compile make the training step; it pays on no CPU (benchmarks/training_step.py)
     """
 
     epochs: int = 20
@@ -61,6 +63,7 @@ class TrainConfig:
     loss: str = "plain"
     label_smoothing: float = 0.0
     sampling: str = "uniform"
+    bucketing: bool = False
     average: str = "none"
     roll: bool = False
     crop: float = 1.0
@@ -70,6 +73,7 @@ class TrainConfig:
     mask: float = 0.0
     score_views: bool = False
     layer_decay: float = 1.0
+    compile: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values out of range with a word on what is allowed."""

@@ -46,16 +46,16 @@ def pretrain(job: Pretrain) -> None:
     from accelerate.utils import broadcast_object_list
 
     from engine.checkpoints import Checkpoints
-    from engine.loop import Interrupted, Order, fit
+    from engine.loop import Interrupted, fit
     from engine.pretraining import MaskedPrediction, MaskedTokens
     from engine.processes import processes
     from engine.seeds import generator
     from engine.systems import resolve
     from engine.systems.tagger import TaggerConfig
+    from jobs.order import order_of
     from jobs.origin import fitted_places
     from jobs.run_folder import RunFolder, asked_to_stop
     from jobs.training_data import centroids_of, open_data
-    from shards.plan import epoch_order, rank_batch
     from shards.publish import published_file
 
     config, options = resolve("token-bert", job.recipe.train, job.recipe.systems.get("token-bert", {}) | job.options)
@@ -94,7 +94,7 @@ def pretrain(job: Pretrain) -> None:
                 config=config,
                 objective=MaskedPrediction(vocab_sizes=data.vocab_sizes, share=job.hide),
                 seed=job.seed,
-                order=Order(epoch=epoch_order, part=rank_batch),
+                order=order_of(config, clips),
                 accelerator=accelerator,
                 checkpoints=Checkpoints(folder=folder.checkpoints / "pretrain", publish=published_file),
                 stopping=stopping,

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import numpy as np
     from accelerate import Accelerator
 
-    from engine.clips import Clips
     from engine.systems.tagger import TaggerConfig
     from engine.train_config import TrainConfig
     from jobs.run_folder import RunFolder
@@ -145,20 +144,14 @@ def _run(
     stopping: Callable[[], bool],
 ) -> dict[str, Any]:
     """Choose, refit where the choice was made on a part of what may be learnt from, test once, and commit."""
-    from engine.loop import Order, predict
+    from engine.loop import predict
     from engine.metrics import score
-    from engine.sampling import clip_weights
     from engine.trial import Trial
     from jobs.narrowing import ClipSubset
+    from jobs.order import order_of
     from jobs.run_folder import Predictions, figures_of
     from jobs.training_data import parts_of
-    from shards.plan import epoch_order, rank_batch, weighted_order
     from shards.publish import published_file
-
-    def order(clips: "Clips") -> Order:
-        if config.sampling == "uniform":
-            return Order(epoch=epoch_order, part=rank_batch)
-        return Order(epoch=partial(weighted_order, weights_C=clip_weights(clips.labels)), part=rank_batch)
 
     subset = None if job.subset is None else ClipSubset(job.subset, job.seed)
     parts = parts_of(data, job.test_fold, config.inner_share, job.seed, subset)
@@ -166,7 +159,7 @@ def _run(
         system=model,
         train=config,
         seed=job.seed,
-        order=order,
+        order=partial(order_of, config),
         accelerator=accelerator,
         folder=folder.checkpoints,
         publish=published_file,

@@ -3,7 +3,9 @@
 import numpy as np
 from jaxtyping import Float64, Int64
 
-EPOCH_ORDER, LANE_BLOCKS, INNER_SPLIT, WEIGHTED_ORDER = 1, 2, 3, 4  # the purposes that a seed is split into
+# the purposes that a seed is split into
+EPOCH_ORDER, LANE_BLOCKS, INNER_SPLIT, WEIGHTED_ORDER, BUCKETED_ORDER = 1, 2, 3, 4, 5
+BUCKET_BATCHES = 16  # batches that are sorted together: at random lengths a batch then spans 1/16 of their range
 
 
 def epoch_order(clips: int, seed: int, epoch: int) -> Int64[np.ndarray, "C"]:
@@ -15,6 +17,23 @@ def weighted_order(clips: int, seed: int, epoch: int, *, weights_C: Float64[np.n
     """Return `clips` draws with replacement; a clip's chance is its share of the weights, the length stays."""
     rng = np.random.default_rng([seed, WEIGHTED_ORDER, epoch])
     return rng.choice(clips, size=clips, p=weights_C / weights_C.sum()).astype(np.int64)
+
+
+def bucketed_order(
+    order_C: Int64[np.ndarray, "C"], seed: int, epoch: int, *, lengths_C: Int64[np.ndarray, "C"], batch_clips: int
+) -> Int64[np.ndarray, "C"]:
+    """Return `order_C` rearranged so that the clips of a batch have similar lengths: each as often as it stood there.
+
+    Windows of BUCKET_BATCHES batches are sorted by length, and then all batches are shuffled. The uneven rest stays the
+    last batch, of clips as they came: were it sorted along, the longest clips would meet again in it every epoch.
+    `lengths_C` is by clip number.
+    """
+    whole = len(order_C) // batch_clips * batch_clips
+    window = np.arange(whole) // (BUCKET_BATCHES * batch_clips)
+    by_length = np.lexsort((lengths_C[order_C[:whole]], window))
+    batches = order_C[by_length].reshape(-1, batch_clips)
+    shuffled = np.random.default_rng([seed, BUCKETED_ORDER, epoch]).permutation(batches)
+    return np.concatenate([shuffled.reshape(-1), order_C[whole:]])
 
 
 def rank_batch(

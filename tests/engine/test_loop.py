@@ -11,7 +11,7 @@ import torch
 from engine.checkpoints import Checkpoints
 from engine.clips import Labels, TokenClips
 from engine.errors import EngineError
-from engine.loop import Interrupted, Order, Progress, evaluate, fit, predict, rate
+from engine.loop import Interrupted, Order, Progress, _seed, evaluate, fit, predict, rate
 from engine.losses import loss_of
 from engine.objectives import Tagging
 from engine.processes import processes
@@ -206,6 +206,27 @@ def test_a_loss_that_is_not_finite_names_its_clips(tmp_path: Path) -> None:
     tagger.embed.table.weight.data[3] = math.nan
     with pytest.raises(EngineError, match=r"the loss is nan at step 0; clips of the batch: clip-\d+, clip-\d+"):
         trained(tagger, tmp_path, CONFIG, drawn(21))
+
+
+def test_a_gradient_that_is_not_finite_names_its_layers_and_clips(tmp_path: Path) -> None:
+    """Before the step: the weights, and the checkpoint that may follow, stay whole."""
+    tagger = model("token-linear", 0.0)
+    before = weights(tagger)
+    tagger.head.weight.register_hook(lambda gradient: gradient * math.inf)
+    with pytest.raises(
+        EngineError, match=r"the gradient is not finite in head at step 0; clips of the batch: clip-\d+"
+    ):
+        trained(tagger, tmp_path, CONFIG, drawn(21))
+    assert all(torch.equal(value, weights(tagger)[key]) for key, value in before.items())
+
+
+def test_a_seeded_step_draws_what_torch_would() -> None:
+    """Only the generators that are used are seeded, in the same way."""
+    with torch.random.fork_rng():
+        torch.manual_seed(2**62 + 5)
+        wanted = torch.rand(9)
+        _seed(2**62 + 5, torch.device("cpu"))
+        assert torch.equal(torch.rand(9), wanted)
 
 
 def test_the_rate_climbs_then_falls_to_nothing() -> None:

@@ -1,12 +1,13 @@
 """Placement and order are pure functions: permutations, and disjoint covers whatever the world."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shards.plan import epoch_order, rank_batch
+from shards.plan import BUCKET_BATCHES, bucketed_order, epoch_order, rank_batch, weighted_order
 
 
+@settings(deadline=None)
 @given(clips=st.integers(0, 500), seed=st.integers(0, 2**31), epoch=st.integers(0, 1000))
 def test_an_epoch_visits_every_clip_once(clips: int, seed: int, epoch: int) -> None:
     order_C = epoch_order(clips, seed, epoch)
@@ -19,6 +20,7 @@ def test_epochs_and_seeds_differ() -> None:
     assert len(orders) == 9
 
 
+@settings(deadline=None)
 @given(clips=st.integers(0, 200), batch_clips=st.integers(1, 40), world=st.integers(1, 9), seed=st.integers(0, 9))
 def test_ranks_are_a_disjoint_cover_of_every_batch(clips: int, batch_clips: int, world: int, seed: int) -> None:
     order_C = epoch_order(clips, seed, 0)
@@ -30,3 +32,53 @@ def test_ranks_are_a_disjoint_cover_of_every_batch(clips: int, batch_clips: int,
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
         seen += whole.tolist()
     assert sorted(seen) == list(range(clips))
+
+
+@settings(deadline=None)
+@given(
+    clips=st.integers(1, 300),
+    batch_clips=st.integers(1, 9),
+    seed=st.integers(0, 9),
+    epoch=st.integers(0, 3),
+    longest=st.sampled_from([1, 3, 1000]),
+    weighted=st.booleans(),
+)
+def test_buckets_hold_the_clips_of_the_order_batch_by_batch_of_one_window(
+    clips: int, batch_clips: int, seed: int, epoch: int, longest: int, weighted: bool
+) -> None:
+    """Each clip as often as before, a draw with replacement too; a batch is a run of its window sorted by length."""
+    rng = np.random.default_rng(clips)
+    lengths_C = rng.integers(1, longest + 1, clips)
+    order_C = (
+        weighted_order(clips, seed, epoch, weights_C=rng.random(clips) + 0.01)
+        if weighted
+        else epoch_order(clips, seed, epoch)
+    )
+    bucketed_C = bucketed_order(order_C, seed, epoch, lengths_C=lengths_C, batch_clips=batch_clips)
+    assert (bucketed_C == bucketed_order(order_C, seed, epoch, lengths_C=lengths_C, batch_clips=batch_clips)).all()
+    assert sorted(bucketed_C.tolist()) == sorted(order_C.tolist())
+    whole = clips // batch_clips * batch_clips
+    assert bucketed_C[whole:].tolist() == order_C[whole:].tolist()
+    slow = []
+    for start in range(0, whole, BUCKET_BATCHES * batch_clips):
+        window = sorted(order_C[start : min(whole, start + BUCKET_BATCHES * batch_clips)].tolist(), key=lengths_C.item)
+        slow += [tuple(window[i : i + batch_clips]) for i in range(0, len(window), batch_clips)]
+    assert sorted(tuple(batch) for batch in bucketed_C[:whole].reshape(-1, batch_clips).tolist()) == sorted(slow)
+
+
+def test_buckets_are_shuffled_differ_by_epoch_and_save_padding() -> None:
+    lengths_C = np.random.default_rng(0).integers(50, 400, 3200)
+    orders = [
+        bucketed_order(epoch_order(3200, 0, epoch), 0, epoch, lengths_C=lengths_C, batch_clips=32) for epoch in range(2)
+    ]
+    assert (orders[0] != orders[1]).any()
+    longest = lengths_C[orders[0].reshape(-1, 32)].max(axis=1)
+    assert abs(np.corrcoef(longest[:-1], longest[1:])[0, 1]) < 0.3, (
+        "neighbouring batches are not of neighbouring length"
+    )
+
+    def padded(order_C: np.ndarray) -> float:
+        lengths = lengths_C[order_C.reshape(-1, 32)]
+        return float(lengths.max(axis=1).sum() * 32 / lengths.sum())
+
+    assert padded(orders[0]) < 1.08 < 1.6 < padded(epoch_order(3200, 0, 0))
