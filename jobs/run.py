@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.systems import SYSTEMS
+from engine.systems import SYSTEMS, find, resolve
 from jobs import leaderboard
 from jobs.build import Build, build
 from jobs.command import command
@@ -51,6 +51,9 @@ class Run:
                 raise JobError(f"unknown system {system!r}; one of: {', '.join(SYSTEMS)}")
             if self.recipe.views.count and len(SYSTEMS[system].reads) > 1:
                 raise JobError(f"{system} reads mel beside every token, and views have none; leave out either")
+            resolve(system, self.recipe.train, self.recipe.systems.get(system, {}))  # an hour before they are needed
+        for system in self.recipe.systems:
+            find(system)
         if not self.systems or not self.seeds:
             raise JobError("nothing to do: name at least one system (--systems) and one seed (--seeds)")
 

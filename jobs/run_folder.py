@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from engine.loop import Progress
 
+# All that a run may leave in its folder; trackers write into audio-tokens/.
+WRITTEN = ("config.yaml", "*.csv", "predictions.npz", "evaluation-*.json", "model", "checkpoints", "audio-tokens")
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -43,7 +46,7 @@ class RunFolder:
         """Make the folder that of a run with `settings` (its fingerprint among them); return False for a complete one.
 
         A run of the same settings is resumed. Raises JobError where one of others lies there, unless `force` replaces
-        it.
+        it; a finished one is then kept in `replaced/` until `finish`.
         """
         if self.path.exists() and not force:
             found = self.settings()["fingerprint"] if (self.path / "config.yaml").is_file() else None
@@ -51,10 +54,22 @@ class RunFolder:
                 what = "a run made with other settings or from other data" if found else "something that is no run"
                 raise JobError(f"{self.path} holds {what}; --force replaces it, or choose another --out")
             return not (self.path / "result.json").is_file()
-        (self.path / "result.json").unlink(missing_ok=True)
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        self._set_aside()
         publish_bytes(self.path / "config.yaml", yaml.safe_dump(settings, sort_keys=False).encode())
         return True
+
+    def _set_aside(self) -> None:
+        """Clear the way: a finished run moves to `replaced/`, a part of one is worth less than what lies there.
+
+        Touches what runs write, and nothing else that may lie in the folder; `result.json` moves last.
+        """
+        replaced, finished = self.path / "replaced", (self.path / "result.json").is_file()
+        for entry in [found for pattern in (*WRITTEN, "result.json") for found in sorted(self.path.glob(pattern))]:
+            old = replaced / entry.name if finished else entry
+            shutil.rmtree(old, ignore_errors=True) if old.is_dir() else old.unlink(missing_ok=True)
+            if finished:
+                replaced.mkdir(exist_ok=True)
+                entry.rename(old)
 
     def settings(self) -> dict[str, Any]:
         """Return config.yaml. Raises JobError where there is none."""
@@ -130,8 +145,9 @@ class RunFolder:
             )
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Commit the run."""
+        """Commit the run; the one it replaces is let go."""
         publish_bytes(self.path / "result.json", (json.dumps(result, indent=1) + "\n").encode())
+        shutil.rmtree(self.path / "replaced", ignore_errors=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """sweep: recipes x systems x seeds in sequence, resumable, one leaderboard."""
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,35 +36,44 @@ class Sweep:
 
 
 def sweep(job: Sweep) -> int:
-    """Run the grid; systems without tokens are run with the first recipe only, of whose slices they know nothing."""
+    """Run the grid; systems without tokens are run with the first recipe only, of whose slices they know nothing.
+
+    Every recipe is read before the first is run, so that a mistake in the last one costs nothing.
+    """
     from engine.systems import find
     from jobs.run import Run, run
     from shards.publish import publish_bytes
 
     file = recipe_file(job.recipe_grid)
-    grid = _checked(yaml.safe_load(file.read_text()), file)
-    worst = 0
+    grid = _checked(file)
+    reads = {system: find(system).reads for system in grid["systems"]}
+    planned = []
     for index, (name, recipe) in enumerate(recipes(grid)):
-        systems = [system for system in grid["systems"] if index == 0 or "tokens" in find(system).reads]
-        print(f"sweep: {name}: {', '.join(systems)}")
+        systems = [system for system in reads if index == 0 or "tokens" in reads[system]]
         if job.dry_run:
+            print(f"sweep: {name}: {', '.join(systems)}")
             continue
         path = Path(job.work) / "recipes" / f"{name}.yaml"
         publish_bytes(path, yaml.safe_dump(recipe, sort_keys=False).encode())
         words = ["--source", job.source, "--work", job.work, "--recipe", str(path), "--systems", ",".join(systems)]
         words += ["--seeds", ",".join(map(str, grid["seeds"]))] + ["--folds"] * job.folds
         words += [] if job.workers is None else ["--workers", str(job.workers)]
-        worst = max(worst, run(parse(Run, words, prog="audio-tokens sweep")))
+        if systems:
+            planned.append((f"{name}: {', '.join(systems)}", parse(Run, words, prog="audio-tokens sweep")))
+    worst = 0
+    for title, recipe_run in planned:
+        print(f"sweep: {title}")
+        worst = max(worst, run(recipe_run))
     return worst
 
 
 def recipes(grid: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (name, recipe) for every combination of one choice per axis, laid over the grid's base."""
     for choices in product(*(axis.items() for axis in grid["axes"].values())):
-        recipe = grid.get("base", {})
+        recipe = grid.get("base") or {}
         for _, fragment in choices:
             recipe = _laid_over(recipe, fragment or {})
-        yield "-".join([grid["name"], *(name for name, _ in choices)]), recipe
+        yield "-".join(map(str, [grid["name"], *(name for name, _ in choices)])), recipe
 
 
 def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -72,11 +82,47 @@ def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return below | above | {key: _laid_over(below[key], above[key]) for key in nested}
 
 
-def _checked(grid: Any, file: Path) -> dict[str, Any]:
-    missing = [key for key in ("name", "axes", "systems", "seeds") if not isinstance(grid, dict) or key not in grid]
+def _checked(file: Path) -> dict[str, Any]:
+    """Return the grid in `file`. Raises JobError, naming what is wrong, where it is none."""
+    try:
+        grid = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise JobError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
+    known = ("name", "axes", "systems", "seeds", "base")
+    missing = [key for key in known[:4] if not isinstance(grid, dict) or key not in grid]
     if missing:
         raise JobError(f"{file} is no grid of recipes: it lacks {', '.join(missing)}; grid-2024.yaml shows one")
+    unknown = [str(key) for key in grid if key not in known]
+    choices = [axis if isinstance(axis, dict) else None for axis in _values(grid["axes"])]
+    fragments = [fragment for axis in choices for fragment in _values(axis)]
+    rules = {
+        f"{', '.join(unknown)} is not one of {', '.join(known)}": not unknown,
+        "axes must name axes, and each axis its choices": None not in choices and all(choices),
+        "a choice and `base` must be parts of a recipe": all(
+            isinstance(part, dict | None) for part in (*fragments, grid.get("base"))
+        ),
+        "systems must be a list of names": _listed(grid["systems"], str),
+        "seeds must be a list of whole numbers": _listed(grid["seeds"], int),
+    }
+    for rule, holds in rules.items():
+        if not holds:
+            raise JobError(f"{file} is no grid of recipes: {rule}; grid-2024.yaml shows one")
+    names = [name for name, _ in recipes(grid)]
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or names.count(name) > 1:
+            raise JobError(
+                f"{file}: a recipe would be called {name!r}; names become folders: letters, digits, _ and -, each once"
+            )
     return grid
+
+
+def _values(mapping: Any) -> list[Any]:
+    """Return the values of a mapping, and for anything else a value that is none of them."""
+    return list(mapping.values()) if isinstance(mapping, dict) else [0]
+
+
+def _listed(value: Any, kind: type) -> bool:
+    return isinstance(value, list) and bool(value) and all(type(entry) is kind for entry in value)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -232,6 +232,7 @@ def test_compare_cross_validate_and_sweep(work: Path, tmp_path: Path, capsys: py
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1200)
 def test_a_compiled_step_is_the_same_step_under_the_same_names(work: Path, tmp_path: Path) -> None:
     """In a process of its own: checked types, as tests have them, cannot be compiled."""
     words = f"--tokens {work}/splits.zarr --system token-bert {QUICK} --options.width 16 --options.dropout 0"
