@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
+from engine.errors import EngineError
 from engine.metrics import check
 from engine.seeds import generator
 
@@ -40,6 +41,8 @@ def replicates(
     Memory is bounded; time is about count x C x L x 10 ns.
     """
     check(scores_CL, targets_CL)
+    if count < 1:
+        raise EngineError(f"{count} bootstrap samples say nothing; draw at least 1, or better 1000")
     found: dict[str, list[np.ndarray]] = {"mAP": []}
     single = bool((targets_CL.sum(axis=1) == 1).all())
     right_C = scores_CL.argmax(axis=1) == targets_CL.argmax(axis=1)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -80,7 +81,7 @@ class TrainConfig:
         positive = ("epochs", "batch_clips", "learning_rate")
         natural = ("weight_decay", "clip_norm", "patience", "checkpoint_steps", "micro_clips")
         for name in positive:
-            _require(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")
+            _require(0 < getattr(self, name) < math.inf, name, getattr(self, name), "a number above 0")
         for name in natural:
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         _require(0 <= self.warmup_share < 1, "warmup_share", self.warmup_share, "a share from 0 to below 1")

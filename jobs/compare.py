@@ -34,6 +34,8 @@ def compare(job: Compare) -> None:
     from engine.metrics import score
     from jobs.run_folder import Predictions, RunFolder
 
+    if job.most_classes < 0:
+        raise JobError(f"--most-classes {job.most_classes}: name a number from 0")
     a, b = (Predictions.joined([RunFolder(Path(run)).predictions() for run in runs]) for runs in (job.a, job.b))
     b = b.in_order_of(a)
     if not np.array_equal(a.targets_CL, b.targets_CL):

@@ -43,6 +43,8 @@ def evaluate(job: Evaluate) -> None:
 
     folder = RunFolder(Path(job.run))
     settings = folder.settings()
+    if settings["system"] == "masked-tokens":
+        raise JobError(f"{job.run} is a pre-training, which tags nothing; evaluate a run of `train --init {job.run}`")
     data = open_for(settings["system"], job.tokens or settings["tokens"], job.shards or settings["shards"])
     if "classes" in settings:
         data = with_classes(data, settings["classes"])

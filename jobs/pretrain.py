@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.command import command
+from jobs.errors import JobError
 from jobs.origin import digest
 from jobs.recipe import Recipe
 
@@ -20,7 +21,8 @@ class Pretrain:
         codebook: the tokens' codebook, where embeddings begin with its centroids (--options.embedding centroids)
         out: the folder of the run
         recipe: a packaged recipe's name or a YAML file
-        options: laid over the recipe's for token-bert, e.g. --options.epochs 5 --options.width 64
+        options: laid over the recipe's for token-bert, e.g. --options.epochs 5 --options.width 64; what concerns labels
+            or augmentation (loss, label_smoothing, roll, mix, mask) has no part in this
         hide: share of a clip's positions that are hidden
         seed: of weights, order, spans and dropout
         test_fold: the fold that is left out; data with splits is learnt from its train split
@@ -58,6 +60,8 @@ def pretrain(job: Pretrain) -> None:
     from jobs.training_data import centroids_of, open_data
     from shards.publish import published_file
 
+    if not 0 < job.hide < 1:
+        raise JobError(f"--hide {job.hide:g}: the share of positions that are hidden lies between 0 and 1")
     config, options = resolve("token-bert", job.recipe.train, job.recipe.systems.get("token-bert", {}) | job.options)
     data = open_data(job.tokens, None)
     centroids = centroids_of(data, job.codebook) if options["embedding"] == "centroids" else []

@@ -138,7 +138,22 @@ def resolve(name: str, train: Mapping[str, Any], own: Mapping[str, Any]) -> tupl
             f"{name} is solved at once, without steps that {of_steps[0]} could change; it has {', '.join(of_all)}"
         )
     options = settings(system.options, {key: own[key] for key in own if key in system.options})
+    _check(options)
     return TrainConfig.of(system.train, train, {key: own[key] for key in own if key not in system.options}), options
+
+
+def _check(options: Mapping[str, Any]) -> None:
+    """Refuse a model's numbers that make no model, before there are hours of data to train it on."""
+    for name in ("width", "layers", "heads", "channels", "context", "stride", "patch_stride", "C"):
+        if options.get(name, 1) <= 0:
+            raise EngineError(f"{name} is {options[name]}; it must be a number above 0")
+    for name in ("conv", "frames"):
+        if options.get(name, 0) < 0:
+            raise EngineError(f"{name} is {options[name]}; it must be 0 or more")
+    if not 0 <= options.get("dropout", 0) < 1:
+        raise EngineError(f"dropout is {options['dropout']}; it must be a share from 0 to below 1")
+    if options.get("width", 0) % options.get("heads", 1):
+        raise EngineError(f"width {options['width']} is no multiple of heads {options['heads']}; change either")
 
 
 def build(config: "TaggerConfig") -> "Tagger":

@@ -89,6 +89,72 @@ MISTAKES = {
         "-3",
         "",
     ),
+    "model width": (
+        "train --tokens MADE/tokens.zarr --system token-linear --out NEW/r --options.width 0",
+        "width",
+        "above 0",
+    ),
+    "model heads": (
+        "train --tokens MADE/tokens.zarr --system token-bert --out NEW/r --options.heads 5",
+        "5",
+        "multiple",
+    ),
+    "model dropout": (
+        "train --tokens MADE/tokens.zarr --system token-lstm --out NEW/r --options.dropout 2",
+        "2",
+        "share",
+    ),
+    "model convolution": (
+        "train --tokens MADE/tokens.zarr --system token-bert --out NEW/r --options.conv -1",
+        "-1",
+        "0 or more",
+    ),
+    "penalty of the bag": (
+        "train --tokens MADE/tokens.zarr --system token-bag --out NEW/r --options.C 0",
+        "C",
+        "above 0",
+    ),
+    "endless rate": (
+        "train --tokens MADE/tokens.zarr --system token-linear --out NEW/r --options.learning_rate .inf",
+        "inf",
+        "",
+    ),
+    "tracker": (
+        "train --tokens MADE/tokens.zarr --system token-bag --out NEW/r --tracker tensorbord",
+        "tensorbord",
+        "tensorboard",
+    ),
+    "tracker that is not installed": (
+        "train --tokens MADE/tokens.zarr --system token-bag --out NEW/r --tracker comet_ml",
+        "comet_ml",
+        "install",
+    ),
+    "share to hide": ("pretrain --tokens MADE/tokens.zarr --out NEW/r --hide 1.5", "1.5", "between 0 and 1"),
+    "no bootstrap samples": ("evaluate --run MADE/bag --split test --replicates 0", "0", "1000"),
+    "no bootstrap samples to compare": ("compare --a MADE/bag --b MADE/bag --replicates -3", "-3", "1000"),
+    "number of classes": ("compare --a MADE/bag --b MADE/bag --most-classes -1", "-1", "from 0"),
+    "grid that is none": ("sweep --source soundscapes:10 --work NEW/w --recipe-grid seed", "seed.yaml", "grid-2024"),
+    "grid of another system": (
+        "sweep --source soundscapes:10 --work NEW/w --recipe-grid EMPTY/system.yaml",
+        "token-bga",
+        "token-bag",
+    ),
+    "grid of lists": ("sweep --source soundscapes:10 --work NEW/w --recipe-grid EMPTY/axes.yaml", "axes", "grid-2024"),
+    "grid that is no YAML": (
+        "sweep --source soundscapes:10 --work NEW/w --recipe-grid EMPTY/broken.yaml",
+        "broken.yaml",
+        "YAML",
+    ),
+    "grid with a mistake in its last recipe": (
+        "sweep --source soundscapes:10 --work NEW/w --recipe-grid EMPTY/last.yaml",
+        "epoch",
+        "epochs",
+    ),
+    "option of a recipe": (
+        "run --source soundscapes:10 --work NEW/w --systems token-linear --recipe.train.epoch 3",
+        "epoch",
+        "epochs",
+    ),
     "missing run": ("evaluate --run NEW/absent --split test", "absent", "train"),
     "split": ("evaluate --run MADE/bag --split tset", "tset", "test"),
     "another configuration in the same place": (
@@ -113,10 +179,21 @@ MISTAKES = {
 }
 
 
+GRIDS = {
+    "system": "{name: g, axes: {}, systems: [token-bga], seeds: [0]}",
+    "axes": "{name: g, axes: {k: [50, 500]}, systems: [token-bag], seeds: [0]}",
+    "broken": "{name: [",
+    "last": "{name: g, axes: {t: {one: {}, two: {train: {epoch: 1}}}}, systems: [token-linear], seeds: [0]}",
+}
+
+
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_one_clear_line(name: str, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words, value, remedy = MISTAKES[name]
     (tmp_path / "EMPTY").mkdir()
+    for grid, text in GRIDS.items():
+        if f"{grid}.yaml" in words:
+            (tmp_path / "EMPTY" / f"{grid}.yaml").write_text(text)
     shutil.copytree(made / "shards", tmp_path / "OLD")
     manifest = json.loads((tmp_path / "OLD" / "dataset.json").read_text())
     (tmp_path / "OLD" / "dataset.json").write_text(json.dumps(manifest | {"format_version": 999}))

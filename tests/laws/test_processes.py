@@ -17,6 +17,8 @@ from safetensors.numpy import load_file
 from jobs import cli
 
 ROOT = Path(__file__).parents[2]
+PATIENCE_S = 1000  # a launch takes 15 s where nobody else is at work
+pytestmark = pytest.mark.timeout(3 * PATIENCE_S)
 OPTIONS = "--options.dropout 0 --options.epochs 2 --options.precision fp32 --options.batch_clips 16 --seed 4"
 
 
@@ -60,7 +62,7 @@ def test_two_processes_give_the_losses_and_figures_of_one(system: str, tokens: P
     words += f" --shards {tokens}/shards --options.width 16" if system == "hybrid-bert" else ""
     assert cli.main(f"train {words} --out {tmp_path}/one".split()) == 0
     two = launched(2, "jobs/train.py", *words.split(), "--out", str(tmp_path / "two"))
-    output = two.communicate(timeout=280)[0]
+    output = two.communicate(timeout=PATIENCE_S)[0]
     assert two.returncode == 0, output[-3000:]
     for one_row, two_row in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
         assert (one_row.pop("world"), two_row.pop("world")) == ("1", "2")
@@ -88,7 +90,7 @@ def test_fifty_steps_on_two_processes_lose_what_they_lose_on_one(drawn: str, tok
         jobs[world] = launched(world, "tests/laws/loss_trace.py", *words)
     traces = []
     for world, job in jobs.items():
-        output = job.communicate(timeout=280)[0]
+        output = job.communicate(timeout=PATIENCE_S)[0]
         assert job.returncode == 0, output[-3000:]
         ranks = [json.loads((tmp_path / str(world) / f"trace-{rank}.json").read_text()) for rank in range(world)]
         totals = [[sum(values) for values in zip(*step, strict=True)] for step in zip(*ranks, strict=True)]
@@ -107,7 +109,7 @@ def test_evaluation_is_the_same_to_the_last_digit(tokens: Path, tmp_path: Path) 
     found = []
     for processes in (1, 2):
         job = launched(processes, "jobs/evaluate.py", "--run", str(tmp_path / "run"), "--split", "train")
-        output = job.communicate(timeout=280)[0]
+        output = job.communicate(timeout=PATIENCE_S)[0]
         assert job.returncode == 0, output[-3000:]
         found.append((tmp_path / "run" / "evaluation-train.json").read_bytes())
         (tmp_path / "run" / "evaluation-train.json").unlink()
@@ -123,7 +125,7 @@ def never_stopped(tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """The model of a training on two processes that nothing disturbed."""
     out = tmp_path_factory.mktemp("whole") / "run"
     job = launched(2, "jobs/train.py", "--tokens", f"{tokens}/tokens.zarr", *LONGER.split(), "--out", str(out))
-    output = job.communicate(timeout=280)[0]
+    output = job.communicate(timeout=PATIENCE_S)[0]
     assert job.returncode == 0, output[-3000:]
     return out / "model" / "model.safetensors"
 
@@ -146,12 +148,12 @@ def test_stopped_in_mid_epoch_it_ends_in_the_same_weights(
         first.send_signal(signal.SIGTERM)
     else:
         os.kill(a_rank_of(first.pid), signal.SIGKILL)
-    first.communicate(timeout=280)
+    first.communicate(timeout=PATIENCE_S)
     assert first.returncode != 0
     assert not (out / "result.json").exists()
     assert 7 < steps_done(out) < 84
     again = launched(resumed_with, *words)
-    output = again.communicate(timeout=280)[0]
+    output = again.communicate(timeout=PATIENCE_S)[0]
     assert again.returncode == 0, output[-3000:]
     theirs = load_file(out / "model" / "model.safetensors")
     for name, value in load_file(never_stopped).items():
@@ -166,7 +168,7 @@ def test_sigterm_saves_and_exits_with_143(tokens: Path, tmp_path: Path) -> None:
     job = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     wait_for(tmp_path / "run" / "metrics.csv", job)
     job.send_signal(signal.SIGTERM)
-    output = job.communicate(timeout=120)[0]
+    output = job.communicate(timeout=PATIENCE_S)[0]
     assert job.returncode == 143, output[-3000:]
     assert "the same command resumes" in output
     assert (tmp_path / "run" / "checkpoints" / "choose" / "last.safetensors").is_file()
@@ -180,7 +182,7 @@ def steps_done(run: Path) -> int:
 
 def wait_for(file: Path, job: subprocess.Popen[str]) -> None:
     """Wait until the first epoch is on record, while the job lives."""
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + PATIENCE_S
     while not file.exists():
         assert job.poll() is None, job.communicate()[0][-3000:]
         assert time.monotonic() < deadline
