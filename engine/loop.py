@@ -162,7 +162,7 @@ class _Training:
         """Take the steps left in the epoch under way and return its row."""
         progress, config, accelerator = self.progress, self.config, self.accelerator
         order_C = self.order.epoch(len(self.clips), self.seed, len(progress.rows))
-        clips = self.clips.drawn(generator(self.seed, "views", len(progress.rows)))
+        clips = met_in(self.clips, self.seed, len(progress.rows))
         world, rank = accelerator.num_processes, accelerator.process_index
         first = progress.step - len(progress.rows) * self.epoch_steps
         parts = [
@@ -265,6 +265,11 @@ class _Training:
         return self.accelerator.reduce(here, "sum").tolist()
 
 
+def met_in(clips: Clips, seed: int, epoch: int) -> Clips:
+    """Return the clips in the versions that epoch `epoch` meets, each in one of its views or as it is."""
+    return clips.drawn(generator(seed, "views", epoch))
+
+
 def adamw(model: Tagger, config: TrainConfig) -> torch.optim.AdamW:
     """Return AdamW that decays matrices only; each group has its `share` of the learning rate (see layer_decay)."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -302,6 +307,7 @@ def predict(
 
     With `views` both are means over the clip and its views, as far as there are any.
     """
+    clips = where_they_train(clips, accelerator.device)
     versions = clips.versions() if views else [clips]
     scores, losses = zip(*(_predict(model, version, accelerator) for version in versions), strict=True)
     return np.mean(scores, axis=0), np.mean(losses, axis=0)
@@ -323,7 +329,6 @@ def _predict(
     mine = parts[accelerator.process_index :: accelerator.num_processes]
     scores_CL = torch.zeros(len(clips), clips.labels.count)
     losses_C, seen_C = torch.zeros(len(clips)), torch.zeros(len(clips))
-    clips = where_they_train(clips, accelerator.device)
     for part, batch in zip(mine, clips.batches(mine), strict=True):
         batch = batch.to(accelerator.device)
         logits_BL = tagger(batch.input, batch.lengths_B, **batch.beside)

@@ -49,16 +49,24 @@ class ResidentTokens:
         """Return some clips only, in the order given; the tokens themselves are shared."""
         return replace(self, clips=self.clips.select(clips_B))
 
-    def relabel(self, labels: Labels) -> "ResidentTokens":
-        """Return the same clips with other labels."""
-        return replace(self, clips=self.clips.relabel(labels))
+    def narrowed(self, chosen: Sequence[int]) -> "ResidentTokens":
+        """Return the same clips with the `chosen` labels only."""
+        return replace(self, clips=self.clips.narrowed(chosen))
+
+    def drawn(self, rng: np.random.Generator) -> "ResidentTokens":
+        """Return the clips each in one of its versions: the tokens of all of them are on the device already."""
+        return replace(self, clips=self.clips.drawn(rng))
+
+    def versions(self) -> "list[ResidentTokens]":
+        """Return the clips as they are, and after them each view of all of them."""
+        return [replace(self, clips=version) for version in self.clips.versions()]
 
     def batches(self, parts: Iterable[Int64[np.ndarray, "..."]]) -> Iterator[Batch]:
         """Yield one batch per array of clip numbers."""
         return map(self.batch, parts)
 
     def batch(self, clips_B: Int64[np.ndarray, "B"]) -> Batch:
-        """Return what `clips.batch` returns; two numbers a clip and its labels, a byte each, go to the device."""
+        """Return what `clips.batch` returns; two numbers a clip and its labels go to the device."""
         device = self.bits_PQ.device
         lengths_B = torch.from_numpy(self.clips.lengths_C[clips_B])
         starts_B1 = torch.from_numpy(self.clips.starts_C[clips_B]).to(device)[:, None]
@@ -67,7 +75,7 @@ class ResidentTokens:
         rows_BT = torch.where(real_BT, starts_B1 + steps_T, 0)
         ids_BTQ = self.bits_PQ[rows_BT].long() & 0xFFFF
         pad_Q = torch.tensor(self.clips.vocab_sizes, device=device)
-        targets_BL = torch.from_numpy(self.clips.labels.targets(clips_B)).to(device).float()
+        targets_BL = torch.from_numpy(self.clips.labels.targets(clips_B)).to(device)
         return Batch(torch.where(real_BT[..., None], ids_BTQ, pad_Q), lengths_B, targets_BL)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from engine.clips import Clips
-from engine.loop import Order
+from engine.loop import Order, met_in
 from engine.sampling import clip_weights
 from engine.train_config import TrainConfig
 from shards.plan import bucketed_order, epoch_order, rank_batch, weighted_order
@@ -21,6 +21,7 @@ def order_of(config: TrainConfig, clips: Clips) -> Order:
         )
         if not config.bucketing:
             return order_C
-        return bucketed_order(order_C, seed, number, lengths_C=clips.lengths_C, batch_clips=config.batch_clips)
+        lengths_C = met_in(clips, seed, number).lengths_C
+        return bucketed_order(order_C, seed, number, lengths_C=lengths_C, batch_clips=config.batch_clips)
 
     return Order(epoch=epoch, part=rank_batch)

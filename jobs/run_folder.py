@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # All that a run may leave in its folder; trackers write into audio-tokens/.
 WRITTEN = ("config.yaml", "*.csv", "predictions.npz", "evaluation-*.json", "model", "checkpoints", "audio-tokens")
+DIAGNOSTICS = ("gradient_norm", "update_ratio", "nonfinite_share")  # of every layer, for the tracker
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,9 @@ class RunFolder:
             values = {f"{name}/{key}": v for key, v in progress.rows[-1].items() if isinstance(v, float)}
             for row in progress.gradients:
                 if row["epoch"] == len(progress.rows):
-                    values |= {f"{name}-{key}/{row['layer']}": row[key] for key in ("gradient_norm", "update_ratio")}
+                    values |= {f"{name}-{key}/{row['layer']}": row[key] for key in DIAGNOSTICS}
                     if row["flag"]:
+                        values[f"{name}-{row['flag']}/{row['layer']}"] = 1.0
                         print(f"train: warning: {row['flag']} gradient in {row['layer']}", file=sys.stderr)
             accelerator.log(values, progress.step)
 

@@ -11,6 +11,7 @@ import torch
 from engine.checkpoints import Checkpoints
 from engine.clips import Labels, TokenClips
 from engine.errors import EngineError
+from engine.gradients import GradientReport
 from engine.loop import Interrupted, Order, Progress, _seed, evaluate, fit, predict, rate
 from engine.losses import loss_of
 from engine.objectives import Tagging
@@ -218,6 +219,21 @@ def test_a_gradient_that_is_not_finite_names_its_layers_and_clips(tmp_path: Path
     ):
         trained(tagger, tmp_path, CONFIG, drawn(21))
     assert all(torch.equal(value, weights(tagger)[key]) for key, value in before.items())
+
+
+def test_a_layer_that_learns_nothing_or_too_much_is_flagged_by_name() -> None:
+    tagger = model("token-linear", 0.0)
+    for name, parameter in tagger.named_parameters():
+        parameter.grad = torch.ones_like(parameter) * (1e-9 if name.startswith("embed") else 1.0)
+    flags = {row["layer"]: row["flag"] for row in GradientReport(tagger).rows(1)}
+    assert {layer for layer, flag in flags.items() if flag == "vanishing"} == {"embed.table"}
+    tagger.embed.table.weight.grad.fill_(1e9)
+    tagger.head.bias.grad[0] = math.nan
+    report = GradientReport(tagger)
+    rows = {row["layer"]: row for row in report.rows(1)}
+    assert rows["head"]["flag"] == rows["embed.table"]["flag"] == "exploding"
+    assert rows["head"]["nonfinite_share"] == pytest.approx(1 / (tagger.head.weight.numel() + LABELS))
+    assert report.lost() == ["head"]
 
 
 def test_a_seeded_step_draws_what_torch_would() -> None:

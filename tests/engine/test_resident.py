@@ -1,5 +1,7 @@
 """Laws of tokens on a device: the same batches as from memory, and nothing of a batch is left on the CPU."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.augment import augmented
-from engine.clips import Batch, TokenClips
+from engine.clips import Batch, TokenClips, Version
 from engine.pretraining import MaskedPrediction
 from engine.resident import ResidentTokens, where_they_train
 from engine.train_config import TrainConfig
@@ -29,6 +31,20 @@ def test_batches_are_those_of_the_clips(lengths: list[int], data: st.DataObject)
             assert all(torch.equal(x, y) and x.dtype == y.dtype for x, y in zip(a, b, strict=True))
         assert (list(ours.keys), len(ours)) == (list(theirs.keys), len(theirs))
         np.testing.assert_array_equal(ours.lengths_C, theirs.lengths_C)
+
+
+def test_views_are_drawn_and_listed_on_the_device_too() -> None:
+    plain = token_clips([3, 2, 4])
+    view = Version(plain.starts_C[::-1].copy(), plain.lengths_C[::-1].copy(), plain.labels.select(np.array([2, 1, 0])))
+    clips, part = replace(plain, views=(view,)), [np.array([0, 1, 2])]
+    resident = ResidentTokens.on(CPU, clips)
+    pairs = [(resident.drawn(np.random.default_rng(s)), clips.drawn(np.random.default_rng(s))) for s in range(4)]
+    pairs += zip(resident.versions(), clips.versions(), strict=True)
+    pairs.append((resident.narrowed([1, 3]), clips.narrowed([1, 3])))
+    for ours, theirs in pairs:
+        for a, b in zip(ours.batches(part), theirs.batches(part), strict=True):
+            assert all(torch.equal(x, y) and x.dtype == y.dtype for x, y in zip(a, b, strict=True))
+    assert len(pairs) == 7
 
 
 def test_ids_use_all_sixteen_bits() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from engine.tokenizer import AudioTokenizer
 from jobs import cli
@@ -75,7 +76,10 @@ def test_a_run_holds_what_it_promises(system: str, work: Path, tmp_path: Path) -
         assert list(epochs[0])[:9] == columns
         assert [row["epoch"] for row in epochs] == ["1", "2", "3"]
         assert float(result["peak_val_mAP"]) == pytest.approx(max(float(row["val_mAP"]) for row in epochs), rel=1e-5)
-        assert list((tmp_path / "run").glob("**/events.out.tfevents*"))
+        (events,) = (tmp_path / "run").glob("**/events.out.tfevents*")
+        tags = set(EventAccumulator(str(events)).Reload().Tags()["scalars"])
+        wanted = {f"metrics-{figure}/head" for figure in ("gradient_norm", "update_ratio", "nonfinite_share")}
+        assert {"metrics/train_loss", "metrics/val_mAP", *(wanted if system == "token-linear" else ())} <= tags
     assert run(f"evaluate --run {tmp_path}/run --split test") == 0
     again = json.loads((tmp_path / "run" / "evaluation-test.json").read_text())
     assert again["mAP"] == pytest.approx(result["mAP"], abs=1e-9)
