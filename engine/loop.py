@@ -249,7 +249,7 @@ class _Training:
         progress, config = self.progress, self.config
         what = f"the loss is {loss}"
         if math.isfinite(loss) and report is not None:
-            what = f"the gradient is not finite in {', '.join(report.lost())}"
+            what = f"the gradient is not finite in {', '.join(report.lost()) or 'its length'}"
         order_C = self.order.epoch(len(self.clips), self.seed, len(progress.rows))
         index = progress.step - len(progress.rows) * self.epoch_steps
         names = ", ".join(

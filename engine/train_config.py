@@ -47,7 +47,7 @@ class TrainConfig:
         mask: share of a training clip's positions that are masked; for mel, the widest masked run and band
         score_views: score a clip by the mean over itself and its views, where the tokens have any (`encode --views`)
         layer_decay: a layer's rate as a share of the one above it, when fine-tuning; 1 trains all alike
-        compile: let torch.compile make the training step; it pays on no CPU (benchmarks/training_step.py)
+        compile: let torch.compile make the training step; it gains nothing on a CPU (benchmarks/training_step.py)
     """
 
     epochs: int = 20

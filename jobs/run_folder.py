@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
     from engine.loop import Progress
 
-# All that a run may leave in its folder; trackers write into audio-tokens/.
-WRITTEN = ("config.yaml", "*.csv", "predictions.npz", "evaluation-*.json", "model", "checkpoints", "audio-tokens")
+# All that a run may leave in its folder (trackers write into audio-tokens/), the two that say what it is at last.
+WRITTEN = ("metrics*.csv", "refit*.csv", "per_class.csv", "predictions.npz", "evaluation-*.json", "model")
+WRITTEN += ("checkpoints", "audio-tokens", "result.json", "config.yaml")
 DIAGNOSTICS = ("gradient_norm", "update_ratio", "nonfinite_share")  # of every layer, for the tracker
 
 
@@ -62,10 +63,12 @@ class RunFolder:
     def _set_aside(self) -> None:
         """Clear the way: a finished run moves to `replaced/`, a part of one is worth less than what lies there.
 
-        Touches what runs write, and nothing else that may lie in the folder; `result.json` moves last.
+        Touches what runs write, and nothing in a folder that holds no run.
         """
+        if not (self.path / "config.yaml").is_file() or "fingerprint" not in self.settings():
+            return
         replaced, finished = self.path / "replaced", (self.path / "result.json").is_file()
-        for entry in [found for pattern in (*WRITTEN, "result.json") for found in sorted(self.path.glob(pattern))]:
+        for entry in [found for pattern in WRITTEN for found in sorted(self.path.glob(pattern))]:
             old = replaced / entry.name if finished else entry
             shutil.rmtree(old, ignore_errors=True) if old.is_dir() else old.unlink(missing_ok=True)
             if finished:
