@@ -140,7 +140,7 @@ class _Training:
         self.model, self.optimizer = accelerator.unwrap_model(self.wrapped), prepared.optimizer
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         # compiled beside the model, not in its place: checkpoints keep their names, evaluation stays what it was
-        self.compiled = torch.compile(self.wrapped) if config.compile else self.wrapped
+        self.compiled: nn.Module = torch.compile(self.wrapped) if config.compile else self.wrapped  # type: ignore[assignment]
         self.epoch_steps = math.ceil(len(clips) / config.batch_clips)
         steps = config.epochs * self.epoch_steps
         self.average = Average(self.model, config.average, steps) if config.average != "none" else None
