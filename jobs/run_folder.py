@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from engine.loop import Progress
 
 # All that a run may leave in its folder (trackers write into audio-tokens/), the two that say what it is at last.
-WRITTEN = ("metrics*.csv", "refit*.csv", "per_class.csv", "predictions.npz", "evaluation-*.json", "model")
-WRITTEN += ("checkpoints", "audio-tokens", "result.json", "config.yaml")
+WRITTEN = (
+    *("metrics*.csv", "refit*.csv", "per_class.csv", "predictions.npz", "evaluation-*.json", "model", "checkpoints"),
+    *("audio-tokens", "result.json", "config.yaml"),
+)
 DIAGNOSTICS = ("gradient_norm", "update_ratio", "nonfinite_share")  # of every layer, for the tracker
 
 
