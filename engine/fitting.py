@@ -163,7 +163,7 @@ class Fit:
             patches_KM, usage_K, far = np.zeros((clusters, width)), np.zeros(clusters, np.int64), 0.0
             for block in self._clips(quantizer, lane, 0):
                 steps = quantizer.walk(block)
-                mel_NM = np.concatenate([stack(clip.normal_TF, self.slices, stream) for clip in block])
+                mel_NM = stack([clip.normal_TF for clip in block], self.slices, stream)
                 if self.slices.residual:
                     for earlier, step in zip(state.streams[:-1], steps, strict=False):
                         mel_NM -= earlier.patches_KM[step.ids_N]

@@ -70,14 +70,14 @@ class Quantizer:
 
         Mel is rounded to float16 first, as shards store it: tokens are the same from shards and straight from audio.
         """
-        rounded_TF = mel_TF.astype(np.float16).astype(np.float32)
+        rounded_TF = mel_TF.astype(np.float16, copy=False).astype(np.float32)
         normal_TF, offset_F, scale = normalise(rounded_TF, self.slices.normalise)
         frames_TF = normal_TF if self._kernels_KW is None else convolve(normal_TF, self._kernels_KW)
         return Prepared(normal_TF, frames_TF, offset_F, scale)
 
     def slices_of(self, clips: Sequence[Prepared], stream: int) -> Float32[np.ndarray, "N D"]:
         """Return the stacked frames of all positions of `clips`, as one stream sees them."""
-        return np.concatenate([stack(clip.frames_TF, self.slices, stream) for clip in clips])
+        return stack([clip.frames_TF for clip in clips], self.slices, stream)
 
     def vectors(
         self, clips: Sequence[Prepared], stream: int, whitening: Whitening | None

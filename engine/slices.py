@@ -8,7 +8,7 @@ larger context is centred on it, and frames beyond either end repeat the edge. S
 clip shorter than the context still gives one position.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -72,26 +72,30 @@ class SliceConfig:
         return cls(**{**fields, "contexts": contexts, "conv_bank": ConvBankConfig(**bank) if bank else None})
 
 
-def _none(mel_TF: Float32[np.ndarray, "T F"]) -> tuple[Float32[np.ndarray, "F"], float]:
-    return np.zeros(mel_TF.shape[1], np.float32), 1.0
+def _none(mel_TF: Float32[np.ndarray, "T F"]) -> tuple[np.ndarray, np.ndarray, float]:
+    return mel_TF, np.zeros(mel_TF.shape[1], np.float32), 1.0
 
 
-def _min_max(mel_TF: Float32[np.ndarray, "T F"]) -> tuple[Float32[np.ndarray, "F"], float]:
+def _min_max(mel_TF: Float32[np.ndarray, "T F"]) -> tuple[np.ndarray, np.ndarray, float]:
     low = mel_TF.min()
-    return np.full(mel_TF.shape[1], low, np.float32), float(mel_TF.max() - low)
+    return mel_TF - low, np.full(mel_TF.shape[1], low, np.float32), float(mel_TF.max() - low)
 
 
-def _mean_std(mel_TF: Float32[np.ndarray, "T F"]) -> tuple[Float32[np.ndarray, "F"], float]:
-    return np.full(mel_TF.shape[1], mel_TF.mean(), np.float32), float(mel_TF.std())
+def _mean_std(mel_TF: Float32[np.ndarray, "T F"]) -> tuple[np.ndarray, np.ndarray, float]:
+    mean = mel_TF.mean()
+    centred_TF = mel_TF - mean
+    deviation = np.sqrt(np.square(centred_TF).mean())  # std() to the bit, which would centre once more
+    return centred_TF, np.full(mel_TF.shape[1], mean, np.float32), float(deviation)
 
 
-def _per_band(mel_TF: Float32[np.ndarray, "T F"]) -> tuple[Float32[np.ndarray, "F"], float]:
+def _per_band(mel_TF: Float32[np.ndarray, "T F"]) -> tuple[np.ndarray, np.ndarray, float]:
     mean_F = mel_TF.mean(axis=0)
-    return mean_F, float((mel_TF - mean_F).std())
+    centred_TF = mel_TF - mean_F
+    return centred_TF, mean_F, float(centred_TF.std())
 
 
-# Each gives a clip's offset per band and its scale: normalised = (mel - offset) / scale.
-NORMALISE: dict[str, Callable[[np.ndarray], tuple[np.ndarray, float]]] = {
+# Each gives a clip without its offset, that offset per band, and the scale: normalised = (mel - offset) / scale.
+NORMALISE: dict[str, Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, float]]] = {
     "none": _none,
     "min-max": _min_max,
     "mean-std": _mean_std,
@@ -106,7 +110,7 @@ def normalise(
 
     Whether it moves is asked exactly, of the extremes: the deviation of a constant is a rounding error, not 0.
     """
-    offset_F, scale = NORMALISE[how](mel_TF)
+    centred_TF, offset_F, scale = NORMALISE[how](mel_TF)
     if how == "none":
         return mel_TF, offset_F, scale
     if how == "per-band":
@@ -115,7 +119,8 @@ def normalise(
         moves = bool(mel_TF.min() < mel_TF.max())
     if not moves:
         return np.zeros_like(mel_TF), offset_F, 0.0
-    return (mel_TF - offset_F) / np.float32(scale), offset_F, scale
+    centred_TF /= np.float32(scale)
+    return centred_TF, offset_F, scale
 
 
 def position_count(frames: int, config: SliceConfig) -> int:
@@ -141,7 +146,13 @@ def window_frames(frames: int, config: SliceConfig, stream: int) -> Int64[np.nda
     return np.clip(starts_P[:, None] + np.arange(config.contexts[stream]), 0, frames - 1)
 
 
-def stack(frames_TF: Shaped[np.ndarray, "T F"], config: SliceConfig, stream: int) -> Shaped[np.ndarray, "P D"]:
-    """Return one stream's slices of a clip: the frames of each window side by side, D = context x F."""
-    windows = window_frames(len(frames_TF), config, stream)
-    return frames_TF[windows].reshape(len(windows), -1)
+def stack(clips: Sequence[Shaped[np.ndarray, "_ F"]], config: SliceConfig, stream: int) -> Shaped[np.ndarray, "N D"]:
+    """Return one stream's slices of some clips: the frames of each window side by side, D = context x F.
+
+    One gather for all of them: memory is written once.
+    """
+    lengths = [len(frames_TF) for frames_TF in clips]
+    firsts = np.cumsum(lengths) - lengths
+    windows = [window_frames(frames, config, stream) + first for frames, first in zip(lengths, firsts, strict=True)]
+    rows_NC = np.concatenate(windows)
+    return np.concatenate(clips).take(rows_NC, axis=0).reshape(len(rows_NC), -1)

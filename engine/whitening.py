@@ -56,5 +56,5 @@ def fit_whitening(
 
 def unit_length(x_ND: Float32[np.ndarray, "N D"]) -> Float32[np.ndarray, "N D"]:
     """Scale every vector to length 1; a zero vector stays zero."""
-    norm_N1 = np.sqrt(np.einsum("nd,nd->n", x_ND, x_ND))[:, None]
-    return np.divide(x_ND, norm_N1, out=np.zeros_like(x_ND), where=norm_N1 > 0)
+    norm_N = np.sqrt(np.einsum("nd,nd->n", x_ND, x_ND))
+    return x_ND * np.divide(1, norm_N, out=np.zeros_like(norm_N), where=norm_N > 0)[:, None]

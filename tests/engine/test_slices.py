@@ -43,7 +43,7 @@ def test_positions_follow_the_formula():
 
 def test_a_clip_shorter_than_the_context_repeats_its_edge():
     mel_TF = np.arange(6, dtype=np.float32).reshape(2, 3)
-    assert stack(mel_TF, SliceConfig(contexts=(4,)), 0).tolist() == [[0, 1, 2, 3, 4, 5, 3, 4, 5, 3, 4, 5]]
+    assert stack([mel_TF], SliceConfig(contexts=(4,)), 0).tolist() == [[0, 1, 2, 3, 4, 5, 3, 4, 5, 3, 4, 5]]
 
 
 def test_stacking_equals_the_obvious_loop():
@@ -54,7 +54,7 @@ def test_stacking_equals_the_obvious_loop():
         for position in range(position_count(23, config)):
             start = position * 2 - (context - 3) // 2
             rows.append(np.concatenate([mel_TF[min(max(frame, 0), 22)] for frame in range(start, start + context)]))
-        assert np.array_equal(stack(mel_TF, config, stream), np.array(rows))
+        assert np.array_equal(stack([mel_TF], config, stream), np.array(rows))
 
 
 @pytest.mark.parametrize("how", [how for how in NORMALISE if how != "none"])
