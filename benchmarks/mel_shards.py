@@ -1,5 +1,7 @@
 """Mel shards to measure on, published as a build publishes them. T frames, F bands."""
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,25 @@ def noise_shards(folder: Path, *, clips: int, frames: int, bands: int) -> Datase
     write_manifest(
         folder, build={}, producer={"mel": MelConfig(bands=bands).to_dict()}, labels=labels, single_label=True,
         shards=entries, rejected=0, extra={},
+    )  # fmt: skip
+    return Dataset.open(folder)
+
+
+def many_times(dataset: Dataset, folder: Path, times: int) -> Dataset:
+    """Return a data set that holds the shards of a local one so many times over, as links.
+
+    Its clips are read and unpacked like any others; only their keys repeat.
+    """
+    folder.mkdir(parents=True)
+    entries = []
+    for number in range(times):
+        for shard in dataset.shards:
+            name = f"{number:04d}-{shard.name}"
+            os.link(Path(dataset.location) / shard.name, folder / name)
+            entries.append(replace(shard, name=name))
+    write_manifest(
+        folder, build={}, producer=dataset.producer, labels=dataset.labels, single_label=dataset.single_label,
+        shards=tuple(entries), rejected=0, extra={},
     )  # fmt: skip
     return Dataset.open(folder)
 
