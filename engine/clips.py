@@ -13,10 +13,11 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float16, Float32, Int64, Shaped, UInt16
+from jaxtyping import Bool, Float, Float16, Float32, Int64, Shaped, UInt16, UInt32
 from torch import Tensor
 
 from engine.errors import EngineError
+from engine.soft import ID
 
 
 class Batch(NamedTuple):
@@ -138,10 +139,11 @@ class TokenClips:
     """Tokens of all clips, flat in memory: clip c has ids_PQ[starts_C[c] : starts_C[c] + lengths_C[c]].
 
     Stream q counts its tokens 0..vocab_sizes[q]-1. AudioSet's two million clips are 1.7 GB. `views` are further
-    versions of all clips, for training.
+    versions of all clips, for training. Soft tokens (engine.soft) are uint32 and have a column, and an entry of
+    `vocab_sizes`, for each alternative of a stream.
     """
 
-    ids_PQ: UInt16[np.ndarray, "P Q"]
+    ids_PQ: UInt16[np.ndarray, "P Q"] | UInt32[np.ndarray, "P Q"]
     starts_C: Int64[np.ndarray, "C"]
     lengths_C: Int64[np.ndarray, "C"]
     labels: Labels
@@ -150,8 +152,11 @@ class TokenClips:
     views: tuple[Version, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.ids_PQ) and (self.ids_PQ.max(axis=0) >= np.array(self.vocab_sizes)).any():
-            raise EngineError(f"token ids reach {self.ids_PQ.max(axis=0)}; the vocabulary sizes are {self.vocab_sizes}")
+        if not len(self.ids_PQ):
+            return
+        most_Q = (self.ids_PQ if self.ids_PQ.dtype == np.uint16 else self.ids_PQ & ID).max(axis=0)
+        if (most_Q >= np.array(self.vocab_sizes)).any():
+            raise EngineError(f"token ids reach {most_Q}; the vocabulary sizes are {self.vocab_sizes}")
 
     def __len__(self) -> int:
         return len(self.starts_C)

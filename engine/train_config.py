@@ -46,6 +46,7 @@ class TrainConfig:
         drop_spans: share of a training clip's positions or frames that are cut out of it, in short spans
         mask: share of a training clip's positions that are masked; for mel, the widest masked run and band
         score_views: score a clip by the mean over itself and its views, where the tokens have any (`encode --views`)
+        soft: take a position as its nearest tokens, each by its share, instead of the nearest (`encode --top M`)
         layer_decay: a layer's rate as a share of the one above it, when fine-tuning; 1 trains all alike
         compile: let torch.compile make the training step; it gains nothing on a CPU (benchmarks/training_step.py)
     """
@@ -73,6 +74,7 @@ class TrainConfig:
     drop_spans: float = 0.0
     mask: float = 0.0
     score_views: bool = False
+    soft: bool = False
     layer_decay: float = 1.0
     compile: bool = False
 

@@ -121,7 +121,9 @@ class Trial:
         return Tagging(
             config=self.train,
             loss=loss_of(self.train, positives_L, self.system.single_label),
-            mask_ids=tuple(size + TokenEmbedding.MASK for size in self.system.vocab_sizes),
+            mask_ids=tuple(
+                size + TokenEmbedding.MASK for size in self.system.vocab_sizes for _ in range(self.system.alternatives)
+            ),
         )
 
 

@@ -45,12 +45,22 @@ def evaluate(job: Evaluate) -> None:
     settings = folder.settings()
     if settings["system"] == "masked-tokens":
         raise JobError(f"{job.run} is a pre-training, which tags nothing; evaluate a run of `train --init {job.run}`")
-    data = open_for(settings["system"], job.tokens or settings["tokens"], job.shards or settings["shards"])
+    data = open_for(
+        settings["system"],
+        job.tokens or settings["tokens"],
+        job.shards or settings["shards"],
+        soft=settings["train"].get("soft", False),
+    )
     if "classes" in settings:
         data = with_classes(data, settings["classes"])
     if job.split not in data.places:
         raise JobError(f"the data has no split or fold {job.split!r}; it has {', '.join(data.places)}")
     model = load(folder.path / "model")
+    if data.alternatives != model.config.alternatives:
+        raise JobError(
+            f"{job.run} was trained on {model.config.alternatives} tokens a position and stream, this data holds "
+            f"{data.alternatives}; encode with --top {model.config.alternatives}"
+        )
     if list(data.labels) != model.config.label_names:
         raise JobError(f"{job.run} tags other labels than this data has; evaluate it on data with its own labels")
     with processes() as accelerator:

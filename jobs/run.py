@@ -107,6 +107,7 @@ def train_all(job: Run, shards: Path, base: Path, seed: int, fold: int | None) -
                 source=Dataset.open(shards).manifest["build"]["source"] if views.count else None,
                 views=views,
                 seed=seed,
+                top=job.recipe.top,
                 codebook=codebook,
                 out=tokens,
                 workers=job.workers,

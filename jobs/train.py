@@ -112,7 +112,7 @@ def _resolve(job: Train) -> "tuple[TrainingData, TrainConfig, TaggerConfig, list
     from jobs.training_data import centroids_of, open_for
 
     config, options = resolve(job.system, job.recipe.train, job.recipe.systems.get(job.system, {}) | job.options)
-    data = open_for(job.system, job.tokens, job.shards)
+    data = open_for(job.system, job.tokens, job.shards, soft=config.soft)
     begins = options.get("embedding") == "centroids" and job.init is None  # a run to start from brings its own
     centroids = centroids_of(data, job.codebook) if begins else []
     if job.classes is not None:
@@ -123,6 +123,7 @@ def _resolve(job: Train) -> "tuple[TrainingData, TrainConfig, TaggerConfig, list
         TaggerConfig(
             system=job.system,
             vocab_sizes=data.vocab_sizes,
+            alternatives=data.alternatives,
             bands=data.bands,
             longest=data.longest,
             single_label=data.single_label,

@@ -12,6 +12,7 @@ from engine.clips import Clips, Labels, MelClips, TokenClips, Version
 from engine.codebook import Codebook
 from engine.paired_clips import PairedClips
 from engine.slices import SliceConfig
+from engine.soft import packed
 from engine.systems import find
 from jobs.errors import JobError
 from jobs.origin import fitted_places
@@ -25,8 +26,8 @@ class TrainingData:
     """Clips of a data set by place; `read(places)` returns them and the source recording (group) of each.
 
     `hash` names the artefact read, `codebook` the one its tokens were made with, `fitted_on` the places that has seen.
-    `vocab_sizes` is empty for mel, `bands` 0 for tokens; for both together it is the width of a position's slice of
-    mel. `longest` is the most positions or frames of any clip.
+    `vocab_sizes` is empty for mel, `alternatives` above 1 for soft tokens, `bands` 0 for tokens; for both together it
+    is the width of a position's slice of mel. `longest` is the most positions or frames of any clip.
     """
 
     hash: str
@@ -38,12 +39,13 @@ class TrainingData:
     folds: bool
     longest: int
     vocab_sizes: tuple[int, ...]
+    alternatives: int
     bands: int
     read: Callable[[tuple[str, ...]], tuple[Clips, list[str]]]
 
 
-def open_for(system: str, tokens: str | None, shards: str | None) -> TrainingData:
-    """Open what the system of that name reads.
+def open_for(system: str, tokens: str | None, shards: str | None, *, soft: bool = False) -> TrainingData:
+    """Open what the system of that name reads, tokens with their alternatives if `soft`.
 
     Raises JobError where another than that is given, EngineError where there is no such system.
     """
@@ -52,19 +54,19 @@ def open_for(system: str, tokens: str | None, shards: str | None) -> TrainingDat
         needed = {"tokens": "--tokens TOKENS.zarr", "mel": "--shards SHARDS"}
         wanted = " and ".join(needed[name] for name in reads)
         raise JobError(f"system {system} reads {' and '.join(reads)}; give it {wanted} alone")
-    return open_data(tokens, shards, find(system).mel_scale)
+    return open_data(tokens, shards, find(system).mel_scale, soft=soft)
 
 
-def open_data(tokens: str | None, shards: str | None, mel_scale: str = "clip") -> TrainingData:
-    """Open tokens, mel shards or, as one, both; mel will be normalised by `mel_scale`.
+def open_data(tokens: str | None, shards: str | None, mel_scale: str = "clip", *, soft: bool = False) -> TrainingData:
+    """Open tokens, mel shards or, as one, both; mel will be normalised by `mel_scale`, tokens are soft if asked for.
 
     Raises JobError where none is given or the two do not belong together, ShardsError where one cannot be read.
     """
     if tokens is not None and shards is not None:
-        return _paired(Path(tokens), Path(shards), mel_scale)
+        return _paired(Path(tokens), Path(shards), mel_scale, soft)
     if tokens is None and shards is None:
         raise JobError("name --tokens TOKENS.zarr (for a token system), --shards SHARDS (for a raw one) or both")
-    return _tokens(Path(tokens)) if tokens is not None else _mel(Path(str(shards)), mel_scale)
+    return _tokens(Path(tokens), soft) if tokens is not None else _mel(Path(str(shards)), mel_scale)
 
 
 def centroids_of(data: TrainingData, codebook: str | None) -> list[np.ndarray]:
@@ -135,9 +137,24 @@ def parts_of(
     )
 
 
-def _tokens(path: Path) -> TrainingData:
+def _tokens(path: Path, soft: bool) -> TrainingData:
     store = TokenStore.open(path)
     group_of = cache(store.group)
+    alternatives = 1
+    if soft:
+        top_ids_PQM = group_of(store.places[0]).top_ids_PQM
+        if top_ids_PQM is None:
+            raise JobError(
+                f"{path} holds one token a position; soft: true wants those of `audio-tokens encode --top M`"
+            )
+        alternatives = top_ids_PQM.shape[2]
+
+    def tokens_of(group: TokenGroup) -> np.ndarray:
+        if not soft:
+            return group.ids_PQ
+        assert group.top_ids_PQM is not None
+        assert group.top_cosines_PQM is not None
+        return packed(group.top_ids_PQM, group.top_cosines_PQM)
 
     def read(places: tuple[str, ...]) -> tuple[Clips, list[str]]:
         groups = [group_of(place) for place in places]
@@ -145,12 +162,12 @@ def _tokens(path: Path) -> TrainingData:
         positions = sum(len(group.ids_PQ) for group in groups)
         starts_C, lengths_C, labels = _flat(groups, len(store.labels))
         clips = TokenClips(
-            ids_PQ=np.concatenate([group.ids_PQ for group in (*groups, *viewed)]),
+            ids_PQ=np.concatenate([tokens_of(group) for group in (*groups, *viewed)]),
             starts_C=starts_C,
             lengths_C=lengths_C,
             labels=labels,
             keys=[key for group in groups for key in group.keys],
-            vocab_sizes=tuple(store.vocab_sizes),
+            vocab_sizes=tuple(size for size in store.vocab_sizes for _ in range(alternatives)),
             views=_views(viewed, len(store.labels), store.views, positions),
         )
         return clips, [name for group in groups for name in group.groups]
@@ -166,6 +183,7 @@ def _tokens(path: Path) -> TrainingData:
         folds=store.folds,
         longest=max(int(np.diff(group_of(name).offsets).max(initial=1)) for name in names),
         vocab_sizes=tuple(store.vocab_sizes),
+        alternatives=alternatives,
         bands=0,
         read=read,
     )
@@ -235,12 +253,13 @@ def _mel(path: Path, scale: str) -> TrainingData:
         folds=dataset.folds,
         longest=max(row["frames"] for rows in listing for row in rows),
         vocab_sizes=(),
+        alternatives=1,
         bands=listing[0][0]["bands"],
         read=read,
     )
 
 
-def _paired(tokens: Path, shards: Path, scale: str) -> TrainingData:
+def _paired(tokens: Path, shards: Path, scale: str, soft: bool) -> TrainingData:
     """Put tokens beside the mel they were made from, matched by key; the store says which frames a position saw."""
     store = TokenStore.open(tokens)
     if store.dataset_hash != Dataset.open(shards).hash:
@@ -248,7 +267,7 @@ def _paired(tokens: Path, shards: Path, scale: str) -> TrainingData:
     if "stride_frames" not in store.attributes:
         raise JobError(f"{tokens} does not tell which frames its positions stand for; encode it again with --force")
     slices = SliceConfig(contexts=(store.attributes["context_frames"],), stride=store.attributes["stride_frames"])
-    of_tokens, of_mel = _tokens(tokens), _mel(shards, scale)
+    of_tokens, of_mel = _tokens(tokens, soft), _mel(shards, scale)
 
     def read(places: tuple[str, ...]) -> tuple[Clips, list[str]]:
         clips, groups = of_tokens.read(places)

@@ -15,7 +15,7 @@ class HybridBert(Tagger):
     def __init__(self, config: TaggerConfig) -> None:
         super().__init__(config)
         width = config.options["width"]
-        self.embed = TokenEmbedding(config.vocab_sizes, width)
+        self.embed = TokenEmbedding(config.vocab_sizes, width, config.alternatives)
         self.project = nn.Linear(config.bands, width)
         self.encoder = Encoder(config.options, config.longest)
         self.head = nn.Linear(self.encoder.width, config.label_count)

@@ -1,6 +1,7 @@
 """What every system shares: one configuration, one way in and out, masks that follow lengths.
 
-Axes: B batch, T frames or positions, P slices, F mel bands, D dimensions, Q token streams, L labels.
+Axes: B batch, T frames or positions, P slices, F mel bands, D dimensions, Q token streams, M alternatives of a soft
+token, L labels.
 """
 
 import re
@@ -15,6 +16,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from engine.errors import EngineError
 from engine.slices import SliceConfig, position_count
+from engine.soft import ID, ID_BITS, TEMPERATURE
 
 NUMBERED = re.compile(r"(?:(?:^|\.)(?:layers?|convolutions|norms)\.|lstm\.\w+_l)(\d+)")  # a layer's own parameters
 
@@ -22,10 +24,11 @@ NUMBERED = re.compile(r"(?:(?:^|\.)(?:layers?|convolutions|norms)\.|lstm\.\w+_l)
 class TaggerConfig(PreTrainedConfig):
     """A system, what it reads, what it tags; `config.json` of a trained model.
 
-    `vocab_sizes` counts the codebook's tokens per stream (the model's own PAD, CLS and MASK follow them), `bands` is
-    the width of the mel that is read at a time (a frame, or beside tokens a whole slice; 0 for none), `longest` the
-    most positions or frames of a clip, `options` the system's own; `single_label` says that every clip has exactly one
-    label: softmax, else a sigmoid per label.
+    `vocab_sizes` counts the codebook's tokens per stream (the model's own PAD, CLS and MASK follow them),
+    `alternatives` the soft tokens that a position has in each (1: plain tokens), `bands` is the width of the mel that
+    is read at a time (a frame, or beside tokens a whole slice; 0 for none), `longest` the most positions or frames of a
+    clip, `options` the system's own; `single_label` says that every clip has exactly one label: softmax, else a sigmoid
+    per label.
     """
 
     model_type = "audio-tokens"
@@ -35,6 +38,7 @@ class TaggerConfig(PreTrainedConfig):
         *,
         system: str = "",
         vocab_sizes: Any = (),
+        alternatives: int = 1,
         bands: int = 0,
         longest: int = 1,
         single_label: bool = False,
@@ -43,6 +47,7 @@ class TaggerConfig(PreTrainedConfig):
     ) -> None:
         self.system = system
         self.vocab_sizes = list(vocab_sizes)
+        self.alternatives = alternatives
         self.bands = bands
         self.longest = longest
         self.single_label = single_label
@@ -63,9 +68,9 @@ class TaggerConfig(PreTrainedConfig):
 class Tagger(PreTrainedModel):
     """Base of all systems: `forward(input, lengths_B, **beside) -> logits_BL`.
 
-    `input` is ids_BTQ (int64) for token systems and mel_BTF (float32, normalised per clip) for raw ones; `lengths_B`
-    (int64, on the CPU) counts the positions or frames of each clip that are real; `beside` is a batch's (see
-    engine.clips.Batch). What lies beyond a clip's length never changes its logits.
+    `input` is ids_BTQ (int64; M columns a stream where tokens are soft) for token systems and mel_BTF (float32,
+    normalised per clip) for raw ones; `lengths_B` (int64, on the CPU) counts the positions or frames of each clip that
+    are real; `beside` is a batch's (see engine.clips.Batch). What lies beyond a clip's length never changes its logits.
     """
 
     config_class = TaggerConfig
@@ -110,7 +115,7 @@ class TokenEmbedding(nn.Module):
     """Sum over streams of an embedding each; a stream's K tokens are followed by the model's PAD, CLS and MASK.
 
     With `weights_BTQ` it is a weighted sum, of as many ids a position as a multiple of the streams: two clips blended
-    are the ids of one and the ids of the other.
+    are the ids of one and the ids of the other. Of soft tokens, each of a stream's `alternatives` weighs its share.
     """
 
     PAD, CLS, MASK = 0, 1, 2  # offsets after K
@@ -118,8 +123,9 @@ class TokenEmbedding(nn.Module):
     first_Q: Tensor
     special_Q: Tensor
 
-    def __init__(self, vocab_sizes: list[int], width: int) -> None:
+    def __init__(self, vocab_sizes: list[int], width: int, alternatives: int = 1) -> None:
         super().__init__()
+        self.alternatives = alternatives
         rows_Q = [size + 3 for size in vocab_sizes]
         self.table = nn.Embedding(sum(rows_Q), width)
         nn.init.normal_(self.table.weight, std=self.SPREAD)
@@ -129,10 +135,13 @@ class TokenEmbedding(nn.Module):
     def forward(
         self, ids_BTQ: Int64[Tensor, "B T Q"], weights_BTQ: Float[Tensor, "B T Q"] | None = None
     ) -> Float[Tensor, "B T D"]:
-        if weights_BTQ is None:
+        if weights_BTQ is None and self.alternatives == 1:
             return self.table(ids_BTQ + self.first_Q).sum(dim=2)
-        first_Q = self.first_Q.repeat(ids_BTQ.shape[2] // len(self.first_Q))
-        return (self.table(ids_BTQ + first_Q) * weights_BTQ[..., None]).sum(dim=2)
+        ids_BTQM, shares_BTQM = soft_tokens(ids_BTQ, self.alternatives)
+        if weights_BTQ is not None:
+            shares_BTQM = shares_BTQM * weights_BTQ.unflatten(2, (-1, self.alternatives))
+        first_Q1 = self.first_Q.repeat(ids_BTQM.shape[2] // len(self.first_Q))[:, None]
+        return (self.table(ids_BTQM + first_Q1) * shares_BTQM[..., None]).sum(dim=(2, 3))
 
     @torch.no_grad()
     def start_from(self, centroids: Sequence[Float32[np.ndarray, "_ _"]]) -> None:
@@ -163,6 +172,14 @@ def image(centroids_KD: Float[Tensor, "K D"], width: int) -> Float[Tensor, "K W"
     axes_AD = torch.linalg.svd(centred_KD, full_matrices=False)[2][:width]
     turn_WA = torch.linalg.qr(torch.randn(width, len(axes_AD), dtype=centroids_KD.dtype))[0]
     return centred_KD @ axes_AD.T @ turn_WA.T
+
+
+def soft_tokens(
+    tokens: Int64[Tensor, "B T QM"], alternatives: int
+) -> tuple[Int64[Tensor, "B T Q M"], Float[Tensor, "B T Q M"]]:
+    """Return ids and shares of soft tokens, as engine.soft.unpacked does; of plain ones, shares of 1."""
+    tokens_BTQM = tokens.unflatten(2, (-1, alternatives))
+    return tokens_BTQM & ID, ((tokens_BTQM >> ID_BITS) / (127.5 * TEMPERATURE)).softmax(dim=-1)
 
 
 def mask_from(lengths_B: Int64[Tensor, "B"], longest: int, device: torch.device) -> Bool[Tensor, "B T"]:

@@ -1,6 +1,7 @@
 """token-bag: the square root of a clip's token histogram and one linear layer, solved at once by L-BFGS.
 
-Axes: B batch, C clips, T positions, Q token streams, K centroids of all streams, L labels.
+Axes: B batch, C clips, T positions, Q token streams, M alternatives of a soft token, K centroids of all streams, L
+labels.
 
 The square root makes the dot product of two histograms their Bhattacharyya coefficient (the Hellinger kernel), in which
 frequent tokens no longer drown the rest; every stream's histogram has length 1.
@@ -8,11 +9,12 @@ frequent tokens no longer drown the rest; every stream's histogram has length 1.
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Float64, Int64, UInt16
+from jaxtyping import Float, Float32, Float64, Int64, UInt
 from scipy import optimize, sparse, special
 from torch import Tensor, nn
 
-from engine.systems.tagger import Tagger, TaggerConfig, mask_from
+from engine.soft import unpacked
+from engine.systems.tagger import Tagger, TaggerConfig, mask_from, soft_tokens
 
 
 class TokenBag(Tagger):
@@ -32,15 +34,16 @@ class TokenBag(Tagger):
 
     def forward(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B L"]:
         """Return the logits of every label."""
-        real_BTQ = mask_from(lengths_B, ids_BTQ.shape[1], ids_BTQ.device)[..., None].expand_as(ids_BTQ)
-        columns_BTQ = (ids_BTQ + self.first_Q).masked_fill(~real_BTQ, 0)
+        ids_BTQM, shares_BTQM = soft_tokens(ids_BTQ, self.config.alternatives)
+        real_BT11 = mask_from(lengths_B, ids_BTQ.shape[1], ids_BTQ.device)[..., None, None]
+        columns_BTQM = (ids_BTQM + self.first_Q[:, None]).masked_fill(~real_BT11, 0)
         counts_BK = self.head.weight.new_zeros(len(ids_BTQ), self.head.in_features)
-        counts_BK.scatter_add_(1, columns_BTQ.flatten(1), real_BTQ.flatten(1).to(counts_BK.dtype))
+        counts_BK.scatter_add_(1, columns_BTQM.flatten(1), (shares_BTQM * real_BT11).flatten(1).to(counts_BK.dtype))
         return self.head((counts_BK / lengths_B.to(counts_BK.device)[:, None]).sqrt())
 
     def solve(
         self,
-        ids_PQ: UInt16[np.ndarray, "P Q"],
+        ids_PQ: UInt[np.ndarray, "P QM"],
         starts_C: Int64[np.ndarray, "C"],
         lengths_C: Int64[np.ndarray, "C"],
         targets_CL: Float32[np.ndarray, "C L"],
@@ -50,7 +53,7 @@ class TokenBag(Tagger):
 
         Where every clip is there in several versions, the loss of a clip is the mean of theirs.
         """
-        x_CK = histograms(ids_PQ, starts_C, lengths_C, self.config.vocab_sizes)
+        x_CK = histograms(ids_PQ, starts_C, lengths_C, self.config.vocab_sizes, self.config.alternatives)
         weights_KL, bias_L, loss = logistic_regression(
             x_CK, targets_CL, self.config.options["C"] / versions, self.config.single_label
         )
@@ -61,19 +64,22 @@ class TokenBag(Tagger):
 
 
 def histograms(
-    ids_PQ: UInt16[np.ndarray, "P Q"],
+    ids_PQ: UInt[np.ndarray, "P QM"],
     starts_C: Int64[np.ndarray, "C"],
     lengths_C: Int64[np.ndarray, "C"],
     vocab_sizes: list[int],
+    alternatives: int = 1,
 ) -> sparse.csr_array:
     """Return the square roots of each clip's token shares, float64 [C, K], the streams side by side."""
     first_Q = np.cumsum([0, *vocab_sizes[:-1]])
     before_C = np.cumsum(lengths_C) - lengths_C  # where a clip's positions begin once they lie side by side
     positions = np.repeat(starts_C - before_C, lengths_C) + np.arange(lengths_C.sum())
-    columns_PQ = ids_PQ[positions] + first_Q
-    rows_PQ = np.repeat(np.arange(len(lengths_C)), lengths_C * len(vocab_sizes))
+    ids_PQM, shares_PQM = unpacked(ids_PQ[positions], alternatives)
+    columns_PQM = ids_PQM + first_Q[:, None]
+    rows_PQM = np.repeat(np.arange(len(lengths_C)), lengths_C * len(vocab_sizes) * alternatives)
     shape = (len(lengths_C), sum(vocab_sizes))
-    x_CK = sparse.csr_array((np.ones(columns_PQ.size), (rows_PQ, columns_PQ.ravel())), shape=shape)
+    counts = shares_PQM.ravel().astype(np.float64)
+    x_CK = sparse.csr_array((counts, (rows_PQM, columns_PQM.ravel())), shape=shape)
     x_CK.sum_duplicates()
     x_CK.data = np.sqrt(x_CK.data / np.repeat(lengths_C, np.diff(x_CK.indptr)))
     return x_CK

@@ -14,7 +14,7 @@ class TokenBert(Tagger):
 
     def __init__(self, config: TaggerConfig) -> None:
         super().__init__(config)
-        self.embed = TokenEmbedding(config.vocab_sizes, config.options["width"])
+        self.embed = TokenEmbedding(config.vocab_sizes, config.options["width"], config.alternatives)
         self.encoder = Encoder(config.options, config.longest)
         self.head = nn.Linear(self.encoder.width, config.label_count)
         self.post_init()

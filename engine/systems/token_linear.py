@@ -12,7 +12,7 @@ class TokenLinear(Tagger):
     def __init__(self, config: TaggerConfig) -> None:
         super().__init__(config)
         width = config.options["width"]
-        self.embed = TokenEmbedding(config.vocab_sizes, width)
+        self.embed = TokenEmbedding(config.vocab_sizes, width, config.alternatives)
         self.dropout = nn.Dropout(config.options["dropout"])
         self.head = nn.Linear(width, config.label_count)
         self.post_init()

@@ -17,7 +17,7 @@ class TokenLstm(Tagger):
     def __init__(self, config: TaggerConfig) -> None:
         super().__init__(config)
         width = config.options["width"]
-        self.embed = TokenEmbedding(config.vocab_sizes, width)
+        self.embed = TokenEmbedding(config.vocab_sizes, width, config.alternatives)
         self.dropout = nn.Dropout(config.options["dropout"])
         self.lstm = nn.LSTM(width, width, batch_first=True, bidirectional=True)
         self.pooling = Pooling(config.options["pooling"], 2 * width)
