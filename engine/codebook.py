@@ -81,7 +81,7 @@ class Codebook:
             found = config["format"], config["version"]
             if found == (FORMAT, VERSION):
                 return cls._of(config, load((folder / ARRAYS).read_bytes()))
-        except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, SafetensorError) as error:
             raise EngineError(f"{folder} holds a damaged codebook ({error}); make it again") from None
         raise EngineError(
             f"{folder} holds {found[0]} version {found[1]}, this program reads {FORMAT} version {VERSION}; "
@@ -90,7 +90,7 @@ class Codebook:
 
     @classmethod
     def _of(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> "Codebook":
-        return cls(
+        codebook = cls(
             mel=config["mel"],
             slices=SliceConfig.from_dict(config["slices"]),
             metric=config["metric"],
@@ -101,6 +101,28 @@ class Codebook:
             origin=config["origin"],
             history=tuple(config["history"]),
         )
+        codebook._check()
+        return codebook
+
+    def _check(self) -> None:
+        """Raise ValueError where the arrays do not fit the configuration or each other, or are not finite."""
+        if self.metric not in ("cosine", "euclidean"):
+            raise ValueError(f"metric {self.metric!r}")
+        kernels = 1 if self.kernels_KW is None else len(self.kernels_KW)
+        for index, stream in enumerate(self.streams):
+            mel_width = self.slices.contexts[index] * self.mel["bands"]
+            clusters, width = stream.centroids_KD.shape
+            if stream.whitening is not None:
+                matrix_shape, wanted = stream.whitening.matrix_DE.shape, (mel_width * kernels, width)
+                if matrix_shape != wanted:
+                    raise ValueError(f"{index}.matrix is {matrix_shape}, not {wanted}")
+            elif width != mel_width * kernels and not (self.slices.residual and index):
+                raise ValueError(f"{index}.centroids are {width} wide, not {mel_width * kernels}")
+            if stream.patches_KM.shape != (clusters, mel_width) or len(stream.usage_K) != clusters:
+                raise ValueError(f"{index}.patches or {index}.usage do not belong to {clusters} centroids")
+        for name, array in self._arrays().items():
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name} holds what is not finite")
 
     def _config_bytes(self) -> bytes:
         config = {
@@ -117,16 +139,19 @@ class Codebook:
         }
         return (json.dumps(config, indent=1) + "\n").encode()
 
-    def _array_bytes(self) -> bytes:
-        from safetensors.numpy import save
-
+    def _arrays(self) -> dict[str, np.ndarray]:
         arrays: dict[str, np.ndarray] = {"offset": self.offset_F}
         if self.kernels_KW is not None:
             arrays["kernels"] = self.kernels_KW
         for index, stream in enumerate(self.streams):
             arrays |= stream_arrays(stream, index)
+        return arrays
+
+    def _array_bytes(self) -> bytes:
+        from safetensors.numpy import save
+
         # safetensors writes the memory as it lies: a transposed view would be written wrongly
-        return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+        return save({name: np.ascontiguousarray(array) for name, array in self._arrays().items()})
 
 
 def stream_arrays(stream: TokenStream, index: int) -> dict[str, np.ndarray]:

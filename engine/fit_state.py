@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 from engine.codebook import stream_arrays, stream_from
+from engine.errors import EngineError
 from engine.fitting import FitState
 from engine.kmeans import KMeansState
 from engine.whitening import Whitening
@@ -36,7 +37,16 @@ def to_bytes(state: FitState, fingerprint: str) -> bytes:
 
 
 def from_bytes(data: bytes) -> tuple[FitState, str]:
-    """Return the state and the fingerprint that `to_bytes` was given."""
+    """Return the state and the fingerprint that `to_bytes` was given. Raises EngineError for damaged data."""
+    from safetensors import SafetensorError
+
+    try:
+        return _from_bytes(data)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise EngineError(f"a checkpoint is damaged ({error}); --force begins anew") from None
+
+
+def _from_bytes(data: bytes) -> tuple[FitState, str]:
     from safetensors.numpy import load
 
     arrays = load(data)

@@ -109,14 +109,17 @@ def normalise(
     """Return the normalised clip, its offset per band and its scale; what does not move (digital silence) becomes 0.
 
     Whether it moves is asked exactly, of the extremes: the deviation of a constant is a rounding error, not 0.
+    Raises EngineError for mel that is not finite.
     """
+    low, high = mel_TF.min(), mel_TF.max()
+    if not (np.isfinite(low) and np.isfinite(high)):  # one such clip would make a whole codebook of nothing
+        raise EngineError(
+            f"a clip of {len(mel_TF)} frames holds mel that is not finite; `audio-tokens verify` names a damaged shard"
+        )
     centred_TF, offset_F, scale = NORMALISE[how](mel_TF)
     if how == "none":
         return mel_TF, offset_F, scale
-    if how == "per-band":
-        moves = bool((mel_TF.min(axis=0) < mel_TF.max(axis=0)).any())
-    else:
-        moves = bool(mel_TF.min() < mel_TF.max())
+    moves = (mel_TF.min(axis=0) < mel_TF.max(axis=0)).any() if how == "per-band" else low < high
     if not moves:
         return np.zeros_like(mel_TF), offset_F, 0.0
     centred_TF /= np.float32(scale)

@@ -36,6 +36,10 @@ class Cluster:
     test_fold: int | None = None
     force: bool = False
 
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise JobError(f"seed is {self.seed}; it must be at least 0")
+
 
 def cluster(job: Cluster) -> None:
     """Fit the codebook, or go on where an interrupted fit stopped; nothing is done where it is complete already."""
@@ -44,7 +48,7 @@ def cluster(job: Cluster) -> None:
     from engine.mel import MelConfig
     from engine.nearest import best_nearest
     from engine.processes import joined_world
-    from jobs.mel_lanes import MelLanes
+    from jobs.mel_lanes import MelLanes, mel_of
     from jobs.origin import digest, fitted_places, is_done
     from shards.dataset import Dataset
     from shards.publish import publish_bytes, published_folder
@@ -55,7 +59,7 @@ def cluster(job: Cluster) -> None:
     if dataset.folds and job.test_fold is None:
         origin["leak"] = "all-folds"
     slices, kmeans = job.recipe.slices, job.recipe.kmeans
-    mel = MelConfig.from_dict(dataset.producer["mel"]).to_dict()
+    mel = MelConfig.from_dict(mel_of(dataset)).to_dict()
     origin["fingerprint"] = digest(origin, mel, asdict(slices), asdict(kmeans))
     out = Path(job.out)
     checkpoint = out.with_name(f".{out.name}.checkpoint.safetensors")

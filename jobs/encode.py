@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from zipfile import BadZipFile
 
 from tqdm import tqdm
 
@@ -103,7 +104,10 @@ def encode(job: Encode) -> int:
         "labels": list(given.labels),
         "origin": codebook.origin,
     }
-    rejected = encoding.pack(out, attributes)
+    try:
+        rejected = encoding.pack(out, attributes)
+    except (BadZipFile, ValueError, KeyError, EOFError, FileNotFoundError) as error:
+        raise JobError(f"{parts} is damaged ({error}); remove that folder and give the same command again") from None
     shutil.rmtree(parts.parent)
     print(f"encode: {out}{f': {rejected} clips rejected, see its rejects.jsonl' if rejected else ' is complete'}")
     return 0

@@ -19,6 +19,7 @@ from jaxtyping import Float
 
 from engine.mel_config import MelConfig
 from engine.view_config import ViewConfig
+from jobs.mel_lanes import mel_of
 from jobs.origin import digest
 from shards.clip import Reject
 from shards.dataset import Dataset
@@ -50,7 +51,7 @@ class FromShards:
         self.tasks = range(len(self._dataset.shards))
         self.clips_per_task = [shard.clips for shard in self._dataset.shards]
         self.labels, self.parent = self._dataset.labels, self._dataset.hash
-        self.mel: dict[str, Any] = self._dataset.producer["mel"]
+        self.mel: dict[str, Any] = mel_of(self._dataset)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FromShards, (self._dataset.location,)  # each process maps the shards itself

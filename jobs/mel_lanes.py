@@ -1,11 +1,20 @@
 """Mel shards as a fit reads them: in lanes of shuffled blocks of clips."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
+from jobs.errors import JobError
 from shards.dataset import Dataset
 from shards.plan import lane_blocks
+
+
+def mel_of(dataset: Dataset) -> dict[str, Any]:
+    """Return the mel configuration of a data set. Raises JobError where it holds something else."""
+    if "mel" not in dataset.producer:
+        raise JobError(f"{dataset.location} does not say which mel it holds; build the data set again")
+    return dataset.producer["mel"]
 
 
 class MelLanes:

@@ -32,6 +32,10 @@ class Quality:
     clips: int = 400
     force: bool = False
 
+    def __post_init__(self) -> None:
+        if self.clips < 1:
+            raise JobError(f"clips is {self.clips}; it must be at least 1")
+
 
 def quality(job: Quality) -> None:
     """Measure the codebook on the splits or folds it was not fitted on, where there are any, else on all."""

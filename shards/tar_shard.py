@@ -103,7 +103,7 @@ class ShardReader:
             raise ShardsError(f"shard {path} is missing; build the data set again") from None
         except ValueError:  # nothing to map
             raise ShardsError(f"shard {path} is empty; build the data set again") from None
-        self._view = memoryview(self._map)
+        self._path, self._view = path, memoryview(self._map)
         found = read_index(path)
         self.index = scan(self._view, path) if found is None else found
         last = self.index[-1] if len(self.index) else np.zeros(4, np.int64)
@@ -114,8 +114,13 @@ class ShardReader:
         return len(self.index)
 
     def sample(self, clip_index: int) -> Sample:
-        key, ending, array, meta = self._members(clip_index)
-        return _sample(key, ending, array, bytes(meta))
+        try:
+            key, ending, array, meta = self._members(clip_index)
+            return _sample(key, ending, array, bytes(meta))
+        except ValueError as error:
+            raise ShardsError(
+                f"shard {self._path} is damaged at its clip {clip_index} ({error}); `audio-tokens verify` tells more"
+            ) from None
 
     def packed(self, clip_index: int) -> PackedSample:
         key, ending, array, meta = self._members(clip_index)

@@ -99,6 +99,7 @@ def _write(group: Any, name: str, arrays: Iterable[np.ndarray], rows: int) -> No
         chunks=(chunk_rows, *first.shape[1:]),
         shards=(shard_rows, *first.shape[1:]),
         compressors=[_zstd()],
+        config={"write_empty_chunks": True},  # a file that is not there is then a file that was lost
     )
     written = 0
     for slab in _slabs(first, pieces, shard_rows):

@@ -89,7 +89,10 @@ class TokenStore:
             raise ShardsError(
                 f"{path} is not complete: it was never finished, and what is missing would read as token 0"
             )
-        return cls(path, attributes)
+        try:
+            return cls(path, attributes)
+        except (KeyError, TypeError) as error:
+            raise ShardsError(f"{path} is damaged ({error}); encode again with --force") from None
 
     @cached_property
     def folds(self) -> bool:
@@ -102,9 +105,15 @@ class TokenStore:
 
         if (place.removesuffix(VIEWS) if self.views else place) not in self.places:
             raise ShardsError(f"{self.path} has no split or fold {place!r}; it has {', '.join(self.places)}")
-        node = zarr.open_group(self.path, mode="r")[place]
-        assert isinstance(node, zarr.Group)
-        arrays = {name: np.asarray(node[name]) for name in node.array_keys()}
+        try:
+            node = zarr.open_group(self.path, mode="r")[place]
+            assert isinstance(node, zarr.Group)
+            arrays = {name: _whole(node, name) for name in node.array_keys()}
+            return self._group(arrays)
+        except (KeyError, ValueError, RuntimeError, FileNotFoundError) as error:
+            raise ShardsError(f"{self.path} is damaged in {place} ({error}); encode again with --force") from None
+
+    def _group(self, arrays: dict[str, np.ndarray]) -> TokenGroup:
         return TokenGroup(
             ids_PQ=arrays["ids"],
             offsets=arrays["offsets"],
@@ -116,6 +125,14 @@ class TokenStore:
             top_cosines_PQM=arrays.get("top_cosines"),
             label_shares=arrays.get("label_shares"),
         )
+
+
+def _whole(group: Any, name: str) -> np.ndarray:
+    """Return an array. Raises ValueError where a file of it is gone, which would read as 0."""
+    array = group[name]
+    if array.nchunks_initialized < array.nchunks:
+        raise ValueError(f"{name} lacks files")
+    return np.asarray(array)
 
 
 def _strings(values: np.ndarray, offsets: np.ndarray) -> list[str]:
