@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.augment import masked_tokens, mixed_tokens, rolled
+from engine.augment import masked_tokens, mixed_embeddings, mixed_tokens, rolled
 from engine.clips import Labels, TokenClips
 from engine.errors import EngineError
 from engine.soft import packed, shares, unpacked
@@ -119,6 +119,11 @@ def test_augmentations_move_alternatives_with_their_shares_and_mask_all_of_them(
         assert {tuple(row) for clip in moved.input.tolist() for row in clip} <= rows
         assert not torch.equal(moved.input, batch.input)
     embed = TokenEmbedding(list(VOCAB), 5, TOP)
+    blended = mixed_embeddings(batch, np.random.default_rng(2))
+    weights_BT2 = blended.beside["weights_BTQ"][..., [0, -1]]
+    own, other = embed(batch.input), embed(batch.input.roll(1, dims=0))
+    expected = own * weights_BT2[..., :1] + other * weights_BT2[..., 1:]
+    assert (embed(blended.input, **blended.beside) - expected).abs().max() < 1e-5
     mask_ids = tuple(size + TokenEmbedding.MASK for size in clips.vocab_sizes)
     hidden = masked_tokens(batch, 0.5, mask_ids, rng).input
     masked_BT = (hidden != batch.input).all(dim=2)
