@@ -132,7 +132,7 @@ def resolve(name: str, train: Mapping[str, Any], own: Mapping[str, Any]) -> tupl
     system = find(name)
     known = {f.name: f.default for f in fields(TrainConfig)} | dict(system.options)
     settings(known, own)  # refuses a name that belongs to neither, before the two are told apart
-    of_all = [*system.options, "inner_share", "score_views"]
+    of_all = [*system.options, "inner_share", "score_views", "soft"]
     if system.solved and (of_steps := [key for key in own if key not in of_all]):
         raise EngineError(
             f"{name} is solved at once, without steps that {of_steps[0]} could change; it has {', '.join(of_all)}"
