@@ -67,5 +67,5 @@ class PairedClips:
         slices_BTD = np.zeros(shape, dtype=np.float32)
         for row, clip in enumerate(clips_B.tolist()):
             mel_TF = SCALES[self.mel.scale](self.mel.fetch(int(self.mel.rows_C[clip])))
-            slices_BTD[row, : batch.lengths_B[row]] = stack(mel_TF, self.slices, 0)
+            slices_BTD[row, : batch.lengths_B[row]] = stack([mel_TF], self.slices, 0)
         return batch._replace(beside={"slices_BTD": torch.from_numpy(slices_BTD)})
