@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Int16, Int64
+from jaxtyping import Int16, Int32, Int64
 from torch import Tensor
 
 from engine.clips import Batch, Clips, Labels, TokenClips
@@ -18,17 +18,18 @@ from engine.clips import Batch, Clips, Labels, TokenClips
 class ResidentTokens:
     """The same batches as `clips` gives, with ids and targets on the device of `bits_PQ`; lengths stay on the CPU.
 
-    `bits_PQ` holds the 16 bits of every id as a signed number, since torch gathers no unsigned ones: AudioSet's two
-    million clips take 0.9 GB a stream.
+    `bits_PQ` holds the 16 bits of every id (the 32 of a soft token) as a signed number, since torch gathers no unsigned
+    ones: AudioSet's two million clips take 0.9 GB a stream.
     """
 
     clips: TokenClips
-    bits_PQ: Int16[Tensor, "P Q"]
+    bits_PQ: Int16[Tensor, "P Q"] | Int32[Tensor, "P Q"]
 
     @classmethod
     def on(cls, device: torch.device, clips: TokenClips) -> "ResidentTokens":
         """Copy the tokens of `clips` to `device`."""
-        return cls(clips=clips, bits_PQ=torch.from_numpy(clips.ids_PQ.view(np.int16)).to(device))
+        signed = np.int16 if clips.ids_PQ.dtype == np.uint16 else np.int32
+        return cls(clips=clips, bits_PQ=torch.from_numpy(clips.ids_PQ.view(signed)).to(device))
 
     @property
     def keys(self) -> Sequence[str]:
@@ -73,7 +74,7 @@ class ResidentTokens:
         steps_T = torch.arange(int(lengths_B.max()), device=device)
         real_BT = steps_T < lengths_B.to(device)[:, None]
         rows_BT = torch.where(real_BT, starts_B1 + steps_T, 0)
-        ids_BTQ = self.bits_PQ[rows_BT].long() & 0xFFFF
+        ids_BTQ = self.bits_PQ[rows_BT].long() & (0xFFFF if self.bits_PQ.dtype == torch.int16 else 0xFFFFFFFF)
         pad_Q = torch.tensor(self.clips.vocab_sizes, device=device)
         targets_BL = torch.from_numpy(self.clips.labels.targets(clips_B)).to(device)
         return Batch(torch.where(real_BT[..., None], ids_BTQ, pad_Q), lengths_B, targets_BL)

@@ -54,6 +54,14 @@ def test_ids_use_all_sixteen_bits() -> None:
     assert batch.input.unique().tolist() == [65_000, 65_001]
 
 
+def test_soft_tokens_keep_their_cosines() -> None:
+    clips = token_clips([3, 2])
+    soft_PQ = clips.ids_PQ.astype(np.uint32) | np.uint32(255 << 16)
+    soft = TokenClips(**{**vars(clips), "ids_PQ": soft_PQ})
+    part = np.array([1, 0])
+    assert torch.equal(ResidentTokens.on(CPU, soft).batch(part).input, soft.batch(part).input)
+
+
 def test_the_cpu_keeps_its_own_way() -> None:
     clips = token_clips([3, 2])
     assert where_they_train(clips, CPU) is clips
