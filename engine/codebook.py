@@ -56,6 +56,16 @@ class Codebook:
         """Sha256 (64 hex digits) of the files; equal hashes mean equal tokens."""
         return hashlib.sha256(self._config_bytes() + self._array_bytes()).hexdigest()
 
+    def spectra(self) -> list[Float32[np.ndarray, "K F"]]:
+        """Return what each token sounds like, a table a stream: normalised mel, mean of up to four middle frames."""
+        found = []
+        for context, stream in zip(self.slices.contexts, self.streams, strict=True):
+            frames = min(4, max(1, context // 2))
+            first = (context - frames) // 2
+            patches_KTF = stream.patches_KM.reshape(len(stream.patches_KM), context, -1)
+            found.append(patches_KTF[:, first : first + frames].mean(axis=1))
+        return found
+
     def save(self, folder: Path) -> None:
         """Write config.json, codebook.safetensors and objective.csv into an existing folder."""
         (folder / ARRAYS).write_bytes(self._array_bytes())

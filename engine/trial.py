@@ -47,8 +47,8 @@ class Fitted:
 class Trial:
     """What a system is, how it trains, and where its checkpoints go (`folder`, made atomic by `publish`).
 
-    `centroids` are those of the tokens' codebook, for a system that begins with them; `initial` is the `model/` folder
-    of a trained or pre-trained system to start from.
+    `vectors` are what embeddings begin with, a table per stream (see Tagger.initialise); `initial` is the `model/`
+    folder of a trained or pre-trained system to start from.
     """
 
     system: TaggerConfig
@@ -59,7 +59,7 @@ class Trial:
     folder: Path
     publish: Publish
     stopping: Callable[[], bool] = lambda: False
-    centroids: Sequence[np.ndarray] = ()
+    vectors: Sequence[np.ndarray] = ()
     initial: Path | None = None
 
     def choose(self, clips: Clips, validation: Clips, on_epoch: Callable[[Progress], None]) -> Fitted:
@@ -82,7 +82,7 @@ class Trial:
             torch.manual_seed(int(generator(self.seed, "weights").integers(2**63)))
             model = build(self.system)
             if self.initial is None:
-                model.initialise(self.centroids)
+                model.initialise(self.vectors)
             else:
                 start_from(model, self.initial)
             model = model.to(self.accelerator.device)

@@ -57,14 +57,14 @@ def pretrain(job: Pretrain) -> None:
     from jobs.order import order_of
     from jobs.origin import fitted_places
     from jobs.run_folder import RunFolder, asked_to_stop
-    from jobs.training_data import centroids_of, open_data
+    from jobs.training_data import open_data, vectors_of
     from shards.publish import published_file
 
     if not 0 < job.hide < 1:
         raise JobError(f"--hide {job.hide:g}: the share of positions that are hidden lies between 0 and 1")
     config, options = resolve("token-bert", job.recipe.train, job.recipe.systems.get("token-bert", {}) | job.options)
     data = open_data(job.tokens, None)
-    centroids = centroids_of(data, job.codebook) if options["embedding"] == "centroids" else []
+    vectors = vectors_of(data, job.codebook, options["embedding"])
     settings = {"system": "masked-tokens", "seed": job.seed, "test_fold": job.test_fold, "hide": job.hide}
     settings |= {"train": asdict(config), "options": options, "data": data.hash}
     settings |= {"fingerprint": digest(settings), "tokens": job.tokens, "shards": None}
@@ -88,7 +88,7 @@ def pretrain(job: Pretrain) -> None:
                     num_labels=1,
                 )
             )
-            model.initialise(centroids)
+            model.initialise(vectors)
             model = model.to(accelerator.device)
         try:
             progress = fit(

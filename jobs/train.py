@@ -35,7 +35,7 @@ class Train:
         out: the folder of the run
         tokens: tokens.zarr, for a token system
         shards: the folder of the mel shards, for a raw system; a hybrid one reads both
-        codebook: the tokens' codebook, where embeddings begin with its centroids (--options.embedding centroids)
+        codebook: the tokens' codebook, for embeddings that begin with it (--options.embedding centroids, or spectra)
         recipe: a packaged recipe's name or a YAML file
         classes: only these, and the clips that have one: names, MIDs, below:Animal, top:50; separated by `;`
         subset: only these of the clips that are learnt from: a ratio, a number, a file of keys, or a union with `+`
@@ -71,7 +71,7 @@ def train(job: Train) -> None:
     from engine.processes import processes
     from jobs.run_folder import RunFolder, asked_to_stop
 
-    data, config, model, centroids = _resolve(job)
+    data, config, model, vectors = _resolve(job)
     settings = {
         "system": job.system,
         "seed": job.seed,
@@ -97,7 +97,7 @@ def train(job: Train) -> None:
         say(f"train: {job.system} on {job.tokens or job.shards} -> {job.out}")
         accelerator.init_trackers("audio-tokens")
         try:
-            result = _run(job, data, config, model, centroids, folder, accelerator, stopping)
+            result = _run(job, data, config, model, vectors, folder, accelerator, stopping)
         except Interrupted as stop:
             say(f"train: {stop}")
             raise SystemExit(143) from None
@@ -105,16 +105,16 @@ def train(job: Train) -> None:
 
 
 def _resolve(job: Train) -> "tuple[TrainingData, TrainConfig, TaggerConfig, list[np.ndarray]]":
-    """Open the data, lay the options over each other, and read the centroids where embeddings begin with them."""
+    """Open the data, lay the options over each other, and read what embeddings begin with."""
     from engine.systems import resolve
     from engine.systems.tagger import TaggerConfig
     from jobs.narrowing import with_classes
-    from jobs.training_data import centroids_of, open_for
+    from jobs.training_data import open_for, vectors_of
 
     config, options = resolve(job.system, job.recipe.train, job.recipe.systems.get(job.system, {}) | job.options)
     data = open_for(job.system, job.tokens, job.shards, soft=config.soft)
-    begins = options.get("embedding") == "centroids" and job.init is None  # a run to start from brings its own
-    centroids = centroids_of(data, job.codebook) if begins else []
+    embedding = "drawn" if job.init is not None else options.get("embedding", "drawn")  # a run brings its own
+    vectors = vectors_of(data, job.codebook, embedding)
     if job.classes is not None:
         data = with_classes(data, job.classes)
     return (
@@ -130,7 +130,7 @@ def _resolve(job: Train) -> "tuple[TrainingData, TrainConfig, TaggerConfig, list
             options=options,
             id2label=dict(enumerate(data.labels)),
         ),
-        centroids,
+        vectors,
     )
 
 
@@ -139,7 +139,7 @@ def _run(
     data: "TrainingData",
     config: "TrainConfig",
     model: "TaggerConfig",
-    centroids: "list[np.ndarray]",
+    vectors: "list[np.ndarray]",
     folder: "RunFolder",
     accelerator: "Accelerator",
     stopping: Callable[[], bool],
@@ -165,7 +165,7 @@ def _run(
         folder=folder.checkpoints,
         publish=published_file,
         stopping=stopping,
-        centroids=centroids,
+        vectors=vectors,
         initial=Path(job.init) / "model" if job.init is not None else None,
     )
     chosen = trial.choose(parts.train, parts.validation, folder.curves("metrics", accelerator))

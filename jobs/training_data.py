@@ -69,17 +69,20 @@ def open_data(tokens: str | None, shards: str | None, mel_scale: str = "clip", *
     return _tokens(Path(tokens), soft) if tokens is not None else _mel(Path(str(shards)), mel_scale)
 
 
-def centroids_of(data: TrainingData, codebook: str | None) -> list[np.ndarray]:
-    """Return the centroids of each stream of the codebook that the tokens of `data` were made with.
+def vectors_of(data: TrainingData, codebook: str | None, embedding: str) -> list[np.ndarray]:
+    """Return what embeddings begin with, a table per stream: nothing if `drawn`, `centroids` [K, D], `spectra` [K, F].
 
-    Raises JobError where `codebook` is not named or is another one, EngineError where it cannot be read.
+    They are those of the codebook that the tokens of `data` were made with. Raises JobError where `codebook` is not
+    named or is another one, EngineError where it cannot be read.
     """
+    if embedding not in ("centroids", "spectra"):
+        return []
     if codebook is None:
-        raise JobError("embedding: centroids begins with those of the tokens' codebook; name it with --codebook")
+        raise JobError(f"embedding: {embedding} begins with those of the tokens' codebook; name it with --codebook")
     found = Codebook.load(codebook)
     if found.hash != data.codebook:
         raise JobError(f"--codebook {codebook} is not the one these tokens were made with; name that one")
-    return [stream.centroids_KD for stream in found.streams]
+    return found.spectra() if embedding == "spectra" else [stream.centroids_KD for stream in found.streams]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,6 +45,13 @@ BERT = {"width": 96, "layers": 2, "heads": 4, "dropout": 0.1, "positions": "lear
 
 SYSTEMS: dict[str, System] = {
     "token-bag": System(module="token_bag", model="TokenBag", reads=("tokens",), options={"C": 100.0}, solved=True),
+    "token-rocket": System(
+        module="token_rocket",
+        model="TokenRocket",
+        reads=("tokens",),
+        options={"C": 100.0, "kernels": 500, "share": 0.5, "embedding": "drawn"},
+        solved=True,
+    ),
     "token-linear": System(
         module="token_linear",
         model="TokenLinear",

@@ -86,7 +86,10 @@ def histograms(
 
 
 def logistic_regression(
-    x_CK: sparse.csr_array, targets_CL: Float32[np.ndarray, "C L"], C: float, single_label: bool
+    x_CK: sparse.csr_array | Float64[np.ndarray, "C K"],
+    targets_CL: Float32[np.ndarray, "C L"],
+    C: float,
+    single_label: bool,
 ) -> tuple[Float64[np.ndarray, "K L"], Float64[np.ndarray, "L"], float]:
     """Return the weights and biases that minimise C x (sum of losses) + |weights|^2 / 2, and the mean loss of a clip.
 
@@ -95,7 +98,7 @@ def logistic_regression(
     """
     features, labels = x_CK.shape[1], targets_CL.shape[1]
     y_CL = targets_CL.astype(np.float64)
-    transposed_KC = sparse.csr_array(x_CK.T)
+    transposed_KC = x_CK.T if isinstance(x_CK, np.ndarray) else sparse.csr_array(x_CK.T)
 
     def objective(flat: Float64[np.ndarray, "n"]) -> tuple[float, Float64[np.ndarray, "n"]]:
         weights_KL, bias_L = flat[:-labels].reshape(features, labels), flat[-labels:]

@@ -208,6 +208,25 @@ def test_embeddings_begin_with_the_centroids_of_the_tokens_codebook(
     assert run(f"{words} --init {tmp_path}/body {small}") == 0, "a run to start from brings its own embeddings"
 
 
+def test_kernels_hear_the_spectra_of_the_tokens_codebook(
+    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All that a kernel hears is linear in the tokens' middle mel frames; without a codebook it is refused."""
+    words = f"train --system token-rocket --tokens {work}/splits.zarr --out {tmp_path}/run --options.kernels 30"
+    assert run(f"{words} --options.embedding spectra") == 2
+    assert "embedding: spectra begins with those of the tokens' codebook" in capsys.readouterr().err
+    assert run(f"{words} --options.embedding spectra --codebook {work}/splits-book") == 0
+    codebook = AudioTokenizer.from_pretrained(work / "splits-book").codebook
+    (patches_KM,) = (stream.patches_KM for stream in codebook.streams)
+    bands = codebook.mel["bands"]
+    middle_KF = (patches_KM[:, bands : 2 * bands] + patches_KM[:, 2 * bands : 3 * bands]) / 2  # of four frames
+    np.testing.assert_allclose(codebook.spectra()[0], middle_KF, rtol=1e-5, atol=1e-6)
+    heard_KN = load_file(tmp_path / "run" / "model" / "model.safetensors")["embed.table.weight"][:8]
+    again_KN = middle_KF @ np.linalg.lstsq(middle_KF, heard_KN, rcond=None)[0]
+    np.testing.assert_allclose(again_KN, heard_KN, rtol=1e-3, atol=1e-3)
+    assert run(f"evaluate --run {tmp_path}/run --split test") == 0
+
+
 def test_compare_cross_validate_and_sweep(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     quick = "--recipe.kmeans.clusters 8 --recipe.train.epochs 2"
     quick += " --recipe.systems.token-linear.embedding centroids"

@@ -1,0 +1,177 @@
+"""token-rocket: beside the bag of tokens, random convolutions over their sequence; both are solved, not trained.
+
+Axes: B batch, C clips, T positions, Q token streams, N kernels, J taps, F mel bands, D features, L labels.
+
+A kernel hears every token as one number, and weighs the numbers of nine positions, a dilation apart. What a clip keeps
+of its responses is how often they are high and how far they swing: ROCKET, Dempster et al. 2020, on tokens. Networks
+trained on a few hundred clips of tokens lose to their bag; these features hear order with nothing to be trained but a
+linear layer. It is solved apart from the bag's and their logits are added: solved as one, the bag, which knows its
+training clips by heart, leaves the kernels little to say.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64, UInt
+from torch import Tensor, nn
+
+from engine.clips import ragged
+from engine.errors import EngineError
+from engine.systems.tagger import TaggerConfig, TokenEmbedding, mask_from
+from engine.systems.token_bag import TokenBag, logistic_regression
+
+TAPS = 9
+DILATIONS = (1, 2, 4, 8)  # positions; the widest kernel reaches over 3 s in the default recipe
+REACH = TAPS // 2 * max(DILATIONS)
+FIRST_STREAM = 0.7  # share of the kernels that hear the first stream; the rest hear the others
+LEAST_POWER = 1e-3  # of a response, whose spread is about 1
+EVENED = 0.1  # share of the features' mean deviation that is added to each: those that hardly move stay small
+AT_ONCE = 16  # clips whose responses are held at a time when solving: 30 MB for 500 kernels
+
+
+class TokenRocket(TokenBag):
+    """The bag's logits, and to `share` those of the kernels.
+
+    Options: C (see TokenBag, for both), kernels, share, embedding: what a kernel hears in a token, a number of its own
+    (`drawn`) or the level of one or two bumps of bands in the token's mel (`spectra`).
+    """
+
+    high_2N: Tensor
+    mean_D: Tensor
+    spread_D: Tensor
+    taps_JN: Tensor
+    hears_QN: Tensor
+
+    def __init__(self, config: TaggerConfig) -> None:
+        super().__init__(config)
+        kernels, streams = config.options["kernels"], len(config.vocab_sizes)
+        self.embed = TokenEmbedding(config.vocab_sizes, kernels, config.alternatives).requires_grad_(False)
+        later_N = (torch.rand(kernels) >= FIRST_STREAM) * (1 + torch.randint(max(1, streams - 1), (kernels,)))
+        hears_QN = later_N.clamp(max=streams - 1) == torch.arange(streams)[:, None]
+        taps_JN = torch.randn(TAPS, kernels)
+        taps_JN = taps_JN - taps_JN.mean(dim=0)  # a level that stays is the bag's to know
+        self.register_buffer("hears_QN", hears_QN.float())
+        self.register_buffer("taps_JN", taps_JN / taps_JN.norm(dim=0))
+        self.register_buffer("high_2N", torch.zeros(2, kernels))
+        self.register_buffer("mean_D", torch.zeros(3 * kernels))
+        self.register_buffer("spread_D", torch.ones(3 * kernels))
+        self.kernel_head = nn.Linear(3 * kernels, config.label_count)
+        self._hear([torch.randn(size, kernels) for size in config.vocab_sizes])
+        self.post_init()
+
+    def initialise(self, vectors: Sequence[Float32[np.ndarray, "_ _"]] = ()) -> None:
+        """Let kernels hear the tokens' spectra, `vectors` [K, F] a stream, where the options say so."""
+        kind = self.config.options["embedding"]
+        if kind not in ("drawn", "spectra"):
+            raise EngineError(f"embedding {kind!r} of token-rocket is not one of: drawn, spectra")
+        if kind == "spectra":
+            found, sizes = [len(spectra_KF) for spectra_KF in vectors], self.config.vocab_sizes
+            if found != sizes:
+                raise EngineError(f"{found} spectra for tokens of {sizes}; give the codebook the tokens were made with")
+            bands_FN = bumps(vectors[0].shape[1], self.config.options["kernels"])
+            self._hear([torch.from_numpy(spectra_KF) @ bands_FN for spectra_KF in vectors])
+
+    @torch.no_grad()
+    def _hear(self, heard: Sequence[Float[Tensor, "_ N"]]) -> None:
+        """Set what each kernel hears in each token; a kernel hears one stream."""
+        rows = 0
+        for heard_KN, hears_N in zip(heard, self.hears_QN, strict=True):
+            self.embed.table.weight[rows : rows + len(heard_KN)] = heard_KN * hears_N
+            rows += len(heard_KN) + 3  # PAD, CLS and MASK
+
+    def forward(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B L"]:
+        """Return the logits of every label."""
+        features_BD = (self.features(ids_BTQ, lengths_B) - self.mean_D) / self.spread_D
+        return super().forward(ids_BTQ, lengths_B) + self.config.options["share"] * self.kernel_head(features_BD)
+
+    def responses(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B T N"]:
+        """Return every kernel's response around each position; a clip's first and last tokens go on beyond its ends."""
+        clips_B1, last_B1 = torch.arange(len(ids_BTQ))[:, None], lengths_B[:, None] - 1
+        longest = ids_BTQ.shape[1]
+        near_BT = torch.arange(-REACH, longest + REACH).clamp(min=0).minimum(last_B1)
+        heard_BTN = self.embed(ids_BTQ[clips_B1, near_BT])
+        parts = []
+        kernels = torch.arange(heard_BTN.shape[2]).tensor_split(len(DILATIONS))
+        for dilation, of_it in zip(DILATIONS, kernels, strict=True):
+            heard_BTn = heard_BTN[..., of_it]
+            response_BTn = heard_BTn.new_zeros(len(ids_BTQ), longest, len(of_it))
+            for tap, weights_n in enumerate(self.taps_JN[:, of_it]):
+                start = REACH + (tap - TAPS // 2) * dilation
+                response_BTn += heard_BTn[:, start : start + longest] * weights_n
+            parts.append(response_BTn)
+        return torch.cat(parts, dim=2)
+
+    def features(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B D"]:
+        """Return a clip's D = 3 x N features: how often a response is above each of two bars, and its log RMS."""
+        response_BTN = self.responses(ids_BTQ, lengths_B)
+        real_BT1 = mask_from(lengths_B, ids_BTQ.shape[1], ids_BTQ.device)[..., None]
+        lengths_B1 = lengths_B[:, None].to(response_BTN.device)
+        often = [((response_BTN > high_N) & real_BT1).sum(dim=1) / lengths_B1 for high_N in self.high_2N]
+        power_BN = (response_BTN.square() * real_BT1).sum(dim=1) / lengths_B1
+        return torch.cat([*often, 0.5 * (power_BN + LEAST_POWER).log()], dim=1)
+
+    @torch.no_grad()
+    def solve(
+        self,
+        ids_PQ: UInt[np.ndarray, "P QM"],
+        starts_C: Int64[np.ndarray, "C"],
+        lengths_C: Int64[np.ndarray, "C"],
+        targets_CL: Float32[np.ndarray, "C L"],
+        versions: int = 1,
+    ) -> float:
+        """Fit the bag, then the kernels' bars and layer, to the same clips; return the bag's mean loss of a clip.
+
+        The bars are the thirds of the responses to clips spread evenly over all of them.
+        """
+        loss = super().solve(ids_PQ, starts_C, lengths_C, targets_CL, versions)
+        device = self.head.weight.device
+
+        def batch(clips_B: np.ndarray) -> tuple[Tensor, Tensor]:
+            ids_BTQ, real_BT = ragged(ids_PQ, starts_C[clips_B], lengths_C[clips_B])
+            ids_BTQ = np.where(real_BT[..., None], ids_BTQ.astype(np.int64), 0)
+            return torch.from_numpy(ids_BTQ).to(device), torch.from_numpy(lengths_C[clips_B])
+
+        spread = np.unique(np.linspace(0, len(starts_C) - 1, 4 * AT_ONCE).astype(np.int64))
+        sampled = []
+        for clips_B in np.split(spread, range(AT_ONCE, len(spread), AT_ONCE)):
+            ids_BTQ, lengths_B = batch(clips_B)
+            sampled.append(self.responses(ids_BTQ, lengths_B)[mask_from(lengths_B, ids_BTQ.shape[1], device)])
+        self.high_2N.copy_(torch.from_numpy(np.quantile(torch.cat(sampled).cpu().numpy(), [1 / 3, 2 / 3], axis=0)))
+
+        order_C = np.argsort(lengths_C, kind="stable")  # little padding
+        x_CD = torch.empty(len(order_C), len(self.mean_D), device=device)
+        for clips_B in np.split(order_C, range(AT_ONCE, len(order_C), AT_ONCE)):
+            x_CD[torch.from_numpy(clips_B)] = self.features(*batch(clips_B))
+        self.mean_D.copy_(x_CD.mean(dim=0))
+        self.spread_D.copy_(
+            torch.cat([_spread(part_CD) for part_CD in x_CD.tensor_split([len(self.mean_D) // 3 * 2], 1)])
+        )
+        x_CD = (x_CD - self.mean_D) / self.spread_D
+        weights_DL, bias_L, _ = logistic_regression(
+            x_CD.double().cpu().numpy(), targets_CL, self.config.options["C"] / versions, self.config.single_label
+        )
+        self.kernel_head.weight.copy_(torch.from_numpy(weights_DL.T))
+        self.kernel_head.bias.copy_(torch.from_numpy(bias_L))
+        return loss
+
+
+def bumps(bands: int, kernels: int) -> Float[Tensor, "F N"]:
+    """Draw what kernels hear of a spectrum: a bump of bands, and beside half of them another one, added or taken off.
+
+    Bumps are Gaussian, anywhere, from two bands wide to a quarter of all.
+    """
+    centre_2N = (torch.rand(2, kernels) * 1.125 - 0.0625) * bands
+    narrowest, widest = np.log(2), np.log(max(2.0, bands / 4))
+    width_2N = torch.exp(narrowest + torch.rand(2, kernels) * (widest - narrowest))
+    bump_2FN = torch.exp(-0.5 * ((torch.arange(bands)[:, None] - centre_2N[:, None]) / width_2N[:, None]) ** 2)
+    bump_2FN = bump_2FN / width_2N[:, None].sqrt()
+    sign_N = torch.tensor([0.0, 0.0, 1.0, -1.0])[torch.randint(4, (kernels,))]
+    return bump_2FN[0] + sign_N * bump_2FN[1]
+
+
+def _spread(x_CD: Float[Tensor, "C D"]) -> Float[Tensor, "D"]:
+    """Return what to divide by for all features together to have a mean square of about 1, as a histogram has."""
+    deviation_D = x_CD.std(dim=0, correction=0)
+    evened_D = deviation_D + EVENED * deviation_D.mean()
+    return (evened_D * len(evened_D) ** 0.5).clamp(min=torch.finfo(evened_D.dtype).tiny)
