@@ -26,6 +26,7 @@ DILATIONS = (1, 2, 4, 8)  # positions; the widest kernel reaches over 3 s in the
 REACH = TAPS // 2 * max(DILATIONS)
 FIRST_STREAM = 0.7  # share of the kernels that hear the first stream; the rest hear the others
 LEAST_POWER = 1e-3  # of a response, whose spread is about 1
+LEAST_BAR = 1e-3  # added to every bar: where nothing moves a response is 0 but for rounding, which must not count
 EVENED = 0.1  # share of the features' mean deviation that is added to each: those that hardly move stay small
 AT_ONCE = 16  # clips whose responses are held at a time when solving: 30 MB for 500 kernels
 
@@ -53,7 +54,7 @@ class TokenRocket(TokenBag):
         taps_JN = taps_JN - taps_JN.mean(dim=0)  # a level that stays is the bag's to know
         self.register_buffer("hears_QN", hears_QN.float())
         self.register_buffer("taps_JN", taps_JN / taps_JN.norm(dim=0))
-        self.register_buffer("high_2N", torch.zeros(2, kernels))
+        self.register_buffer("high_2N", torch.full((2, kernels), LEAST_BAR))
         self.register_buffer("mean_D", torch.zeros(3 * kernels))
         self.register_buffer("spread_D", torch.ones(3 * kernels))
         self.kernel_head = nn.Linear(3 * kernels, config.label_count)
@@ -137,7 +138,8 @@ class TokenRocket(TokenBag):
         for clips_B in np.split(spread, range(AT_ONCE, len(spread), AT_ONCE)):
             ids_BTQ, lengths_B = batch(clips_B)
             sampled.append(self.responses(ids_BTQ, lengths_B)[mask_from(lengths_B, ids_BTQ.shape[1], device)])
-        self.high_2N.copy_(torch.from_numpy(np.quantile(torch.cat(sampled).cpu().numpy(), [1 / 3, 2 / 3], axis=0)))
+        thirds_2N = np.quantile(torch.cat(sampled).cpu().numpy(), [1 / 3, 2 / 3], axis=0)
+        self.high_2N.copy_(torch.from_numpy(thirds_2N + LEAST_BAR))
 
         order_C = np.argsort(lengths_C, kind="stable")  # little padding
         x_CD = torch.empty(len(order_C), len(self.mean_D), device=device)
