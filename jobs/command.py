@@ -120,7 +120,7 @@ def option_types(config: type, prefix: str = "--") -> dict[str, Any]:
 def _spelt_out(argv: Sequence[str], types: dict[str, Any]) -> list[str]:
     """Let people type `--force` for true, `--seeds 0,1` for `--seeds=[0,1]` and `--test-fold` for `--test_fold`."""
     spelt: list[str] = []
-    words = iter([*(_underscored(word) for word in argv), "--"])
+    words = iter([*(_underscored(word, types) for word in argv), "--"])
     word = next(words)
     for following in words:
         option, equals, value = word.partition("=")
@@ -137,9 +137,16 @@ def _spelt_out(argv: Sequence[str], types: dict[str, Any]) -> list[str]:
     return spelt
 
 
-def _underscored(word: str) -> str:
+def _underscored(word: str, types: dict[str, Any]) -> str:
+    """Put underscores for an option's dashes, as far as it is ours to name: below a mapping keys stand as typed."""
     option, equals, value = word.partition("=")
-    return f"--{option[2:].replace('-', '_')}{equals}{value}" if option.startswith("--") else word
+    if not option.startswith("--"):
+        return word
+    ours = f"--{option[2:].replace('-', '_')}"
+    for name, kind in types.items():
+        if get_origin(kind) is dict and ours.startswith(f"{name}."):
+            ours = name + option[len(name) :]
+    return f"{ours}{equals}{value}"
 
 
 def _one_line(message: str, parser: ArgumentParser) -> str:

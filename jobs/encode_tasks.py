@@ -173,7 +173,8 @@ class Encoding:
         from shards.token_parts import pack
 
         records = [json.loads(self.record(index).read_bytes()) for index in range(len(self.input.tasks))]
-        places = sorted({place for record in records for place in record["clips"]}, key=place_rank)
+        found = {place for record in records for place in record["clips"]}
+        places = sorted(found, key=lambda place: (place_rank(place.removesuffix(VIEWS)), place))
         parts = {
             place: [self.part(index, place) for index, record in enumerate(records) if place in record["clips"]]
             for place in places

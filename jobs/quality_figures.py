@@ -91,7 +91,8 @@ def bag_score(store: TokenStore, fitted: Sequence[str], unseen: Sequence[str]) -
         x_CK.append(histograms(group.ids_PQ, group.offsets[:-1], lengths_C, list(store.vocab_sizes)))
         targets.append(targets_CL)
     inverse_strength = SYSTEMS["token-bag"].options["C"]
-    weights_KL, bias_L, _ = logistic_regression(x_CK[0], targets[0], inverse_strength, store.single_label)
+    targets_CL = targets[0].astype(np.float32)
+    weights_KL, bias_L, _ = logistic_regression(x_CK[0], targets_CL, inverse_strength, store.single_label)
     found = score(x_CK[1] @ weights_KL + bias_L, targets[1])
     return {"clips": found.clips, "mAP": found.mAP, "mAUC": found.mAUC, "accuracy": found.accuracy}
 

@@ -52,6 +52,7 @@ def test_dashes_stand_for_underscores_in_names_and_nowhere_else() -> None:
     class Dashed:
         test_fold: int = 0
         some_name: str = ""
+        systems: dict[str, dict[str, int]] = field(default_factory=dict)
 
     words = ("--test-fold", "3", "--some-name=a-b")
     assert (
@@ -59,6 +60,7 @@ def test_dashes_stand_for_underscores_in_names_and_nowhere_else() -> None:
         == Dashed(test_fold=3, some_name="a-b")
         == parse(Dashed, ("--test_fold=3", "--some_name", "a-b"), prog="p")
     )
+    assert parse(Dashed, ("--systems.token-bag.test_fold=3",), prog="p").systems == {"token-bag": {"test_fold": 3}}
 
 
 @pytest.fixture
@@ -92,7 +94,7 @@ def test_flags_and_lists_as_people_type_them() -> None:
         ),
         (["--out", "o", "--recipe.slices.stride", "0"], "stride 0 is below 1"),
         (["--out", "o", "--recipe.slices.stride", "x"], "recipe.slices.stride"),
-        (["--out", "o", "--recipe", "nope"], "recipe 'nope' is neither a file nor one of: default"),
+        (["--out", "o", "--recipe", "nope"], "recipe 'nope' is neither a file nor one of: cnn, default"),
         (["--out", "o", "--config", "nope.yaml"], "nope.yaml"),
         ([], "required: out"),
     ],
