@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -143,7 +144,7 @@ def test_stopped_in_mid_epoch_it_ends_in_the_same_weights(
     out = tmp_path / "parts"
     words = ["jobs/train.py", "--tokens", f"{tokens}/tokens.zarr", *LONGER.split(), "--out", str(out)]
     first = launched(2, *words)
-    wait_for(out / "metrics.csv", first)
+    wait_for(lambda: (out / "metrics.csv").exists() and steps_done(out) > 7, first)  # a state of the second epoch
     if signal_number == signal.SIGTERM:
         first.send_signal(signal.SIGTERM)
     else:
@@ -166,7 +167,7 @@ def test_sigterm_saves_and_exits_with_143(tokens: Path, tmp_path: Path) -> None:
     words = f"--tokens {tokens}/tokens.zarr --system token-lstm --options.width 16 {OPTIONS} --options.epochs 400"
     command = [sys.executable, "-m", "jobs.train", *words.split(), "--out", str(tmp_path / "run")]
     job = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    wait_for(tmp_path / "run" / "metrics.csv", job)
+    wait_for((tmp_path / "run" / "metrics.csv").exists, job)
     job.send_signal(signal.SIGTERM)
     output = job.communicate(timeout=PATIENCE_S)[0]
     assert job.returncode == 143, output[-3000:]
@@ -180,10 +181,10 @@ def steps_done(run: Path) -> int:
         return json.loads(file.metadata()["state"])["step"]
 
 
-def wait_for(file: Path, job: subprocess.Popen[str]) -> None:
-    """Wait until the first epoch is on record, while the job lives."""
+def wait_for(holds: Callable[[], bool], job: subprocess.Popen[str]) -> None:
+    """Wait until something holds, while the job lives."""
     deadline = time.monotonic() + PATIENCE_S
-    while not file.exists():
+    while not holds():
         assert job.poll() is None, job.communicate()[0][-3000:]
         assert time.monotonic() < deadline
         time.sleep(0.02)
