@@ -134,7 +134,8 @@ def _trainer(model: Tagger, clips: TokenClips, config: TrainConfig, folder: str)
             return {"loss": binary_cross_entropy_with_logits(logits_BL, targets), "logits": logits_BL}
 
     def collate(chosen: list[int]) -> dict[str, torch.Tensor]:
-        return clips.batch(np.array(chosen))._asdict()
+        batch = clips.batch(np.array(chosen))
+        return {"input": batch.input, "lengths_B": batch.lengths_B, "targets": batch.targets}
 
     arguments = TrainingArguments(
         folder,
