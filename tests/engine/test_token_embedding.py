@@ -77,7 +77,7 @@ def test_centroids_of_other_tokens_are_refused() -> None:
 
 @pytest.mark.parametrize("variant", TRAINED_ON_TOKENS)
 def test_a_clip_blended_with_nothing_is_itself(variant: str) -> None:
-    """Every system trained on tokens takes weights: a second clip that weighs nothing changes no logits, one that does, does."""
+    """A second clip that weighs nothing changes no logits, one that does, does: in every system trained on tokens."""
     model, batch = fresh(variant), clips(variant, [20, 9], 20)
     twice = torch.cat([batch.input, batch.input.flip(0)], dim=2)
     both = torch.ones_like(twice, dtype=torch.float32)
