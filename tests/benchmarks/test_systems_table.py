@@ -1,0 +1,55 @@
+"""The table of systems: figures counted by hand, seeds averaged, the bag subtracted."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.systems_table import gather, main, rows
+from jobs.run_folder import Predictions, RunFolder
+
+CLASSES, CLIPS = 4, 40
+
+
+def finished(work: Path, system: str, seed: int, wrong: int) -> None:
+    """Two folds of clips, of each of which the first `wrong` are taken for the next class."""
+    for fold in (1, 2):
+        true_C = np.arange(CLIPS) % CLASSES
+        said_C = np.where(np.arange(CLIPS) < wrong, (true_C + 1) % CLASSES, true_C)
+        run = RunFolder(work / f"some-{seed}" / f"fold-{fold}" / system)
+        run.path.mkdir(parents=True)
+        run.write_predictions(
+            Predictions(
+                keys=[f"{fold}-{clip}" for clip in range(CLIPS)],
+                labels=list("abcd"),
+                scores_CL=np.eye(CLASSES, dtype=np.float32)[said_C],
+                targets_CL=np.eye(CLASSES, dtype=bool)[true_C],
+            )
+        )
+        run.finish({})
+
+
+def test_figures_are_those_counted_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed, wrong in ((0, 4), (1, 8)):
+        finished(tmp_path, "token-bert", seed, wrong)
+        finished(tmp_path, "token-bag", seed, 2 * wrong)
+    assert main([str(tmp_path)]) == 0
+    first, second = capsys.readouterr().out.splitlines()[2:]
+    assert first.startswith("| `token-bert` | some | 85.0 [")
+    assert "| 90.0 80.0 | 85.0 85.0 |" in first
+    assert second.startswith("| `token-bag` | some | 70.0 [")
+    assert "| +15.00 [" in first and first.endswith("p 0.000 |")
+    bert = gather([tmp_path])["some", "token-bert"]
+    low, high = np.quantile(bert.mean_R["accuracy"], [0.025, 0.975])
+    assert low < 0.85 < high and high - low < 0.16
+
+
+def test_without_the_same_seeds_nothing_is_paired(tmp_path: Path) -> None:
+    finished(tmp_path, "token-bert", 0, 4)
+    finished(tmp_path, "token-bag", 1, 4)
+    assert [row[-1] for row in rows(gather([tmp_path]))] == ["", ""]
+
+
+def test_a_folder_without_runs_says_how_to_call(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path)]) == 2
+    assert "usage: python -m benchmarks.systems_table" in capsys.readouterr().err
