@@ -63,11 +63,11 @@ class Labels:
 
     def targets(self, clips_B: Int64[np.ndarray, "B"]) -> Float32[np.ndarray, "B L"]:
         """Return the share of every label in `clips_B`, 0..1."""
-        entries_BN, real_BN = ragged(np.arange(len(self.ids)), self.starts_C[clips_B], self.lengths_C[clips_B])
-        entries = entries_BN[real_BN]
+        lengths_B = self.lengths_C[clips_B]
+        entries = entries_of(self.starts_C[clips_B], lengths_B)
         targets_BL = np.zeros((len(clips_B), self.count), dtype=np.float32)
         shares = np.float32(1) if self.shares is None else self.shares[entries]
-        targets_BL[np.nonzero(real_BN)[0], self.ids[entries]] = shares
+        targets_BL[np.repeat(np.arange(len(clips_B)), lengths_B), self.ids[entries]] = shares
         return targets_BL
 
     def table(self) -> Bool[np.ndarray, "C L"]:
@@ -76,9 +76,7 @@ class Labels:
 
     def counts(self) -> Int64[np.ndarray, "L"]:
         """Return how many clips have each label."""
-        before_C = np.cumsum(self.lengths_C) - self.lengths_C
-        rows = np.repeat(self.starts_C - before_C, self.lengths_C) + np.arange(self.lengths_C.sum())
-        return np.bincount(self.ids[rows], minlength=self.count)
+        return np.bincount(self.ids[entries_of(self.starts_C, self.lengths_C)], minlength=self.count)
 
     def select(self, clips_B: Int64[np.ndarray, "B"]) -> "Labels":
         """Return the labels of some clips only."""
@@ -293,6 +291,12 @@ def side_by_side(parts: Sequence[Labels]) -> Labels:
         count=parts[0].count,
         shares=np.concatenate(shares) if mixed else None,
     )
+
+
+def entries_of(starts_B: Int64[np.ndarray, "B"], lengths_B: Int64[np.ndarray, "B"]) -> Int64[np.ndarray, "N"]:
+    """Return the numbers of all entries of the runs that begin at `starts_B`, one run after the other."""
+    before_B = np.cumsum(lengths_B) - lengths_B  # where a run begins once they lie side by side
+    return np.repeat(starts_B - before_B, lengths_B) + np.arange(lengths_B.sum())
 
 
 def ragged(

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float64
 
-from engine.clips import Labels
+from engine.clips import Labels, entries_of
 
 
 def clip_weights(labels: Labels) -> Float64[np.ndarray, "C"]:
@@ -12,8 +12,7 @@ def clip_weights(labels: Labels) -> Float64[np.ndarray, "C"]:
     A clip without a label weighs as much as the lightest one.
     """
     rows = np.repeat(np.arange(len(labels.starts_C)), labels.lengths_C)
-    before_C = np.cumsum(labels.lengths_C) - labels.lengths_C
-    ids = labels.ids[np.repeat(labels.starts_C - before_C, labels.lengths_C) + np.arange(len(rows))]
+    ids = labels.ids[entries_of(labels.starts_C, labels.lengths_C)]
     counts_L = np.bincount(ids, minlength=labels.count)
     weights_C = np.bincount(rows, weights=1000.0 / (counts_L[ids] + 0.01), minlength=len(labels.starts_C))
     return np.where(weights_C > 0, weights_C, weights_C[weights_C > 0].min() if len(rows) else 1.0)

@@ -13,6 +13,7 @@ from jaxtyping import Float, Float32, Float64, Int64, UInt
 from scipy import optimize, sparse, special
 from torch import Tensor, nn
 
+from engine.clips import entries_of
 from engine.soft import unpacked
 from engine.systems.tagger import Tagger, TaggerConfig, mask_from, soft_tokens
 
@@ -72,9 +73,7 @@ def histograms(
 ) -> sparse.csr_array:
     """Return the square roots of each clip's token shares, float64 [C, K], the streams side by side."""
     first_Q = np.cumsum([0, *vocab_sizes[:-1]])
-    before_C = np.cumsum(lengths_C) - lengths_C  # where a clip's positions begin once they lie side by side
-    positions = np.repeat(starts_C - before_C, lengths_C) + np.arange(lengths_C.sum())
-    ids_PQM, shares_PQM = unpacked(ids_PQ[positions], alternatives)
+    ids_PQM, shares_PQM = unpacked(ids_PQ[entries_of(starts_C, lengths_C)], alternatives)
     columns_PQM = ids_PQM + first_Q[:, None]
     rows_PQM = np.repeat(np.arange(len(lengths_C)), lengths_C * len(vocab_sizes) * alternatives)
     shape = (len(lengths_C), sum(vocab_sizes))
