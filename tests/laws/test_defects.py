@@ -7,6 +7,7 @@ law tells the two apart; otherwise the docstring names the mutation that turns i
 import shutil
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 import torch
@@ -90,7 +91,6 @@ def test_1_k_means_does_not_follow_the_last_batch() -> None:
 
 def test_2_every_vector_counts_not_256_a_centroid() -> None:
     """Fault: FAISS as it comes, which samples 256 vectors a centroid and says so in a warning at most."""
-    faiss = pytest.importorskip("faiss")
     x_ND = blobs(1, centres=4, per_centre=500)
     *_, state = KMeans(ArrayLanes(np.array_split(x_ND, 40)), 4, KMeansConfig(clusters=(4,), chunk_vectors=16)).states()
     assert state.counts_K.sum() == len(x_ND)
