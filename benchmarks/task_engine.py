@@ -10,7 +10,7 @@ from shards.commit import commit
 from shards.pool import Executor, run_tasks
 from shards.sources import Task, open_source
 from shards.task_shards import ShardConfig
-from shards.tasks import Job, fingerprint, run_task
+from shards.tasks import Job, fingerprint, run_task, settings_digest
 
 
 @dataclass(frozen=True)
@@ -20,25 +20,26 @@ class TaskEngine:
 
     def run(self, executor: Executor | None = None) -> None:
         """Do all tasks, here or on `executor`, and commit."""
-        assert not prepare(self.job, force=False)
+        assert not prepare(self.job, enumerate(self.tasks), force=False)
         if executor:
             assert run_tasks(executor, self.job, list(enumerate(self.tasks))) == []
         else:
             for index, task in enumerate(self.tasks):
                 run_task(self.job, index, task)
-        assert commit(self.job, len(self.tasks), about={}, producer={})
+        assert commit(self.job, range(len(self.tasks)), about={}, producer={})
 
 
 def task_engine(listed: Path, folder: Path) -> TaskEngine:
     """Return the engine that builds the clips of a CSV list into `folder`."""
     source, config = open_source(f"csv:{listed}"), ShardConfig()
-    tasks = source.tasks()
+    tasks, settings = source.tasks(), settings_digest({}, config, source.labels)
     job = Job(
         folder=folder,
         source=source,
         transform=ClipToMel(FrontEnd(MEL_CONFIGS["mel22k"])),
         config=config,
         clip_timeout_s=60.0,
-        fingerprint=fingerprint({}, config, source.labels, tasks),
+        settings=settings,
+        fingerprint=fingerprint(settings, tasks),
     )
     return TaskEngine(job, tasks)

@@ -82,9 +82,9 @@ def build(config: Build) -> int:
     from shards.dask_pool import dask_pool
     from shards.packing import Packing
     from shards.pool import local_pool, run_tasks
-    from shards.sources import first_clips, open_source
+    from shards.sources import first_clips, numbered, open_source
     from shards.task_shards import ShardConfig
-    from shards.tasks import Job, fingerprint
+    from shards.tasks import Job, fingerprint, settings_digest
 
     mel, packing = front_end_config(config.mel), Packing(dtype=config.dtype, zstd=config.zstd)
     workers = config.workers or os.cpu_count() or 1
@@ -97,18 +97,21 @@ def build(config: Build) -> int:
         return 0
     tasks = tasks if config.limit_clips is None else first_clips(tasks, config.limit_clips)
     shards, producer = ShardConfig(packing=packing), {"mel": mel.to_dict()}
+    settings = settings_digest(producer, shards, source.labels)
     job = Job(
         folder=Path(config.out).resolve(),  # a cluster's workers may stand elsewhere
         source=source,
         transform=ClipToMel(FrontEnd(mel)),
         config=shards,
         clip_timeout_s=config.clip_timeout_s,
-        fingerprint=fingerprint(producer, shards, source.labels, tasks),
+        settings=settings,
+        fingerprint=fingerprint(settings, tasks),
     )
-    if prepare(job, force=config.force):
+    listed = numbered(tasks)
+    if prepare(job, listed, force=config.force):
         print(f"build: {config.out} is complete already")
         return 0
-    mine = list(enumerate(tasks))[config.task_index :: config.task_count]
+    mine = listed[config.task_index :: config.task_count]
     todo = [(index, task) for index, task in mine if not is_recorded(job, index)]
     print(f"build: {config.source} -> {config.out}: {len(todo)} of {len(mine)} tasks to do")
     pool = dask_pool(config.dask) if config.dask is not None else local_pool(min(workers, max(1, len(todo))))
@@ -119,7 +122,9 @@ def build(config: Build) -> int:
     if failures:
         print(f"build: {len(failures)} tasks failed; the same command tries them again", file=sys.stderr)
         return 1
-    if commit(job, len(tasks), about={"source": config.source, "mel": config.mel}, producer=producer):
+    if commit(
+        job, [number for number, _ in listed], about={"source": config.source, "mel": config.mel}, producer=producer
+    ):
         _say(config.out)
     else:
         print("build: this part is done; the job that finishes last commits the data set")

@@ -4,22 +4,25 @@ import fcntl
 import json
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from shards.dataset import MANIFEST, REJECTS, Dataset
 from shards.errors import ShardsError
-from shards.publish import is_temporary, publish_bytes
+from shards.publish import is_temporary
+from shards.sources import Task
 from shards.tar_shard import index_file
-from shards.tasks import TASKS, Job, locked, read_fingerprint
+from shards.tasks import RECORD, TASKS, Job, begin, digest_of, locked, read_fingerprint, read_settings
 
-OURS = re.compile(r"[a-z0-9-]+-\d{6}-\d{3,}(-unique)?\.(tar|index\.npy)")
+OURS = re.compile(r"[a-z0-9-]+-\d{6,}-\d{3,}(-unique)?\.(tar|index\.npy)")
 
 
-def prepare(job: Job, *, force: bool) -> bool:
-    """Make the folder ready for the tasks of `job`. Returns True where the data set is complete already.
+def prepare(job: Job, tasks: Iterable[tuple[int, Task]], *, force: bool) -> bool:
+    """Make the folder ready for the numbered tasks of `job`. Returns True where the data set is complete already.
 
-    A build of the same fingerprint is resumed. Raises ShardsError for another one unless `force`, which discards it,
-    and for a folder with other things in it.
+    A build of the same fingerprint is resumed. So is one of the same settings whose listing has changed since (a torn
+    file was repaired), as long as everything that is finished is still listed as it was. Raises ShardsError for another
+    one unless `force`, which discards it, and for a folder with other things in it.
     """
     folder = job.folder
     if folder.exists() and not folder.is_dir():
@@ -27,7 +30,7 @@ def prepare(job: Job, *, force: bool) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     if _found(folder) != job.fingerprint:
         with locked(folder, fcntl.LOCK_EX):
-            _begin(job, force)
+            _begin(job, tasks, force)
     with locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB) as alone:
         if alone:  # else another job of an array is at work, and what looks left behind may be its
             sweep(folder)
@@ -71,22 +74,41 @@ def sweep(folder: Path) -> None:
             path.unlink()
 
 
-def _begin(job: Job, force: bool) -> None:
-    """Discard what another build left, if `force`, and say what is being built."""
+def _begin(job: Job, tasks: Iterable[tuple[int, Task]], force: bool) -> None:
+    """Keep what is of this build, discard what another one left, if `force`, and say what is being built."""
     folder = job.folder
     found = _found(folder)
     if found == job.fingerprint:  # another job of the array came first
         return
-    if found is not None:
+    if found is not None and not _goes_on(job, tasks):
         if not force:
             what = "a data set" if (folder / MANIFEST).exists() else "an unfinished build"
             raise ShardsError(f"{folder} holds {what} of another source or configuration; --force replaces it")
         (folder / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(folder / TASKS, ignore_errors=True)
         sweep(folder)
-    elif any(not is_temporary(path.name) and path.name != TASKS for path in folder.iterdir()):
+    elif found is None and any(not is_temporary(path.name) and path.name != TASKS for path in folder.iterdir()):
         raise ShardsError(f"{folder} is not empty and holds no shards; name another folder")
-    publish_bytes(folder / TASKS / "build.json", json.dumps({"fingerprint": job.fingerprint}).encode())
+    begin(job)
+
+
+def _goes_on(job: Job, tasks: Iterable[tuple[int, Task]]) -> bool:
+    """Whether what lies in the folder is an unfinished build of the same settings, all of whose records still hold."""
+    if (job.folder / MANIFEST).exists() or read_settings(job.folder) != job.settings:
+        return False
+    listed = {job.record_file(number).name: digest_of(task) for number, task in tasks}
+    return all(
+        record.name in listed and _task_of(record) in (None, listed[record.name])
+        for record in (job.folder / TASKS).glob(f"[0-9]*{RECORD}")
+    )
+
+
+def _task_of(record: Path) -> str | None:
+    """Return the digest of the task that a record is of; None for a damaged one, whose task will be done again."""
+    try:
+        return json.loads(record.read_bytes())["task"]
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _found(folder: Path) -> str | None:

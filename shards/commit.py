@@ -7,7 +7,7 @@ import fcntl
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
@@ -22,8 +22,8 @@ from shards.task_shards import DUPLICATE, OpenShard
 from shards.tasks import Job, locked
 
 
-def commit(job: Job, tasks: int, *, about: Mapping[str, Any], producer: Mapping[str, Any]) -> bool:
-    """Write `rejects.jsonl`, then `dataset.json`, if each of `tasks` tasks has its record. Returns whether it has.
+def commit(job: Job, tasks: Sequence[int], *, about: Mapping[str, Any], producer: Mapping[str, Any]) -> bool:
+    """Write `rejects.jsonl`, then `dataset.json`, if every number of `tasks` has its record. Returns whether it has.
 
     `about` says in the manifest what was built from what; `producer` goes to whoever reads the arrays.
     Of clips with equal keys the first in listing order stays, the others become rejects; a task has settled its own.
@@ -32,7 +32,7 @@ def commit(job: Job, tasks: int, *, about: Mapping[str, Any], producer: Mapping[
     with locked(folder, fcntl.LOCK_EX):
         if (folder / MANIFEST).exists():
             return True
-        if not all(job.record_file(index).exists() for index in range(tasks)):
+        if not all(job.record_file(index).exists() for index in tasks):
             return False
         repeated = _repeated(job, tasks)
         totals = Totals()
@@ -111,12 +111,12 @@ class Totals:
         return facts
 
 
-def _records(job: Job, tasks: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    for index in range(tasks):
+def _records(job: Job, tasks: Sequence[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+    for index in tasks:
         yield index, json.loads(job.record_file(index).read_bytes())
 
 
-def _repeated(job: Job, tasks: int) -> dict[tuple[int, int], list[int]]:
+def _repeated(job: Job, tasks: Sequence[int]) -> dict[tuple[int, int], list[int]]:
     """Return, per (task, shard of the task), the positions of the clips whose key an earlier clip has.
 
     Only 8 bytes a clip are held: hashes first, and the keys themselves where hashes met.

@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass
 from itertools import islice
@@ -29,7 +29,7 @@ from shards.sources import Source, Task
 from shards.task_shards import ShardConfig, TaskShards
 from shards.watchdog import time_limit
 
-TASKS = ".tasks"
+TASKS, RECORD = ".tasks", ".json"
 # A file that is listed but cannot be had is the clip's fault; any other failure to read (network, disk) is the task's.
 UNREADABLE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 # What a file system without locks on folders answers.
@@ -48,6 +48,7 @@ class Job:
         transform: turns a clip into (array_TF, seconds decoded); raises ClipError with the reason for a reject
         config: what the shards look like
         clip_timeout_s: a clip that takes longer is rejected
+        settings: digest of all that decides the bytes beside the listing
         fingerprint: of everything that decides the bytes; a worker of another build must not write here
     """
 
@@ -56,10 +57,11 @@ class Job:
     transform: Transform
     config: ShardConfig
     clip_timeout_s: float
+    settings: str
     fingerprint: str
 
     def record_file(self, index: int) -> Path:
-        return self.folder / TASKS / f"{index:06d}.json"
+        return self.folder / TASKS / f"{index:06d}{RECORD}"
 
     def journal_file(self, index: int) -> Path:
         return self.folder / TASKS / f"{index:06d}.journal"
@@ -101,28 +103,44 @@ def run_task(job: Job, index: int, task: Task) -> TaskCounts:
                     rejects.append((item.source_id, str(error)))
             if task.promised_clips not in (None, seen):
                 raise OSError(f"{task.name}: {seen} clips were read and {task.promised_clips} are listed")
-            record = {"clips_in": seen, "rejects": rejects, **shards.finish()}
+            record = {"task": digest_of(task), "clips_in": seen, "rejects": rejects, **shards.finish()}
             assert seen == len(rejects) + sum(shard["clips"] for shard in record["shards"])
             publish_bytes(job.record_file(index), json.dumps(record).encode())
             return TaskCounts(seen, len(rejects))
 
 
+def begin(job: Job) -> None:
+    """Say what is being built in the folder of `job`."""
+    said = {"settings": job.settings, "fingerprint": job.fingerprint}
+    publish_bytes(job.folder / TASKS / "build.json", json.dumps(said).encode())
+
+
 def read_fingerprint(folder: Path) -> str | None:
     """Return the fingerprint of the build that is under way in `folder`, if there is one; "" for a damaged one."""
-    try:
-        return json.loads((folder / TASKS / "build.json").read_bytes())["fingerprint"]
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError):
-        return ""
+    return _said(folder, "fingerprint")
 
 
-def fingerprint(producer: Any, config: ShardConfig, labels: tuple[str, ...], tasks: list[Task]) -> str:
-    """Return the sha256 of everything that decides the bytes of a data set: who produces what from which listing."""
-    digest = hashlib.sha256(json.dumps([producer, asdict(config), labels], sort_keys=True).encode())
+def read_settings(folder: Path) -> str | None:
+    """Return the settings' digest of the build that is under way in `folder`, as `read_fingerprint` does."""
+    return _said(folder, "settings")
+
+
+def settings_digest(producer: Any, config: ShardConfig, labels: tuple[str, ...]) -> str:
+    """Return the sha256 of all that decides the bytes of a data set beside the listing: who produces what."""
+    return hashlib.sha256(json.dumps([producer, asdict(config), labels], sort_keys=True).encode()).hexdigest()
+
+
+def fingerprint(settings: str, tasks: Iterable[Task]) -> str:
+    """Return the sha256 of everything that decides the bytes of a data set: the settings and the listing."""
+    digest = hashlib.sha256(settings.encode())
     for task in tasks:  # one at a time: a listing may be long
-        digest.update(json.dumps(astuple(task)).encode())
+        digest.update(digest_of(task).encode())
     return digest.hexdigest()
+
+
+def digest_of(task: Task) -> str:
+    """Return the sha256 of all that a task is."""
+    return hashlib.sha256(json.dumps(astuple(task)).encode()).hexdigest()
 
 
 @contextmanager
@@ -147,6 +165,15 @@ def locked(folder: Path, kind: int) -> Iterator[bool]:
         yield held
     finally:
         os.close(descriptor)
+
+
+def _said(folder: Path, key: str) -> str | None:
+    try:
+        return json.loads((folder / TASKS / "build.json").read_bytes())[key]
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _reading(job: Job, task: Task) -> Iterator[Clip | Reject]:

@@ -6,7 +6,7 @@ whatever process asks: it is pickled to the workers, so it holds the listing's f
 
 import difflib
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -33,6 +33,7 @@ class Task:
         clips: how many clips and rejects it will yield, where the listing knows; checked when it does
         bytes: how much there is to read, where the listing knows
         limit: read only so many clips
+        number: what its record and shards are filed under; its place in the listing unless given
     """
 
     name: str
@@ -40,6 +41,7 @@ class Task:
     clips: int | None = None
     bytes: int | None = None
     limit: int | None = None
+    number: int | None = None
 
     @property
     def promised_clips(self) -> int | None:
@@ -70,6 +72,11 @@ def open_source(spec: str) -> Source:
         raise ShardsError(f"source {spec!r} is of no known kind; {hint}")
     source: Source = importlib.import_module(SOURCES[kind]).source(where)
     return source
+
+
+def numbered(tasks: Iterable[Task]) -> list[tuple[int, Task]]:
+    """Return the tasks with the numbers that they are filed under, in the order of the listing."""
+    return [(place if task.number is None else task.number, task) for place, task in enumerate(tasks)]
 
 
 def first_clips(tasks: list[Task], limit: int) -> list[Task]:

@@ -33,6 +33,8 @@ COLUMNS = {
     "labels": r"^(large_)?list<\w+: (large_)?string(_view)?\b",
 }
 TASK_ROWS = 1024
+# Numbers set aside for the tasks of a file: one that cannot be read yet moves no other's when it is repaired.
+FILE_TASKS = 1000
 LISTING_THREADS = 16  # footers over a network: waiting, not work
 
 
@@ -122,7 +124,12 @@ class ParquetAudioSet(AudioSet):
     def tasks(self) -> list[Task]:
         """A task per file, or per range of row groups of a large one."""
         with ThreadPoolExecutor(LISTING_THREADS) as threads:
-            return [task for tasks in threads.map(self._tasks_of, self._files) for task in tasks]
+            listed = threads.map(self._tasks_of, self._files)
+            return [
+                replace(task, number=place * FILE_TASKS + of_file)
+                for place, tasks in enumerate(listed)
+                for of_file, task in enumerate(tasks)
+            ]
 
     def _tasks_of(self, file: FileOfSource) -> list[Task]:
         import pyarrow
@@ -134,8 +141,9 @@ class ParquetAudioSet(AudioSet):
         except (pyarrow.ArrowInvalid, OSError):  # the task will fail, and be reported, when it is run
             return [Task(name=name, work=self._work(file.url, part, 0, None))]
         bounds, held = [0], 0
+        task_rows = max(TASK_ROWS, 2 * sum(rows) // FILE_TASKS + 1)  # two tasks that follow each other hold more
         for group, count in enumerate(rows):
-            if held and held + count > TASK_ROWS:
+            if held and held + count > task_rows:
                 bounds.append(group)
                 held = 0
             held += count

@@ -103,10 +103,13 @@ def test_a_torn_file_fails_its_task_and_the_rest_goes_on(
     words = ["build", "--source", source, "--out", str(tmp_path / "s"), "--workers", "1"]
     assert cli.main(words) == 1
     assert "task '00.parquet' failed three times" in capsys.readouterr().err
+    finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "s").glob("*.tar")}
     torn.write_bytes(whole)
-    assert cli.main(words) == 2  # the listing is another one now
-    assert cli.main([*words, "--force"]) == 0
+    assert cli.main(words) == 0  # the listing is another one now, in which what is finished still stands
+    assert all(path.stat().st_mtime_ns == time_ns for path, time_ns in finished.items())
     check(tmp_path / "s", clips)
+    assert cli.main([*words[:4], str(tmp_path / "undisturbed"), *words[5:]]) == 0
+    assert contents(tmp_path / "s") == contents(tmp_path / "undisturbed")
 
 
 def test_a_file_of_other_columns_is_refused_before_anything_is_built(clips: list[Listed], tmp_path: Path) -> None:

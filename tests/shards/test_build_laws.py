@@ -71,12 +71,12 @@ def test_two_workers_write_the_bytes_of_one(undisturbed: Path, tmp_path: Path) -
 
 def test_the_order_in_which_tasks_run_does_not_matter(undisturbed: Path, tmp_path: Path) -> None:
     job = toy_job(tmp_path / "s")
-    prepare(job, force=False)
+    prepare(job, enumerate(job.source.tasks()), force=False)
     tasks = list(enumerate(job.source.tasks()))
     for index, task in reversed(tasks):
-        assert not commit(job, len(tasks), about={"source": "toy"}, producer={"toy": 1})
+        assert not commit(job, range(len(tasks)), about={"source": "toy"}, producer={"toy": 1})
         run_task(job, index, task)
-    assert commit(job, len(tasks), about={"source": "toy"}, producer={"toy": 1})
+    assert commit(job, range(len(tasks)), about={"source": "toy"}, producer={"toy": 1})
     assert contents(tmp_path / "s") == contents(undisturbed)
 
 
@@ -95,12 +95,12 @@ def test_nothing_is_lost_whatever_the_sizes_and_the_order(
         folder = Path(tempfile.mkdtemp(dir=tmp_path))
         transform = ToyTransform(bad=tuple(f"-k{number}" for number in bad))
         job = toy_job(folder, source=source, transform=transform, config=config)
-        prepare(job, force=False)
+        prepare(job, enumerate(job.source.tasks()), force=False)
         tasks = list(enumerate(source.tasks()))
         if shuffled:
             order.shuffle(tasks)
         counts = [run_task(job, index, task) for index, task in tasks]
-        assert commit(job, len(tasks), about={"source": "toy"}, producer={"toy": 1})
+        assert commit(job, range(len(tasks)), about={"source": "toy"}, producer={"toy": 1})
         made.append(contents(folder))
     assert made[0] == made[1]
     clips_in = source.tasks_count * source.task_clips
@@ -212,16 +212,46 @@ def test_a_commit_cut_short_is_made_again(
 
 
 def test_another_build_in_the_same_folder_is_refused_without_force(undisturbed: Path, tmp_path: Path) -> None:
-    job, other = toy_job(tmp_path / "s"), toy_job(tmp_path / "s", source=ToySource(tasks_count=2))
+    job, other = toy_job(tmp_path / "s"), toy_job(tmp_path / "s", source=ToySource(task_clips=10))
     toy_build(other, workers=1)
     with pytest.raises(ShardsError, match="holds a data set of another source or configuration; --force replaces it"):
-        prepare(job, force=False)
+        prepare(job, enumerate(job.source.tasks()), force=False)
     toy_build(job, workers=1, force=True)
     assert contents(tmp_path / "s") == contents(undisturbed)
-    assert prepare(job, force=False)  # complete: nothing to do
-    prepare(other, force=True)
+    assert prepare(job, enumerate(job.source.tasks()), force=False)  # complete: nothing to do
+    prepare(other, enumerate(other.source.tasks()), force=True)
+    run_task(other, 1, other.source.tasks()[1])
     with pytest.raises(ShardsError, match="holds an unfinished build of another source"):
-        prepare(job, force=False)
+        prepare(job, enumerate(job.source.tasks()), force=False)
+
+
+def test_a_listing_that_changes_costs_no_finished_task(undisturbed: Path, tmp_path: Path) -> None:
+    """What is finished and still listed as it was is kept, and the end is that of a build of the new listing alone."""
+    before = toy_job(tmp_path / "s", source=ToySource(tasks_count=3))
+    prepare(before, enumerate(before.source.tasks()), force=False)
+    for index in (0, 2):
+        run_task(before, index, before.source.tasks()[index])
+    kept = contents(tmp_path / "s" / ".tasks")
+    assert not commit(before, range(3), about={"source": "toy"}, producer={"toy": 1})
+
+    job = toy_job(tmp_path / "s")
+    prepare(job, enumerate(job.source.tasks()), force=False)
+    assert kept.items() - contents(tmp_path / "s" / ".tasks").items() == {("build.json", kept["build.json"])}
+    assert toy_build(job, workers=1) == []
+    assert contents(tmp_path / "s") == contents(undisturbed)
+
+
+@pytest.mark.parametrize(
+    "other", [ToySource(tasks_count=1), ToySource(task_clips=10), ToySource(labels=("one", "two"))]
+)
+def test_a_finished_task_that_is_listed_no_more_is_not_dropped(other: ToySource, tmp_path: Path) -> None:
+    before, job = toy_job(tmp_path / "s"), toy_job(tmp_path / "s", source=other)
+    prepare(before, enumerate(before.source.tasks()), force=False)
+    run_task(before, 1, before.source.tasks()[1])
+    kept = contents(tmp_path / "s")
+    with pytest.raises(ShardsError, match="holds an unfinished build of another source"):
+        prepare(job, enumerate(other.tasks()), force=False)
+    assert contents(tmp_path / "s") == kept
 
 
 def test_a_finished_task_whose_shard_is_gone_is_done_again(undisturbed: Path, tmp_path: Path) -> None:
@@ -236,20 +266,20 @@ def test_a_finished_task_whose_shard_is_gone_is_done_again(undisturbed: Path, tm
 
 def test_a_job_may_join_while_others_are_at_work_and_sweeps_nothing_of_theirs(tmp_path: Path) -> None:
     job = toy_job(tmp_path / "s")
-    prepare(job, force=False)
+    prepare(job, enumerate(job.source.tasks()), force=False)
     half_written = tmp_path / "s" / ".train-000000-000.tar.tmp-0"
     half_written.touch()
     with locked(tmp_path / "s", fcntl.LOCK_SH):
-        assert not prepare(job, force=False)
+        assert not prepare(job, enumerate(job.source.tasks()), force=False)
         assert half_written.exists()
-    assert not prepare(job, force=False)
+    assert not prepare(job, enumerate(job.source.tasks()), force=False)
     assert not half_written.exists()
 
 
 def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "holiday.tar").write_text("mine")
     with pytest.raises(ShardsError, match="is not empty and holds no shards; name another folder"):
-        prepare(toy_job(tmp_path), force=True)
+        prepare(toy_job(tmp_path), [], force=True)
     assert (tmp_path / "holiday.tar").read_text() == "mine"
 
 
@@ -258,7 +288,8 @@ def test_an_orphan_of_another_build_writes_nothing(tmp_path: Path) -> None:
     toy_build(job, workers=1)
     before = contents(tmp_path / "s")
     run_task(job, 0, job.source.tasks()[0])  # the data set is committed
-    prepare(toy_job(tmp_path / "s", source=ToySource(tasks_count=2)), force=True)
+    other = toy_job(tmp_path / "s", source=ToySource(tasks_count=2))
+    prepare(other, enumerate(other.source.tasks()), force=True)
     run_task(job, 0, job.source.tasks()[0])  # another build has begun
     assert set(contents(tmp_path / "s")) == {".tasks/build.json"}
     assert before

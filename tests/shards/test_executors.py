@@ -58,11 +58,11 @@ def cluster(folder: Path, workers: int) -> Iterator[str]:
 
 
 def build_on(address: str, job: Job) -> None:
-    assert not prepare(job, force=False)
+    assert not prepare(job, enumerate(job.source.tasks()), force=False)
     tasks = list(enumerate(job.source.tasks()))
     with dask_pool(address) as executor:
         assert run_tasks(executor, job, tasks) == []
-    assert commit(job, len(tasks), about={"source": "toy"}, producer={"toy": 1})
+    assert commit(job, range(len(tasks)), about={"source": "toy"}, producer={"toy": 1})
 
 
 def worker_pids(address: str) -> dict[str, int]:

@@ -21,9 +21,9 @@ from shards.clip import Clip, Reject
 from shards.commit import commit
 from shards.errors import ClipError
 from shards.pool import local_pool, run_tasks
-from shards.sources import Task
+from shards.sources import Task, numbered
 from shards.task_shards import ShardConfig
-from shards.tasks import Job, fingerprint
+from shards.tasks import Job, fingerprint, settings_digest
 
 PLACES = ("train", "train", "train", "val", "test")
 
@@ -120,26 +120,28 @@ def toy_job(
     clip_timeout_s: float = 30.0,
 ) -> Job:
     source, config = source or ToySource(), config or ShardConfig(shard_clips=5)
+    settings = settings_digest({"toy": 1}, config, source.labels)
     return Job(
         folder=folder,
         source=source,
         transform=transform or ToyTransform(),
         config=config,
         clip_timeout_s=clip_timeout_s,
-        fingerprint=fingerprint({"toy": 1}, config, source.labels, source.tasks()),
+        settings=settings,
+        fingerprint=fingerprint(settings, source.tasks()),
     )
 
 
 def toy_build(job: Job, workers: int = 2, *, force: bool = False) -> list[Failure]:
     """Prepare, run, commit: what the build job does, in small."""
-    if prepare(job, force=force):
+    tasks = numbered(job.source.tasks())
+    if prepare(job, tasks, force=force):
         return []
-    tasks = job.source.tasks()
     with local_pool(workers) as executor:
-        todo = [(index, task) for index, task in enumerate(tasks) if not is_recorded(job, index)]
+        todo = [(index, task) for index, task in tasks if not is_recorded(job, index)]
         failures = run_tasks(executor, job, todo)
     if not failures:
-        assert commit(job, len(tasks), about={"source": "toy"}, producer={"toy": 1})
+        assert commit(job, range(len(tasks)), about={"source": "toy"}, producer={"toy": 1})
     return failures
 
 
