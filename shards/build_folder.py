@@ -93,13 +93,16 @@ def _begin(job: Job, tasks: Iterable[tuple[int, Task]], force: bool) -> None:
 
 
 def _goes_on(job: Job, tasks: Iterable[tuple[int, Task]]) -> bool:
-    """Whether what lies in the folder is an unfinished build of the same settings, all of whose records still hold."""
+    """Whether what lies in the folder is an unfinished build of the same settings, all of whose records still hold.
+
+    Where there is no record yet nothing tells it from the build of another source, and nothing is lost by `force`.
+    """
     if (job.folder / MANIFEST).exists() or read_settings(job.folder) != job.settings:
         return False
     listed = {job.record_file(number).name: digest_of(task) for number, task in tasks}
-    return all(
-        record.name in listed and _task_of(record) in (None, listed[record.name])
-        for record in (job.folder / TASKS).glob(f"[0-9]*{RECORD}")
+    records = list((job.folder / TASKS).glob(f"[0-9]*{RECORD}"))
+    return bool(records) and all(
+        record.name in listed and _task_of(record) in (None, listed[record.name]) for record in records
     )
 
 
