@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.bootstrap import difference, interval, replicates
-from engine.metrics import score
+from engine.metrics import Scores, score
 from jobs.run_folder import Predictions, RunFolder
 
 BAG = "token-bag"
@@ -35,13 +35,14 @@ class Tested:
         together = [Predictions.joined(folds) for folds in folds_of_seed.values()]
         seeds = [tested.in_order_of(together[0]) for tested in together]
         scores = [score(tested.scores_CL, tested.targets_CL) for tested in seeds]
+        self.by_seed = {seed: _accuracy(figures) for seed, figures in zip(folds_of_seed, scores, strict=True)}
+        self.by_fold = np.mean(
+            [[_accuracy(score(fold.scores_CL, fold.targets_CL)) for fold in folds] for folds in folds_of_seed.values()],
+            axis=0,
+        )
         again = [replicates(tested.scores_CL, tested.targets_CL, count=REPLICATES) for tested in seeds]
-        if "accuracy" not in again[0]:
-            raise SystemExit("clips with several labels have no accuracy; the table is for those with one")
         self.mean = {name: float(np.mean([getattr(figures, name) for figures in scores])) for name in again[0]}
         self.mean_R = {name: np.mean([figures[name] for figures in again], axis=0) for name in again[0]}
-        self.by_seed = {seed: _accuracy(tested) for seed, tested in zip(folds_of_seed, seeds, strict=True)}
-        self.by_fold = np.mean([[_accuracy(fold) for fold in folds] for folds in folds_of_seed.values()], axis=0)
 
     def cell(self, name: str) -> str:
         return f"{100 * self.mean[name]:.1f} {_bounds(*interval(self.mean_R[name]))}"
@@ -92,8 +93,10 @@ def _listed(values: Iterable[float]) -> str:
     return " ".join(f"{100 * value:.1f}" for value in values)
 
 
-def _accuracy(fold: Predictions) -> float:
-    return float((fold.scores_CL.argmax(axis=1) == fold.targets_CL.argmax(axis=1)).mean())
+def _accuracy(figures: Scores) -> float:
+    if figures.accuracy is None:
+        raise SystemExit("clips with several labels have no accuracy; the table is for those with one")
+    return figures.accuracy
 
 
 def main(argv: Sequence[str]) -> int:

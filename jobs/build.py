@@ -122,9 +122,8 @@ def build(config: Build) -> int:
     if failures:
         print(f"build: {len(failures)} tasks failed; the same command tries them again", file=sys.stderr)
         return 1
-    if commit(
-        job, [number for number, _ in listed], about={"source": config.source, "mel": config.mel}, producer=producer
-    ):
+    numbers = [number for number, _ in listed]
+    if commit(job, numbers, about={"source": config.source, "mel": config.mel}, producer=producer):
         _say(config.out)
     else:
         print("build: this part is done; the job that finishes last commits the data set")
