@@ -1,1 +1,0 @@
-"""Production code beside its peers and its floors: `python -m benchmarks [NAME ...]`. Nothing imports this room."""

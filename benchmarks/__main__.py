@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from audio_tokens.shards.publish import publish_bytes
 from benchmarks.harness import Report, bar_line
 from benchmarks.machine import SETTINGS
-from shards.publish import publish_bytes
 
 
 class Entry(NamedTuple):
@@ -29,19 +29,19 @@ class Entry(NamedTuple):
 
 
 BENCHES = {
-    "mel": Entry("benchmarks.mel"),
-    "nearest": Entry("benchmarks.nearest"),
-    "nearest-all-cores": Entry("benchmarks.nearest", cores=0),
-    "shards": Entry("benchmarks.shard_reading"),
-    "kmeans-pass": Entry("benchmarks.kmeans_pass"),
-    "build": Entry("benchmarks.build_throughput"),
-    "build-workers": Entry("benchmarks.build_workers", cores=0),
-    "kmeans-quality": Entry("benchmarks.kmeans_quality"),
-    "batches": Entry("benchmarks.batches"),
-    "training": Entry("benchmarks.training_step"),
-    "encode": Entry("benchmarks.encode_throughput"),
-    "memory": Entry("benchmarks.memory_growth", cores=0),
-    "build-memory": Entry("benchmarks.build_memory", cores=0),
+    "mel": Entry("benchmarks.speed.mel"),
+    "nearest": Entry("benchmarks.speed.nearest"),
+    "nearest-all-cores": Entry("benchmarks.speed.nearest", cores=0),
+    "shards": Entry("benchmarks.speed.shard_reading"),
+    "kmeans-pass": Entry("benchmarks.speed.kmeans_pass"),
+    "build": Entry("benchmarks.speed.build_throughput"),
+    "build-workers": Entry("benchmarks.speed.build_workers", cores=0),
+    "kmeans-quality": Entry("benchmarks.speed.kmeans_quality"),
+    "batches": Entry("benchmarks.speed.batches"),
+    "training": Entry("benchmarks.speed.training_step"),
+    "encode": Entry("benchmarks.speed.encode_throughput"),
+    "memory": Entry("benchmarks.scale.memory_growth", cores=0),
+    "build-memory": Entry("benchmarks.scale.build_memory", cores=0),
 }
 RESULTS = Path(__file__).parent / "results"
 

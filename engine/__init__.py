@@ -1,1 +1,0 @@
-"""Numbers: audio to mel, mel to tokens, tokens to labels. Imports neither `shards` nor `jobs`."""

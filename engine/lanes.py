@@ -5,23 +5,11 @@ N vectors, D dimensions.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-
-def _alone(array: np.ndarray) -> np.ndarray:
-    return array[None]
-
-
-@dataclass(frozen=True)
-class World:
-    """The processes that work together; `gather` turns an array [...] of each into [size, ...] on all of them."""
-
-    rank: int = 0
-    size: int = 1
-    gather: Callable[[np.ndarray], np.ndarray] = _alone
+from audio_tokens.engine.world import World
 
 
 @runtime_checkable

@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 
-from engine.errors import EngineError
+from audio_tokens.engine.errors import EngineError
 
 
 def generator(seed: int, purpose: str, *indices: int) -> np.random.Generator:

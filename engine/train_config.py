@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine.errors import EngineError
+from audio_tokens.engine.errors import EngineError
 
 CHOICES = {
     "precision": ("auto", "fp32", "bf16"),

@@ -1,1 +1,0 @@
-"""Commands: where `engine` and `shards` meet, one file per command."""

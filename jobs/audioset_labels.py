@@ -1,6 +1,7 @@
 """audioset_labels: make the label vocabulary that the package ships, from the files that Google publishes.
 
-`python -m jobs.audioset_labels --published FOLDER` writes shards/audioset_labels.json; a test holds that it does.
+`python -m audio_tokens.jobs.audioset_labels --published FOLDER` writes shards/audioset_labels.json;
+a test holds that it does.
 """
 
 import csv
@@ -11,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.command import command
-from jobs.errors import JobError
-from shards.publish import publish_bytes
+from audio_tokens.jobs.command import command
+from audio_tokens.jobs.errors import JobError
+from audio_tokens.shards.publish import publish_bytes
 
 CLASSES, ONTOLOGY = "class_labels_indices.csv", "ontology.json"
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from jobs.command import command
-from jobs.errors import JobError
+from audio_tokens.jobs.command import command
+from audio_tokens.jobs.errors import JobError
 
 CLIP_TIMEOUTS_S = (0.01, 86_400)
 
@@ -73,18 +73,19 @@ def build(config: Build) -> int:
     """Build the data set, or this job's part of it. Returns 0, or 1 when tasks failed."""
     from threadpoolctl import threadpool_limits
 
-    from engine.mel import FrontEnd
-    from jobs.dry_run import dry_run
-    from jobs.front_end import ClipToMel, front_end_config
-    from jobs.progress import ClipBar
-    from shards.build_folder import is_recorded, prepare
-    from shards.commit import commit
-    from shards.dask_pool import dask_pool
-    from shards.packing import Packing
-    from shards.pool import local_pool, run_tasks
-    from shards.sources import first_clips, numbered, open_source
-    from shards.task_shards import ShardConfig
-    from shards.tasks import Job, fingerprint, settings_digest
+    from audio_tokens.engine.sound.log_mel import FrontEnd
+    from audio_tokens.jobs.display.progress import ClipBar
+    from audio_tokens.jobs.inputs.dry_run import dry_run
+    from audio_tokens.jobs.inputs.front_end import ClipToMel, front_end_config
+    from audio_tokens.shards.dataset.packing import Packing
+    from audio_tokens.shards.sources.registry import first_clips, numbered, open_source
+    from audio_tokens.shards.tasks.build_folder import is_recorded, prepare
+    from audio_tokens.shards.tasks.commit import commit
+    from audio_tokens.shards.tasks.run_tasks import run_tasks
+    from audio_tokens.shards.tasks.task import Job, fingerprint, settings_digest
+    from audio_tokens.shards.tasks.task_shards import ShardConfig
+    from audio_tokens.shards.workers.dask_pool import dask_pool
+    from audio_tokens.shards.workers.local_pool import local_pool
 
     mel, packing = front_end_config(config.mel), Packing(dtype=config.dtype, zstd=config.zstd)
     workers = config.workers or os.cpu_count() or 1
@@ -131,7 +132,7 @@ def build(config: Build) -> int:
 
 
 def _say(out: str) -> None:
-    from shards.dataset import Dataset
+    from audio_tokens.shards.dataset.manifest import Dataset
 
     totals = Dataset.open(out).manifest["totals"]
     print(f"build: {out}: {totals['clips']} clips written, {totals['rejected']} rejected (rejects.jsonl)")

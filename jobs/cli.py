@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(COMMANDS)}"
         print(f"audio-tokens: error: unknown command {name!r}; {hint}", file=sys.stderr)
         return 2
-    return importlib.import_module(f"jobs.{name.replace('-', '_')}").main(words)
+    return importlib.import_module(f"audio_tokens.jobs.{name.replace('-', '_')}").main(words)
 
 
 if __name__ == "__main__":

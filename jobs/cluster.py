@@ -9,9 +9,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from jobs.command import command
-from jobs.errors import JobError
-from jobs.recipe import Recipe
+from audio_tokens.jobs.command import command
+from audio_tokens.jobs.errors import JobError
+from audio_tokens.jobs.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,15 +43,16 @@ class Cluster:
 
 def cluster(job: Cluster) -> None:
     """Fit the codebook, or go on where an interrupted fit stopped; nothing is done where it is complete already."""
-    from engine.fit_state import from_bytes, to_bytes
-    from engine.fitting import Fit
-    from engine.mel import MelConfig
-    from engine.nearest import best_nearest
-    from engine.processes import joined_world
-    from jobs.mel_lanes import MelLanes, mel_of
-    from jobs.origin import digest, fitted_places, is_done
-    from shards.dataset import Dataset
-    from shards.publish import publish_bytes, published_folder
+    from audio_tokens.engine.codebook.fit_checkpoint import from_bytes, to_bytes
+    from audio_tokens.engine.codebook.fit_codebook import Fit
+    from audio_tokens.engine.codebook.nearest.search import best_nearest
+    from audio_tokens.engine.sound.log_mel import MelConfig
+    from audio_tokens.engine.world import joined_world
+    from audio_tokens.jobs.artefacts.fingerprints import digest, is_done
+    from audio_tokens.jobs.inputs.mel_lanes import MelLanes, mel_of
+    from audio_tokens.jobs.inputs.places import fitted_places
+    from audio_tokens.shards.dataset.manifest import Dataset
+    from audio_tokens.shards.publish import publish_bytes, published_folder
 
     dataset = Dataset.open(job.shards)
     places = fitted_places(dataset, job.test_fold)
@@ -107,7 +108,7 @@ def cluster(job: Cluster) -> None:
 
 def _gpu(rank: int) -> int | None:
     """Return the GPU that this process searches on, or none."""
-    from engine.nearest import gpu_count
+    from audio_tokens.engine.codebook.nearest.search import gpu_count
 
     gpus = gpu_count()
     return rank % gpus if gpus else None

@@ -17,9 +17,9 @@ from typing import Any, TypeVar, get_origin, get_type_hints
 
 from jsonargparse import ActionConfigFile, ArgumentParser
 
-from engine.errors import EngineError
-from jobs.errors import JobError
-from shards.errors import ShardsError
+from audio_tokens.engine.errors import EngineError
+from audio_tokens.jobs.errors import JobError
+from audio_tokens.shards.errors import ShardsError
 
 T = TypeVar("T")
 
@@ -78,9 +78,8 @@ def parse(config: type[T], argv: Sequence[str], *, prog: str, positional: str | 
 
 def recipe_file(name_or_file: str) -> Path:
     """Return the YAML file of a recipe: a packaged name ('default') or a path. Raises JobError for neither."""
-    packaged = {
-        Path(str(f)).stem: Path(str(f)) for f in resources.files("jobs.recipes").iterdir() if f.name.endswith(".yaml")
-    }
+    files = [Path(str(file)) for file in resources.files("audio_tokens.jobs.recipes").iterdir()]
+    packaged = {file.stem: file for file in files if file.suffix == ".yaml"}
     if name_or_file in packaged:
         return packaged[name_or_file]
     if Path(name_or_file).is_file():

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.command import command
-from jobs.errors import JobError
+from audio_tokens.jobs.command import command
+from audio_tokens.jobs.errors import JobError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +30,9 @@ def compare(job: Compare) -> None:
     """Print the figures of both, what B has more than A with its 95 % interval and p, and the classes apart."""
     import numpy as np
 
-    from engine.bootstrap import difference, replicates
-    from engine.metrics import score
-    from jobs.run_folder import Predictions, RunFolder
+    from audio_tokens.engine.scores.bootstrap import difference, replicates
+    from audio_tokens.engine.scores.metrics import score
+    from audio_tokens.jobs.artefacts.run_folder import Predictions, RunFolder
 
     if job.most_classes < 0:
         raise JobError(f"--most-classes {job.most_classes}: name a number from 0")

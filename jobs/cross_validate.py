@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jobs.command import command
-from jobs.errors import JobError
-from jobs.recipe import Recipe
+from audio_tokens.jobs.command import command
+from audio_tokens.jobs.errors import JobError
+from audio_tokens.jobs.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +35,11 @@ class CrossValidate:
 
 def cross_validate(job: CrossValidate) -> None:
     """Train and test fold by fold, then print the figures of all tested clips with their intervals."""
-    from engine.bootstrap import interval, replicates
-    from engine.metrics import score
-    from jobs.run import Run, train_all
-    from jobs.run_folder import Predictions, RunFolder
-    from shards.dataset import Dataset
+    from audio_tokens.engine.scores.bootstrap import interval, replicates
+    from audio_tokens.engine.scores.metrics import score
+    from audio_tokens.jobs.artefacts.run_folder import Predictions, RunFolder
+    from audio_tokens.jobs.run import Run, train_all
+    from audio_tokens.shards.dataset.manifest import Dataset
 
     dataset = Dataset.open(job.shards)
     if not dataset.folds:

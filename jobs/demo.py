@@ -4,8 +4,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobs.command import command
-from jobs.run import Run, run
+from audio_tokens.jobs.command import command
+from audio_tokens.jobs.run import Run, run
 
 
 @dataclass(frozen=True, kw_only=True)

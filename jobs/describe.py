@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jobs.command import command
-from jobs.errors import JobError
-from jobs.verify import kind_of
+from audio_tokens.jobs.command import command
+from audio_tokens.jobs.errors import JobError
+from audio_tokens.jobs.verify import kind_of
 
 BAR = 30  # characters of the longest bar of a histogram
 
@@ -46,7 +46,7 @@ def describe(config: Describe) -> None:
 
 
 def _shards(folder: Path, most_labels: int) -> list[str]:
-    from shards.dataset import Dataset
+    from audio_tokens.shards.dataset.manifest import Dataset
 
     dataset = Dataset.open(folder)
     totals = dataset.manifest["totals"]
@@ -73,7 +73,7 @@ def _shards(folder: Path, most_labels: int) -> list[str]:
 
 
 def _tokens(folder: Path, most_labels: int) -> list[str]:
-    from shards.token_store import TokenStore
+    from audio_tokens.shards.tokens.token_store import TokenStore
 
     store = TokenStore.open(folder)
     return [
@@ -94,9 +94,9 @@ DESCRIPTIONS = {"shards": _shards, "tokens": _tokens, "codebook": _json("config.
 
 def _draw(folder: Path, file: Path) -> None:
     """Draw one clip of each of the first shards."""
-    from jobs.pictures import new_figure
-    from shards.dataset import Dataset
-    from shards.publish import published_file
+    from audio_tokens.jobs.display.pictures import new_figure
+    from audio_tokens.shards.dataset.manifest import Dataset
+    from audio_tokens.shards.publish import published_file
 
     dataset = Dataset.open(folder)
     samples = [dataset.sample(index, 0) for index in range(min(4, len(dataset.shards)))]

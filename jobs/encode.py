@@ -10,9 +10,9 @@ from zipfile import BadZipFile
 
 from tqdm import tqdm
 
-from engine.view_config import ViewConfig
-from jobs.command import command
-from jobs.errors import JobError
+from audio_tokens.engine.sound.view_config import ViewConfig
+from audio_tokens.jobs.command import command
+from audio_tokens.jobs.errors import JobError
 
 # Starting a process costs about as much as encoding so many clips of ten seconds from mel.
 CLIPS_PER_WORKER = 512
@@ -59,10 +59,10 @@ class Encode:
 
 def encode(job: Encode) -> int:
     """Encode what there is, or what an interrupted run left, into one store. Returns 1 when tasks failed, else 0."""
-    from engine.codebook import Codebook
-    from engine.nearest import gpu_count
-    from jobs.encode_tasks import Encoding, FromShards, FromSource
-    from jobs.origin import digest, is_done
+    from audio_tokens.engine.codebook.codebook_file import Codebook
+    from audio_tokens.engine.codebook.nearest.search import gpu_count
+    from audio_tokens.jobs.artefacts.encoding import Encoding, FromShards, FromSource
+    from audio_tokens.jobs.artefacts.fingerprints import digest, is_done
 
     codebook = Codebook.load(job.codebook)
     if job.top > min(codebook.vocab_sizes):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.command import command
-from jobs.errors import JobError
+from audio_tokens.jobs.command import command
+from audio_tokens.jobs.errors import JobError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,15 +31,15 @@ class Evaluate:
 
 def evaluate(job: Evaluate) -> None:
     """Print the figures and publish them as `evaluation-SPLIT.json` in the run's folder, class by class."""
-    from engine.bootstrap import interval, replicates
-    from engine.loop import predict
-    from engine.metrics import score
-    from engine.processes import processes
-    from engine.systems import load
-    from jobs.narrowing import with_classes
-    from jobs.run_folder import RunFolder, figures_of
-    from jobs.training_data import open_for
-    from shards.publish import publish_bytes
+    from audio_tokens.engine.scores.bootstrap import interval, replicates
+    from audio_tokens.engine.scores.metrics import score
+    from audio_tokens.engine.systems.registry import load
+    from audio_tokens.engine.training.loop import predict
+    from audio_tokens.engine.world import processes
+    from audio_tokens.jobs.artefacts.run_folder import RunFolder, figures_of
+    from audio_tokens.jobs.inputs.clip_choice import with_classes
+    from audio_tokens.jobs.inputs.training_data import open_for
+    from audio_tokens.shards.publish import publish_bytes
 
     folder = RunFolder(Path(job.run))
     settings = folder.settings()

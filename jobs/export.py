@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.command import command
-from jobs.errors import JobError
+from audio_tokens.jobs.command import command
+from audio_tokens.jobs.errors import JobError
 
 ROWS = 50_000  # clips a file: about 20 MB
 
@@ -32,8 +32,8 @@ def export(job: Export) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from shards.publish import published_folder
-    from shards.token_store import TokenStore
+    from audio_tokens.shards.publish import published_folder
+    from audio_tokens.shards.tokens.token_store import TokenStore
 
     store, out = TokenStore.open(job.tokens), Path(job.out)
     if out.exists() and not job.force:

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jobs.command import command
-from jobs.errors import JobError
-from jobs.origin import digest
-from jobs.recipe import Recipe
+from audio_tokens.jobs.artefacts.fingerprints import digest
+from audio_tokens.jobs.command import command
+from audio_tokens.jobs.errors import JobError
+from audio_tokens.jobs.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,18 +47,18 @@ def pretrain(job: Pretrain) -> None:
     import torch
     from accelerate.utils import broadcast_object_list
 
-    from engine.checkpoints import Checkpoints
-    from engine.loop import Interrupted, fit
-    from engine.pretraining import MaskedPrediction, MaskedTokens
-    from engine.processes import processes
-    from engine.seeds import generator
-    from engine.systems import resolve
-    from engine.systems.tagger import TaggerConfig
-    from jobs.order import order_of
-    from jobs.origin import fitted_places
-    from jobs.run_folder import RunFolder, asked_to_stop
-    from jobs.training_data import open_data, vectors_of
-    from shards.publish import published_file
+    from audio_tokens.engine.seeds import generator
+    from audio_tokens.engine.systems.registry import resolve
+    from audio_tokens.engine.systems.tagger import TaggerConfig
+    from audio_tokens.engine.training.checkpoints import Checkpoints
+    from audio_tokens.engine.training.loop import Interrupted, fit
+    from audio_tokens.engine.training.pretraining import MaskedPrediction, MaskedTokens
+    from audio_tokens.engine.world import processes
+    from audio_tokens.jobs.artefacts.run_folder import RunFolder, asked_to_stop
+    from audio_tokens.jobs.inputs.epoch_order import order_of
+    from audio_tokens.jobs.inputs.places import fitted_places
+    from audio_tokens.jobs.inputs.training_data import open_data, vectors_of
+    from audio_tokens.shards.publish import published_file
 
     if not 0 < job.hide < 1:
         raise JobError(f"--hide {job.hide:g}: the share of positions that are hidden lies between 0 and 1")

@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from jobs.command import command
-from jobs.errors import JobError
+from audio_tokens.jobs.command import command
+from audio_tokens.jobs.errors import JobError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +39,11 @@ class Quality:
 
 def quality(job: Quality) -> None:
     """Measure the codebook on the splits or folds it was not fitted on, where there are any, else on all."""
-    from engine.tokenizer import AudioTokenizer
-    from jobs.quality_figures import bag_score, draw, reconstruction, stream_figures
-    from shards.dataset import Dataset
-    from shards.publish import published_folder
-    from shards.token_store import TokenStore
+    from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
+    from audio_tokens.jobs.display.quality_figures import bag_score, draw, reconstruction, stream_figures
+    from audio_tokens.shards.dataset.manifest import Dataset
+    from audio_tokens.shards.publish import published_folder
+    from audio_tokens.shards.tokens.token_store import TokenStore
 
     out = Path(job.out)
     if out.exists() and not job.force and not (out / "quality.json").is_file():

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.kmeans import KMeansConfig
-from engine.slices import SliceConfig
-from engine.view_config import ViewConfig
+from audio_tokens.engine.codebook.kmeans.streamed_kmeans import KMeansConfig
+from audio_tokens.engine.codebook.slices import SliceConfig
+from audio_tokens.engine.sound.view_config import ViewConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs import leaderboard
-from jobs.command import command
-from jobs.errors import JobError
+from audio_tokens.jobs.artefacts import leaderboard
+from audio_tokens.jobs.command import command
+from audio_tokens.jobs.errors import JobError
 
 STYLE = """
 :root { color-scheme: light; --ink: #1f2933; --soft: #616e7c; --line: #e4e7eb; --accent: #c2410c; }
@@ -54,7 +54,7 @@ class Report:
 
 def report(job: Report) -> int:
     """Write `report.html` into the work folder; its figures are those of the runs that lie there."""
-    from shards.publish import publish_bytes
+    from audio_tokens.shards.publish import publish_bytes
 
     work = Path(job.work)
     if not work.is_dir():
@@ -90,7 +90,7 @@ def _page(work: Path, rows: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _dataset(shards: Path) -> Iterator[str]:
-    from shards.dataset import Dataset
+    from audio_tokens.shards.dataset.manifest import Dataset
 
     dataset = Dataset.open(shards)
     clips = {place: sum(s.clips for s in dataset.shards if s.place == place) for place in dataset.places}
@@ -135,7 +135,7 @@ def _rows(file: Path) -> list[dict[str, str]]:
 
 
 def _learning_curves(runs: dict[str, Path]) -> Iterator[str]:
-    from jobs.pictures import colours_of, learning_curves, png_base64
+    from audio_tokens.jobs.display.pictures import colours_of, learning_curves, png_base64
 
     for column, label in (("val_mAP", "validation mAP"), ("train_loss", "training loss")):
         curves = {
@@ -149,7 +149,7 @@ def _learning_curves(runs: dict[str, Path]) -> Iterator[str]:
 
 
 def _class_bars(runs: dict[str, Path]) -> Iterator[str]:
-    from jobs.pictures import class_bars, colours_of, png_base64
+    from audio_tokens.jobs.display.pictures import class_bars, colours_of, png_base64
 
     ap: dict[str, dict[str, float]] = {}
     positives: dict[str, int] = {}
@@ -167,9 +167,9 @@ def _class_bars(runs: dict[str, Path]) -> Iterator[str]:
 def _tokens(shards: Path, codebook_folder: Path) -> Iterator[str]:
     import numpy as np
 
-    from engine.tokenizer import AudioTokenizer
-    from jobs.pictures import centroid_patches, mel_over_decoded, png_base64, rank_frequency
-    from shards.dataset import Dataset
+    from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
+    from audio_tokens.jobs.display.pictures import centroid_patches, mel_over_decoded, png_base64, rank_frequency
+    from audio_tokens.shards.dataset.manifest import Dataset
 
     dataset, tokenizer = Dataset.open(shards), AudioTokenizer.from_pretrained(codebook_folder)
     book = tokenizer.codebook

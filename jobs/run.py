@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.systems import SYSTEMS, find, resolve
-from jobs import leaderboard
-from jobs.build import Build, build
-from jobs.command import command
-from jobs.errors import JobError
-from jobs.recipe import Recipe
+from audio_tokens.engine.systems.registry import SYSTEMS, find, resolve
+from audio_tokens.jobs.artefacts import leaderboard
+from audio_tokens.jobs.build import Build, build
+from audio_tokens.jobs.command import command
+from audio_tokens.jobs.errors import JobError
+from audio_tokens.jobs.recipe import Recipe
 
 PIPELINE_SYSTEMS = ("token-bag", "token-linear", "token-lstm", "token-bert", "raw-linear", "raw-cnn", "raw-bert")
 
@@ -60,8 +60,8 @@ class Run:
 
 def run(job: Run) -> int:
     """Run all stages; those already done are skipped and named. Returns 1 when some build tasks failed, else 0."""
-    from jobs.report import Report, report
-    from shards.dataset import Dataset
+    from audio_tokens.jobs.report import Report, report
+    from audio_tokens.shards.dataset.manifest import Dataset
 
     work = Path(job.work)
     shards = work / "shards"
@@ -90,10 +90,10 @@ def _folds(dataset, wanted: bool) -> Iterator[int | None]:
 
 def train_all(job: Run, shards: Path, base: Path, seed: int, fold: int | None) -> None:
     """Cluster, encode and train every system of one seed (and fold) below `base`."""
-    from jobs.cluster import Cluster, cluster
-    from jobs.encode import Encode, encode
-    from jobs.train import Train, train
-    from shards.dataset import Dataset
+    from audio_tokens.jobs.cluster import Cluster, cluster
+    from audio_tokens.jobs.encode import Encode, encode
+    from audio_tokens.jobs.train import Train, train
+    from audio_tokens.shards.dataset.manifest import Dataset
 
     codebook, tokens = str(base / "codebook"), str(base / "tokens.zarr")
     if any("tokens" in SYSTEMS[system].reads for system in job.systems):

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from jobs.command import command, parse, recipe_file
-from jobs.errors import JobError
+from audio_tokens.jobs.command import command, parse, recipe_file
+from audio_tokens.jobs.errors import JobError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +40,9 @@ def sweep(job: Sweep) -> int:
 
     Every recipe is read before the first is run, so that a mistake in the last one costs nothing.
     """
-    from engine.systems import find
-    from jobs.run import Run, run
-    from shards.publish import publish_bytes
+    from audio_tokens.engine.systems.registry import find
+    from audio_tokens.jobs.run import Run, run
+    from audio_tokens.shards.publish import publish_bytes
 
     file = recipe_file(job.recipe_grid)
     grid = _checked(file)

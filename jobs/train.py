@@ -12,18 +12,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.command import command
-from jobs.origin import digest
-from jobs.recipe import Recipe
+from audio_tokens.jobs.artefacts.fingerprints import digest
+from audio_tokens.jobs.command import command
+from audio_tokens.jobs.recipe import Recipe
 
 if TYPE_CHECKING:
     import numpy as np
     from accelerate import Accelerator
 
-    from engine.systems.tagger import TaggerConfig
-    from engine.train_config import TrainConfig
-    from jobs.run_folder import RunFolder
-    from jobs.training_data import TrainingData
+    from audio_tokens.engine.systems.tagger import TaggerConfig
+    from audio_tokens.engine.train_config import TrainConfig
+    from audio_tokens.jobs.artefacts.run_folder import RunFolder
+    from audio_tokens.jobs.inputs.training_data import TrainingData
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +67,9 @@ def train(job: Train) -> None:
     """Train, choose and test; nothing is done where the run is complete already. SIGTERM saves and exits with 143."""
     from accelerate.utils import broadcast_object_list
 
-    from engine.loop import Interrupted
-    from engine.processes import processes
-    from jobs.run_folder import RunFolder, asked_to_stop
+    from audio_tokens.engine.training.loop import Interrupted
+    from audio_tokens.engine.world import processes
+    from audio_tokens.jobs.artefacts.run_folder import RunFolder, asked_to_stop
 
     data, config, model, vectors = _resolve(job)
     settings = {
@@ -106,10 +106,10 @@ def train(job: Train) -> None:
 
 def _resolve(job: Train) -> "tuple[TrainingData, TrainConfig, TaggerConfig, list[np.ndarray]]":
     """Open the data, lay the options over each other, and read what embeddings begin with."""
-    from engine.systems import resolve
-    from engine.systems.tagger import TaggerConfig
-    from jobs.narrowing import with_classes
-    from jobs.training_data import open_for, vectors_of
+    from audio_tokens.engine.systems.registry import resolve
+    from audio_tokens.engine.systems.tagger import TaggerConfig
+    from audio_tokens.jobs.inputs.clip_choice import with_classes
+    from audio_tokens.jobs.inputs.training_data import open_for, vectors_of
 
     config, options = resolve(job.system, job.recipe.train, job.recipe.systems.get(job.system, {}) | job.options)
     data = open_for(job.system, job.tokens, job.shards, soft=config.soft)
@@ -145,14 +145,14 @@ def _run(
     stopping: Callable[[], bool],
 ) -> dict[str, Any]:
     """Choose, refit where the choice was made on a part of what may be learnt from, test once, and commit."""
-    from engine.loop import predict
-    from engine.metrics import score
-    from engine.trial import Trial
-    from jobs.narrowing import ClipSubset
-    from jobs.order import order_of
-    from jobs.run_folder import Predictions, figures_of
-    from jobs.training_data import parts_of
-    from shards.publish import published_file
+    from audio_tokens.engine.scores.metrics import score
+    from audio_tokens.engine.training.loop import predict
+    from audio_tokens.engine.training.train_system import Trial
+    from audio_tokens.jobs.artefacts.run_folder import Predictions, figures_of
+    from audio_tokens.jobs.inputs.clip_choice import ClipSubset
+    from audio_tokens.jobs.inputs.epoch_order import order_of
+    from audio_tokens.jobs.inputs.training_data import parts_of
+    from audio_tokens.shards.publish import published_file
 
     subset = None if job.subset is None else ClipSubset(job.subset, job.seed)
     parts = parts_of(data, job.test_fold, config.inner_share, job.seed, subset)

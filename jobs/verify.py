@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.command import command
-from jobs.errors import JobError
-from shards.tasks import TASKS
+from audio_tokens.jobs.command import command
+from audio_tokens.jobs.errors import JobError
+from audio_tokens.shards.tasks.task import TASKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +50,13 @@ def kind_of(folder: Path) -> str:
 
 
 def _codebook(folder: Path) -> Iterator[tuple[str, str | None]]:
-    from engine.codebook import Codebook
+    from audio_tokens.engine.codebook.codebook_file import Codebook
 
     yield "codebook.safetensors", _refusal(lambda: Codebook.load(folder))
 
 
 def _tokens(folder: Path) -> Iterator[tuple[str, str | None]]:
-    from shards.token_store import TokenStore
+    from audio_tokens.shards.tokens.token_store import TokenStore
 
     store = TokenStore.open(folder)
     for place in store.places:
@@ -71,7 +71,7 @@ def _run(folder: Path) -> Iterator[tuple[str, str | None]]:
 
 
 def _shards(folder: Path) -> Iterator[tuple[str, str | None]]:
-    from shards.verify import complaints
+    from audio_tokens.shards.dataset.verify import complaints
 
     return complaints(folder)
 

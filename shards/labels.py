@@ -1,7 +1,7 @@
 """The label vocabulary of AudioSet: 527 classes with their ids in the ontology, and how to name some of them.
 
-`audioset_labels.json` is made by `python -m jobs.audioset_labels` from the files that Google publishes, whose hashes it
-records; NOTICE says under which licences. Other sources bring label names of their own.
+`audioset_labels.json` is made by `python -m audio_tokens.jobs.audioset_labels` from the files that Google publishes,
+whose hashes it records; NOTICE says under which licences. Other sources bring label names of their own.
 """
 
 import difflib
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib import resources
 
-from shards.errors import ShardsError
+from audio_tokens.shards.errors import ShardsError
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Vocabulary:
 @lru_cache(maxsize=1)
 def audioset() -> Vocabulary:
     """Return AudioSet's vocabulary, out of the package."""
-    data = json.loads((resources.files("shards") / "audioset_labels.json").read_text(encoding="utf-8"))
+    data = json.loads((resources.files("audio_tokens.shards") / "audioset_labels.json").read_text(encoding="utf-8"))
     return Vocabulary(
         tuple(mid for mid, _ in data["classes"]),
         tuple(name for _, name in data["classes"]),

@@ -1,7 +1,11 @@
 """Who reads what, in which order: pure functions of integers. C clips."""
 
+from collections.abc import Sequence
+
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
+
+from audio_tokens.shards.errors import ShardsError
 
 # the purposes that a seed is split into
 EPOCH_ORDER, LANE_BLOCKS, INNER_SPLIT, WEIGHTED_ORDER, BUCKETED_ORDER = 1, 2, 3, 4, 5
@@ -62,3 +66,17 @@ def lane_blocks(
     blocks = np.stack([shard_B, start_B, stop_B], axis=1)
     blocks = np.random.default_rng([seed, LANE_BLOCKS, epoch]).permutation(blocks)
     return [blocks[lane::lanes] for lane in range(lanes)]
+
+
+def held_out(groups_C: Sequence[str], share: float, seed: int) -> Bool[np.ndarray, "C"]:
+    """Return which clips are held out: whole groups (source recordings), drawn until they make up `share` of the clips.
+
+    A pure function of its arguments, whatever the order of equal groups. Raises ShardsError where there is one group.
+    """
+    names, group_C = np.unique(np.asarray(groups_C, dtype=str), return_inverse=True)
+    if len(names) < 2:
+        raise ShardsError(f"the training folds hold {len(names)} source recording; a choice needs two, to part them")
+    order = np.random.default_rng([seed, INNER_SPLIT]).permutation(len(names))
+    clips = np.bincount(group_C)[order]
+    taken = np.clip(np.searchsorted(np.cumsum(clips), share * len(group_C)) + 1, 1, len(names) - 1)
+    return np.isin(group_C, order[:taken])

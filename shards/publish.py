@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shards.errors import ShardsError
+from audio_tokens.shards.errors import ShardsError
 
 
 def publish_bytes(path: str | Path, data: bytes) -> None:

@@ -9,7 +9,7 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from shards.errors import ShardsError
+from audio_tokens.shards.errors import ShardsError
 
 WHOLE = 1 << 64  # hashes are below it
 

@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, ModernBertConfig, ModernBertModel
 
-from engine.errors import EngineError
-from engine.systems.pooling import Pooling
-from engine.systems.tagger import mask_from
+from audio_tokens.engine.errors import EngineError
+from audio_tokens.engine.systems.pooling import Pooling
+from audio_tokens.engine.systems.tagger import mask_from
 
 
 class Encoder(nn.Module):

@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from engine.errors import EngineError
-from engine.systems.tagger import masked_max, masked_mean
+from audio_tokens.engine.errors import EngineError
+from audio_tokens.engine.systems.tagger import masked_max, masked_mean
 
 KINDS = ("first", "mean", "max", "mean-max", "attention")
 

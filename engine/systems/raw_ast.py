@@ -12,9 +12,9 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 from transformers import ASTConfig, ASTForAudioClassification
 
-from engine.clips import by_audioset
-from engine.errors import EngineError
-from engine.systems.tagger import Tagger, TaggerConfig, mask_from
+from audio_tokens.engine.clips.token_clips import by_audioset
+from audio_tokens.engine.errors import EngineError
+from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, mask_from
 
 PATCH = 16
 PADDING = by_audioset(np.zeros((1, 1), np.float32)).item()  # the feature extractor pads with 0, then normalises

@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from engine.slices import SliceConfig, position_count
-from engine.systems.encoder import Encoder
-from engine.systems.tagger import Tagger, TaggerConfig, slices_of
+from audio_tokens.engine.codebook.slices import SliceConfig, position_count
+from audio_tokens.engine.systems.encoder import Encoder
+from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, slices_of
 
 
 class RawBert(Tagger):

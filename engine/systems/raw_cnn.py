@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from engine.systems.tagger import Tagger, TaggerConfig, mask_from, masked_max, masked_mean
+from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, mask_from, masked_max, masked_mean
 
 SHRINKS = 16  # frames and bands that become one
 

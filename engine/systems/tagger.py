@@ -14,9 +14,9 @@ from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from engine.errors import EngineError
-from engine.slices import SliceConfig, position_count
-from engine.soft import ID, ID_BITS, TEMPERATURE
+from audio_tokens.engine.codebook.slices import SliceConfig, position_count
+from audio_tokens.engine.codebook.soft_tokens import ID, ID_BITS, TEMPERATURE
+from audio_tokens.engine.errors import EngineError
 
 NUMBERED = re.compile(r"(?:(?:^|\.)(?:layers?|convolutions|norms)\.|lstm\.\w+_l)(\d+)")  # a layer's own parameters
 
@@ -70,7 +70,7 @@ class Tagger(PreTrainedModel):
 
     `input` is ids_BTQ (int64; M columns a stream where tokens are soft) for token systems and mel_BTF (float32,
     normalised per clip) for raw ones; `lengths_B` (int64, on the CPU) counts the positions or frames of each clip that
-    are real; `beside` is a batch's (see engine.clips.Batch). What lies beyond a clip's length never changes its logits.
+    are real; `beside` is a batch's (see engine/clips). What lies beyond a clip's length never changes its logits.
     """
 
     config_class = TaggerConfig
@@ -177,7 +177,7 @@ def image(centroids_KD: Float[Tensor, "K D"], width: int) -> Float[Tensor, "K W"
 def soft_tokens(
     tokens: Int64[Tensor, "B T QM"], alternatives: int
 ) -> tuple[Int64[Tensor, "B T Q M"], Float[Tensor, "B T Q M"]]:
-    """Return ids and shares of soft tokens, as engine.soft.unpacked does; of plain ones, shares of 1."""
+    """Return ids and shares of soft tokens, as soft_tokens.unpacked does; of plain ones, shares of 1."""
     tokens_BTQM = tokens.unflatten(2, (-1, alternatives))
     return tokens_BTQM & ID, ((tokens_BTQM >> ID_BITS) / (127.5 * TEMPERATURE)).softmax(dim=-1)
 
@@ -200,7 +200,7 @@ def masked_max(x_BTD: Float[Tensor, "B T D"], mask_BT: Bool[Tensor, "B T"]) -> F
 def slices_of(
     mel_BTF: Float[Tensor, "B T F"], lengths_B: Int64[Tensor, "B"], context: int, stride: int
 ) -> tuple[Float[Tensor, "B P D"], Int64[Tensor, "B"]]:
-    """Return each clip's stacked frames (D = context x F) and how many slices it has, as engine.slices counts them.
+    """Return each clip's stacked frames (D = context x F) and how many slices it has, as slices.py counts them.
 
     Frame numbers are clamped to each clip's own last frame, so that padding is never read.
     """

@@ -13,9 +13,9 @@ from jaxtyping import Float, Float32, Float64, Int64, UInt
 from scipy import optimize, sparse, special
 from torch import Tensor, nn
 
-from engine.clips import entries_of
-from engine.soft import unpacked
-from engine.systems.tagger import Tagger, TaggerConfig, mask_from, soft_tokens
+from audio_tokens.engine.clips.token_clips import entries_of
+from audio_tokens.engine.codebook.soft_tokens import unpacked
+from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, mask_from, soft_tokens
 
 
 class TokenBag(Tagger):

@@ -3,8 +3,8 @@
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from engine.systems.encoder import Encoder
-from engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding
+from audio_tokens.engine.systems.encoder import Encoder
+from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding
 
 
 class TokenBert(Tagger):

@@ -3,7 +3,7 @@
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding, mask_from, masked_mean
+from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding, mask_from, masked_mean
 
 
 class TokenLinear(Tagger):

@@ -3,8 +3,8 @@
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from engine.systems.pooling import Pooling
-from engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding, mask_from
+from audio_tokens.engine.systems.pooling import Pooling
+from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding, mask_from
 
 
 class TokenLstm(Tagger):

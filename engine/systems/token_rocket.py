@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt
 from torch import Tensor, nn
 
-from engine.clips import ragged
-from engine.errors import EngineError
-from engine.systems.tagger import TaggerConfig, TokenEmbedding, mask_from
-from engine.systems.token_bag import TokenBag, logistic_regression
+from audio_tokens.engine.clips.token_clips import ragged
+from audio_tokens.engine.errors import EngineError
+from audio_tokens.engine.systems.tagger import TaggerConfig, TokenEmbedding, mask_from
+from audio_tokens.engine.systems.token_bag import TokenBag, logistic_regression
 
 TAPS = 9
 DILATIONS = (1, 2, 4, 8)  # positions; the widest kernel reaches over 3 s in the default recipe

@@ -1,1 +1,0 @@
-"""Recipes as packaged YAML; `--recipe NAME` finds them here."""

@@ -4,8 +4,8 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from shards.errors import ShardsError
-from shards.sources.listed import ListedClips, Row, normal_path
+from audio_tokens.shards.errors import ShardsError
+from audio_tokens.shards.sources.listed import ListedClips, Row, normal_path
 
 SPLITS = ("train", "val", "test")
 FOLD_DIGITS = 9  # it becomes part of a file's name

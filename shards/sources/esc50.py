@@ -6,8 +6,8 @@ K. J. Piczak, ESC: Dataset for Environmental Sound Classification, ACM Multimedi
 import csv
 from pathlib import Path
 
-from shards.errors import ShardsError
-from shards.sources.listed import ListedClips, Row
+from audio_tokens.shards.errors import ShardsError
+from audio_tokens.shards.sources.listed import ListedClips, Row
 
 COLUMNS = ("filename", "fold", "target", "category", "src_file")
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 import fsspec
 from braceexpand import braceexpand
 
-from shards.errors import ShardsError
+from audio_tokens.shards.errors import ShardsError
 
 AUDIO_ENDINGS = ("flac", "wav", "ogg", "opus", "mp3")
 LIST_ENDING = ".txt"

@@ -8,9 +8,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from shards.clip import Clip, Reject, path_key
-from shards.errors import ClipError
-from shards.sources import Task
+from audio_tokens.shards.errors import ClipError
+from audio_tokens.shards.sources.clip import Clip, Reject, path_key
+from audio_tokens.shards.sources.registry import Task
 
 TASK_CLIPS = 128  # a few seconds of work: many enough to spread over workers, long enough not to notice the start
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float32
 
-from shards.clip import Clip
-from shards.errors import ShardsError
-from shards.sources import Task, split_options
-from shards.sources.synthesis import ORDER_VOICES, RATE_HZ, VOICES, coloured_noise
+from audio_tokens.shards.errors import ShardsError
+from audio_tokens.shards.sources.clip import Clip
+from audio_tokens.shards.sources.registry import Task, split_options
+from audio_tokens.shards.sources.synthesis import ORDER_VOICES, RATE_HZ, VOICES, coloured_noise
 
 CLIPS = 2_000
 CLIP_S = 10.0

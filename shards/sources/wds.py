@@ -13,12 +13,12 @@ from itertools import groupby
 from pathlib import PurePosixPath
 from typing import Any
 
-from shards.clip import Clip, Reject, id_key
-from shards.errors import ShardsError
-from shards.labels import audioset
-from shards.sources import Task, split_options, val_and_seed
-from shards.sources.files import AUDIO_ENDINGS, find_files, tar_members, text_lines
-from shards.subset import WHOLE, hashed
+from audio_tokens.shards.errors import ShardsError
+from audio_tokens.shards.labels import audioset
+from audio_tokens.shards.sources.clip import Clip, Reject, id_key
+from audio_tokens.shards.sources.files import AUDIO_ENDINGS, find_files, tar_members, text_lines
+from audio_tokens.shards.sources.registry import Task, split_options, val_and_seed
+from audio_tokens.shards.subset import WHOLE, hashed
 
 SPLIT_WORDS = {
     "train": None,

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.systems_table import gather, main, rows
-from jobs.run_folder import Predictions, RunFolder
+from audio_tokens.jobs.artefacts.run_folder import Predictions, RunFolder
+from benchmarks.studies.systems_table import gather, main, rows
 
 CLASSES, CLIPS = 4, 40
 
@@ -54,4 +54,4 @@ def test_without_the_same_seeds_nothing_is_paired(tmp_path: Path) -> None:
 
 def test_a_folder_without_runs_says_how_to_call(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path)]) == 2
-    assert "usage: python -m benchmarks.systems_table" in capsys.readouterr().err
+    assert "usage: python -m benchmarks.studies.systems_table" in capsys.readouterr().err

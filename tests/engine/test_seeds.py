@@ -1,7 +1,7 @@
 import pytest
 
-from engine.errors import EngineError
-from engine.seeds import generator
+from audio_tokens.engine.errors import EngineError
+from audio_tokens.engine.seeds import generator
 
 
 def test_equal_names_equal_draws_and_any_difference_another_stream():

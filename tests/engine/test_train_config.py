@@ -2,8 +2,8 @@
 
 import pytest
 
-from engine.errors import EngineError
-from engine.train_config import TrainConfig
+from audio_tokens.engine.errors import EngineError
+from audio_tokens.engine.train_config import TrainConfig
 
 
 def test_later_layers_win_and_numbers_take_their_fields_type() -> None:

@@ -7,15 +7,15 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from jobs import cli
-from shards.clip import Clip
-from shards.dataset import Dataset
-from shards.errors import ShardsError
-from shards.sources import open_source
-from shards.sources.segments import read_segments, segment_table
-from tests.shards.audio_sets import DOG, Listed, good_clips, odd_clips, write_parquet, write_tars
-from tests.shards.servers import serve
-from tests.shards.toy_build import contents
+from audio_tokens.jobs import cli
+from audio_tokens.shards.dataset.manifest import Dataset
+from audio_tokens.shards.errors import ShardsError
+from audio_tokens.shards.sources.audioset.segments import read_segments, segment_table
+from audio_tokens.shards.sources.clip import Clip
+from audio_tokens.shards.sources.registry import open_source
+from tests.shards.sources.audio_sets import DOG, Listed, good_clips, odd_clips, write_parquet, write_tars
+from tests.shards.sources.servers import serve
+from tests.shards.tasks.toy_build import contents
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_a_large_file_is_several_tasks_and_the_same_bytes(
 ) -> None:
     source = open_source(write_parquet(tmp_path / "in", clips))
     whole = source.tasks()
-    monkeypatch.setattr("shards.sources.audioset.TASK_ROWS", 8)
+    monkeypatch.setattr("audio_tokens.shards.sources.audioset.audioset.TASK_ROWS", 8)
     parts = source.tasks()
     assert len(parts) > len(whole) == 3
     assert sum(task.clips for task in parts) == sum(task.clips for task in whole) == len(clips)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from jobs import cli
-from shards.dataset import Dataset
-from tests.shards.kills import command, kill_many
-from tests.shards.toy_build import contents
+from audio_tokens.jobs import cli
+from audio_tokens.shards.dataset.manifest import Dataset
+from tests.shards.tasks.kills import command, kill_many
+from tests.shards.tasks.toy_build import contents
 
 RATE_HZ = 8000
 
@@ -90,7 +90,7 @@ def test_a_file_that_never_ends_to_be_read_costs_itself(tmp_path: Path) -> None:
 
 
 def test_mel_in_the_shards_is_the_front_ends(data_dir: Path, tmp_path: Path) -> None:
-    from engine.mel import MEL_CONFIGS, FrontEnd
+    from audio_tokens.engine.sound.log_mel import MEL_CONFIGS, FrontEnd
 
     words = f"build --source esc50:{data_dir}/esc10 --out {tmp_path}/s --limit-clips 6 --mel ast16k --workers 1"
     assert cli.main(words.split()) == 0
@@ -183,14 +183,14 @@ def test_a_dry_run_builds_nothing_and_says_what_it_would_take(
 
 WORKER_IMPORTS = """
 import sys
-from engine.mel import MEL_CONFIGS, FrontEnd
-from jobs.front_end import ClipToMel
-from shards.pool import local_pool
-import shards.tasks, shards.sources.csv_list, shards.sources.esc50
+from audio_tokens.engine.sound.log_mel import MEL_CONFIGS, FrontEnd
+from audio_tokens.jobs.inputs.front_end import ClipToMel
+from audio_tokens.shards.workers.local_pool import local_pool
+import audio_tokens.shards.tasks.task, audio_tokens.shards.sources.csv_list, audio_tokens.shards.sources.esc50
 
 def loaded(transform):
     import numpy as np
-    from shards.clip import Clip
+    from audio_tokens.shards.sources.clip import Clip
     wave_S = np.random.default_rng(0).uniform(-.1, .1, 48000).astype(np.float32)
     transform(Clip(key="k", labels=(), place="train", group="", source_id="", wave_S=wave_S, rate_hz=48000))
     return sorted(sys.modules)

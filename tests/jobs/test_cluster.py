@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from engine.codebook import Codebook
-from engine.errors import EngineError
-from jobs.cluster import Cluster, cluster
-from jobs.errors import JobError
-from shards.dataset import Dataset
-from shards.errors import ShardsError
+from audio_tokens.engine.codebook.codebook_file import Codebook
+from audio_tokens.engine.errors import EngineError
+from audio_tokens.jobs.cluster import Cluster, cluster
+from audio_tokens.jobs.errors import JobError
+from audio_tokens.shards.dataset.manifest import Dataset
+from audio_tokens.shards.errors import ShardsError
 from tests.jobs.toy_tokens import RECIPE, recipe, toy_codebook, toy_shards
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ def codebook(shards, tmp_path_factory):
 def command(shards, out, folder, *launcher):
     """The command line of a fit that leaves a checkpoint after every batch."""
     (folder / "recipe.yaml").write_text(RECIPE_FILE)
-    words = launcher or (sys.executable, "-m", "jobs.cluster")
+    words = launcher or (sys.executable, "-m", "audio_tokens.jobs.cluster")
     return [*words, "--shards", shards, "--out", str(out), "--recipe", str(folder / "recipe.yaml")]
 
 
@@ -110,7 +110,7 @@ def folds(tmp_path_factory):
         soundfile.write(folder / f"{index}.wav", 0.1 * rng.normal(size=22_050), 22_050)
         lines.append(f"{index}.wav,noise,{1 + index % 2}")
     (folder / "list.csv").write_text("\n".join(lines) + "\n")
-    from jobs.build import Build, build
+    from audio_tokens.jobs.build import Build, build
 
     assert build(Build(source=f"csv:{folder / 'list.csv'}", out=str(folder / "shards"), workers=1)) == 0
     return str(folder / "shards")
@@ -130,7 +130,7 @@ def test_the_tested_fold_is_left_out_and_a_leak_is_said_and_recorded(folds, tmp_
 
 @pytest.mark.parametrize("states", [1, 3, 8])
 def test_an_interrupted_fit_goes_on_to_the_same_codebook(shards, tmp_path, monkeypatch, states):
-    from shards import publish
+    from audio_tokens.shards import publish
 
     settings = recipe(checkpoint_batches=1)
     whole = Codebook.load(toy_codebook(shards, tmp_path / "whole", recipe=settings))

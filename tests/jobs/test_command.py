@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs import cli
-from jobs.command import command, parse, recipe_file
-from jobs.errors import JobError
+from audio_tokens.jobs import cli
+from audio_tokens.jobs.command import command, parse, recipe_file
+from audio_tokens.jobs.errors import JobError
 
 
 @dataclass(frozen=True, kw_only=True)

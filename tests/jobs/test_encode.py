@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.errors import EngineError
-from engine.soft import shares
-from engine.tokenizer import AudioTokenizer
-from jobs.encode import Encode, encode
-from jobs.errors import JobError
-from shards.dataset import Dataset
-from shards.errors import ShardsError
-from shards.token_store import TokenStore
+from audio_tokens.engine.codebook.soft_tokens import shares
+from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
+from audio_tokens.engine.errors import EngineError
+from audio_tokens.jobs.encode import Encode, encode
+from audio_tokens.jobs.errors import JobError
+from audio_tokens.shards.dataset.manifest import Dataset
+from audio_tokens.shards.errors import ShardsError
+from audio_tokens.shards.tokens.token_store import TokenStore
 from tests.jobs.toy_tokens import recipe, toy_codebook, toy_shards
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +64,7 @@ def test_every_clip_of_the_shards_has_its_tokens(made, tokens):
 
 
 def test_several_processes_write_the_same_bytes(made, tokens, tmp_path, monkeypatch):
-    monkeypatch.setattr("jobs.encode.CLIPS_PER_WORKER", 1)
+    monkeypatch.setattr("audio_tokens.jobs.encode.CLIPS_PER_WORKER", 1)
     assert encode(Encode(**made, out=str(tmp_path / "tokens.zarr"), workers=2)) == 0
     assert contents(tmp_path / "tokens.zarr") == contents(tokens)
 
@@ -143,7 +143,7 @@ def test_a_codebook_of_another_mel_configuration_is_refused(made, tmp_path):
 
 
 def test_an_interrupted_encoding_goes_on_where_it_was(made, tokens, tmp_path, monkeypatch, capsys):
-    from jobs.encode_tasks import Encoding
+    from audio_tokens.jobs.artefacts.encoding import Encoding
 
     run, done = Encoding.run, []
 
@@ -167,7 +167,7 @@ def test_an_interrupted_encoding_goes_on_where_it_was(made, tokens, tmp_path, mo
 
 @pytest.mark.long
 def test_killed_at_random_moments_the_encoding_ends_in_the_same_store(made, tokens, tmp_path):
-    words = [sys.executable, "-m", "jobs.encode", "--out", str(tmp_path / "tokens.zarr"), "--workers", "2"]
+    words = [sys.executable, "-m", "audio_tokens.jobs.encode", "--out", str(tmp_path / "tokens.zarr"), "--workers", "2"]
     words += [word for name, value in made.items() for word in (f"--{name}", value)]
     rng, kills, limit_s = random.Random(1), 0, 0.3
     for _ in range(40):

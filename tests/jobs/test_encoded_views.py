@@ -8,20 +8,20 @@ import soundfile
 import torch
 import yaml
 
-from engine.clips import Labels, TokenClips
-from engine.seeds import generator
-from engine.tokenizer import AudioTokenizer
-from engine.view_config import ViewConfig
-from engine.views import mixed, view
-from jobs.cross_validate import CrossValidate, cross_validate
-from jobs.encode import Encode, encode
-from jobs.errors import JobError
-from jobs.recipe import Recipe
-from jobs.run_folder import RunFolder
-from jobs.train import Train, train
-from jobs.training_data import open_data
-from shards.sources import open_source
-from shards.token_store import VIEWS, TokenStore
+from audio_tokens.engine.clips.token_clips import Labels, TokenClips
+from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
+from audio_tokens.engine.seeds import generator
+from audio_tokens.engine.sound.sound_views import mixed, view
+from audio_tokens.engine.sound.view_config import ViewConfig
+from audio_tokens.jobs.artefacts.run_folder import RunFolder
+from audio_tokens.jobs.cross_validate import CrossValidate, cross_validate
+from audio_tokens.jobs.encode import Encode, encode
+from audio_tokens.jobs.errors import JobError
+from audio_tokens.jobs.inputs.training_data import open_data
+from audio_tokens.jobs.recipe import Recipe
+from audio_tokens.jobs.train import Train, train
+from audio_tokens.shards.sources.registry import open_source
+from audio_tokens.shards.tokens.token_store import VIEWS, TokenStore
 from tests.jobs.toy_tokens import RECIPE, toy_codebook, toy_shards
 
 CLIPS, COUNT = 40, 3
@@ -177,7 +177,7 @@ def test_scores_are_means_over_versions_where_asked(system, store, tmp_path):
         recipe = Recipe(train={"epochs": 2, **options})
         train(Train(tokens=str(store.path), system=system, out=str(tmp_path / name), recipe=recipe))
         runs[name] = RunFolder(tmp_path / name)
-    from engine.systems import load
+    from audio_tokens.engine.systems.registry import load
 
     model, clips = load(tmp_path / "all" / "model"), open_data(str(store.path), None).read(("test",))[0]
     with torch.no_grad():
@@ -198,7 +198,7 @@ def test_the_bag_of_versions_is_that_of_as_many_clips_of_a_share_each(store):
     """The slow way: every version as a clip of its own, the loss of each counted 1 / versions times."""
     from sklearn.linear_model import LogisticRegression
 
-    from engine.systems.token_bag import histograms, logistic_regression
+    from audio_tokens.engine.systems.token_bag import histograms, logistic_regression
 
     clips, _ = open_data(str(store.path), None).read(("train",))
     versions, everyone = clips.versions(), np.arange(len(clips))
@@ -227,7 +227,7 @@ def test_a_recipe_with_views_runs_over_folds(tmp_path, data_dir):
     rows = [row for fold in "12" for row in [row for row in rows if row["fold"] == fold][:12]]
     lines = [f"{data_dir}/esc10/audio/{row['filename']},{row['category']},{row['fold']}" for row in rows]
     (tmp_path / "list.csv").write_text("\n".join(["path,labels,fold", *lines]) + "\n")
-    from jobs.build import Build, build
+    from audio_tokens.jobs.build import Build, build
 
     source = f"csv:{tmp_path / 'list.csv'}"
     build(Build(source=source, out=str(tmp_path / "shards"), workers=1))

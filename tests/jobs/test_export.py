@@ -2,11 +2,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import export as export_job
-from jobs.encode import Encode, encode
-from jobs.errors import JobError
-from jobs.export import Export, export
-from shards.token_store import TokenStore
+from audio_tokens.jobs import export as export_job
+from audio_tokens.jobs.encode import Encode, encode
+from audio_tokens.jobs.errors import JobError
+from audio_tokens.jobs.export import Export, export
+from audio_tokens.shards.tokens.token_store import TokenStore
 from tests.jobs.toy_tokens import toy_codebook, toy_shards
 
 

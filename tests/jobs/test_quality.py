@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from jobs.encode import Encode, encode
-from jobs.errors import JobError
-from jobs.quality import Quality, quality
+from audio_tokens.jobs.encode import Encode, encode
+from audio_tokens.jobs.errors import JobError
+from audio_tokens.jobs.quality import Quality, quality
 from tests.jobs.toy_tokens import recipe, toy_codebook, toy_shards
 
 

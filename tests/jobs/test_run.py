@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from engine.tokenizer import AudioTokenizer
-from jobs import cli
-from jobs.run import PIPELINE_SYSTEMS
-from shards.dataset import Dataset
-from shards.token_store import TokenStore
+from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
+from audio_tokens.jobs import cli
+from audio_tokens.jobs.run import PIPELINE_SYSTEMS
+from audio_tokens.shards.dataset.manifest import Dataset
+from audio_tokens.shards.tokens.token_store import TokenStore
 
 ROW = {
     "system", "recipe", "seed", "clips_train", "clips_eval", "mAP", "mAUC", "dprime", "accuracy", "peak_val_mAP",

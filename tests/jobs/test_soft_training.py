@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobs import cli
-from jobs.training_data import open_data
+from audio_tokens.jobs import cli
+from audio_tokens.jobs.inputs.training_data import open_data
 from tests.jobs.toy_tokens import toy_codebook, toy_shards
 
 

@@ -12,10 +12,10 @@ import pytest
 from safetensors.numpy import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from engine.tokenizer import AudioTokenizer
-from jobs import cli
-from jobs.run_folder import Predictions, RunFolder
-from jobs.training_data import open_data, parts_of
+from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
+from audio_tokens.jobs import cli
+from audio_tokens.jobs.artefacts.run_folder import Predictions, RunFolder
+from audio_tokens.jobs.inputs.training_data import open_data, parts_of
 
 QUICK = "--options.epochs 3 --options.batch_clips 16"
 
@@ -25,7 +25,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Data with splits (soundscapes), and data with folds (the same waves as a list of recordings)."""
     import soundfile
 
-    from shards.sources import open_source
+    from audio_tokens.shards.sources.registry import open_source
 
     work = tmp_path_factory.mktemp("train")
     source = open_source("soundscapes:60,clip_s=1")
@@ -262,7 +262,7 @@ def test_a_compiled_step_is_the_same_step_under_the_same_names(work: Path, tmp_p
     found = []
     for compiled in ("false", "true"):
         out = tmp_path / compiled
-        command = [sys.executable, "-m", "jobs.train", *words.split(), "--out", str(out)]
+        command = [sys.executable, "-m", "audio_tokens.jobs.train", *words.split(), "--out", str(out)]
         done = subprocess.run(
             [*command, "--options.precision", "fp32", "--options.compile", compiled], capture_output=True, text=True
         )

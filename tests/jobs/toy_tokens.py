@@ -3,11 +3,11 @@
 import dataclasses
 from pathlib import Path
 
-from engine.kmeans import KMeansConfig
-from engine.slices import SliceConfig
-from jobs.build import Build, build
-from jobs.cluster import Cluster, cluster
-from jobs.recipe import Recipe
+from audio_tokens.engine.codebook.kmeans.streamed_kmeans import KMeansConfig
+from audio_tokens.engine.codebook.slices import SliceConfig
+from audio_tokens.jobs.build import Build, build
+from audio_tokens.jobs.cluster import Cluster, cluster
+from audio_tokens.jobs.recipe import Recipe
 
 RECIPE = Recipe(slices=SliceConfig(), kmeans=KMeansConfig(clusters=(20,), chunk_vectors=64))
 

@@ -12,17 +12,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from engine.checkpoints import Checkpoints
-from engine.clips import Batch
-from engine.loop import Interrupted, fit
-from engine.losses import loss_of
-from engine.objectives import Tagging
-from engine.processes import processes
-from engine.systems import build, resolve
-from engine.systems.tagger import TaggerConfig
-from jobs.order import order_of
-from jobs.training_data import open_data
-from shards.publish import published_file
+from audio_tokens.engine.clips.token_clips import Batch
+from audio_tokens.engine.systems.registry import build, resolve
+from audio_tokens.engine.systems.tagger import TaggerConfig
+from audio_tokens.engine.training.checkpoints import Checkpoints
+from audio_tokens.engine.training.loop import Interrupted, fit
+from audio_tokens.engine.training.losses import loss_of
+from audio_tokens.engine.training.objectives import Tagging
+from audio_tokens.engine.world import processes
+from audio_tokens.jobs.inputs.epoch_order import order_of
+from audio_tokens.jobs.inputs.training_data import open_data
+from audio_tokens.shards.publish import published_file
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,47 @@ from pathlib import Path
 
 import pytest
 
+from audio_tokens.jobs.cli import COMMANDS
+
 ROOT = Path(__file__).parents[2]
-ROOMS = {"engine": {"engine"}, "shards": {"shards"}, "jobs": {"engine", "shards", "jobs"}}
-OURS = {"engine", "shards", "jobs", "benchmarks", "tests"}
+PACKAGE = "audio_tokens"
+ROOMS = ("engine", "shards", "jobs")
+# Each place (a folder, or a file at the top of a room) and the other places of its own room that it may import.
+# `jobs` may import all of `engine` and `shards` besides; those two import neither each other nor `jobs`.
+MAY_IMPORT = {
+    "engine/errors": "",
+    "engine/seeds": "errors",
+    "engine/world": "errors",
+    "engine/lanes": "world",
+    "engine/train_config": "errors",
+    "engine/sound": "errors seeds",
+    "engine/codebook": "errors seeds world lanes sound codebook/nearest codebook/kmeans",
+    "engine/codebook/nearest": "errors",
+    "engine/codebook/kmeans": "errors seeds world lanes codebook/nearest",
+    "engine/clips": "errors codebook",
+    "engine/scores": "errors seeds",
+    "engine/systems": "errors train_config codebook clips",
+    "engine/training": "errors seeds world train_config clips scores systems",
+    "shards/errors": "",
+    "shards/publish": "errors",
+    "shards/labels": "errors",
+    "shards/subset": "errors",
+    "shards/plan": "errors",
+    "shards/sources": "errors publish labels subset",
+    "shards/sources/audioset": "errors publish labels subset sources",
+    "shards/dataset": "errors publish labels",
+    "shards/workers": "errors publish",
+    "shards/tasks": "errors publish plan sources dataset workers",
+    "shards/tokens": "errors publish",
+    "jobs/errors": "",
+    "jobs/recipes": "",
+    "jobs/recipe": "errors recipes",
+    "jobs/command": "errors recipe recipes",
+    "jobs/display": "errors",
+    "jobs/inputs": "errors recipe display",
+    "jobs/artefacts": "errors recipe display inputs",
+}
+COMMANDS_IMPORT = "errors recipe command display inputs artefacts"  # and each other: `run` is made of the rest
 
 
 def python_files(room: str) -> list[Path]:
@@ -20,38 +58,122 @@ def python_files(room: str) -> list[Path]:
 
 
 def imported_modules(file: Path) -> list[str]:
-    """Every module a file imports, wherever in the file it does so."""
+    """Every module of the package that a file imports, wherever in the file it does so, without the package's name."""
     modules: list[str] = []
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
-            modules += [alias.name for alias in node.names]
+            names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file.relative_to(ROOT)}:{node.lineno}: a relative import hides its room"
-            modules += [f"{node.module}.{alias.name}" for alias in node.names]
+            assert node.level == 0, f"{file}:{node.lineno}: a relative import hides its room"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            assert name.split(".")[0] not in (*ROOMS, "benchmarks", "tests"), f"{file} imports {name}"
+            modules += [name.removeprefix(f"{PACKAGE}.")] if name.startswith(f"{PACKAGE}.") else []
     return modules
+
+
+def place_of(module: str) -> str:
+    """Return the place that a module (`engine.sound.decode`, or a name in it) lies in."""
+    parts = module.split(".")
+    for length in range(len(parts), 1, -1):
+        if (place := "/".join(parts[:length])) in MAY_IMPORT:
+            return place
+    return "/".join(parts[:2])
+
+
+def trespasses(room: str, files: dict[Path, str]) -> list[str]:
+    """Return what the files, each with the module it is, import though they may not."""
+    found = []
+    for file, module in files.items():
+        place = place_of(module)
+        commands = place not in MAY_IMPORT  # a command's file, at the top of `jobs`
+        allowed = {f"{room}/{name}" for name in MAY_IMPORT.get(place, COMMANDS_IMPORT).split()} | {place}
+        for name in imported_modules(file):
+            other = place_of(name)
+            if other.split("/")[0] != room:
+                fine = room == "jobs" and other in MAY_IMPORT
+            else:
+                fine = other in allowed or (commands and other not in MAY_IMPORT)
+            if not fine:
+                found.append(f"{module} imports {name}")
+    return found
+
+
+def modules_of(room: str) -> dict[Path, str]:
+    return {f: ".".join(f.relative_to(ROOT).with_suffix("").parts) for f in python_files(room)}
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_rooms_import_only_what_they_may(room: str) -> None:
-    trespasses = [
-        f"{file.relative_to(ROOT)} imports {module}"
-        for file in python_files(room)
-        for module in imported_modules(file)
-        if module.split(".")[0] in OURS - ROOMS[room]
-    ]
-    assert trespasses == []
+    assert trespasses(room, {file: name for file, name in modules_of(room).items() if file.stem != "__init__"}) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("engine.sound.planted", "from audio_tokens.engine.codebook.slices import SliceConfig"),
+        ("engine.seeds", "from audio_tokens.engine.lanes import Lanes"),
+        ("engine.scores.planted", "def f():\n    import audio_tokens.shards.publish"),
+        ("shards.tokens.planted", "from audio_tokens.shards.tasks.task import Job"),
+        ("shards.publish", "from audio_tokens.jobs import command"),
+        ("jobs.display.planted", "from audio_tokens.jobs.artefacts import run_folder"),
+        ("jobs.inputs.planted", "from audio_tokens.jobs.train import train"),
+    ],
+)
+def test_a_forbidden_import_is_found(module: str, line: str, tmp_path: Path) -> None:
+    planted = tmp_path / "planted.py"
+    planted.write_text(line + "\n")
+    assert len(trespasses(module.split(".")[0], {planted: module})) == 1
+
+
+def test_rooms_are_imported_by_their_one_name(tmp_path: Path) -> None:
+    """Two names of one file would be two copies of its classes: `engine.x` and `audio_tokens.engine.x`."""
+    planted = tmp_path / "planted.py"
+    planted.write_text("from engine.seeds import generator\n")
+    with pytest.raises(AssertionError, match=r"imports engine\.seeds"):
+        imported_modules(planted)
+    for file in [*(ROOT / "benchmarks").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            name = node.module if isinstance(node, ast.ImportFrom) else None
+            assert (name or "").split(".")[0] not in ROOMS, f"{file} imports {name}"
+
+
+def test_every_place_is_there_and_every_folder_has_its_rule() -> None:
+    places = {place for place in MAY_IMPORT if not ((ROOT / place).is_dir() or (ROOT / f"{place}.py").is_file())}
+    assert places == set()
+    folders = {f.parent.relative_to(ROOT).as_posix() for room in ROOMS for f in python_files(room)} - set(ROOMS)
+    assert folders - set(MAY_IMPORT) == set()
+
+
+def test_a_folder_is_taken_in_at_a_glance() -> None:
+    """At most 14 files a folder, systems excepted, and 12 entries at the top of a room, commands excepted."""
+    for folder in MAY_IMPORT:
+        if (ROOT / folder).is_dir() and folder != "engine/systems":
+            files = [f for f in (ROOT / folder).iterdir() if f.is_file() and f.name != "__init__.py"]
+            assert len(files) <= 14, f"{folder} holds {len(files)} files"
+    for room in ROOMS:
+        entries = {entry.name for entry in (ROOT / room).iterdir() if entry.name != "__pycache__"}
+        if room == "jobs":
+            entries -= {f"{name.replace('-', '_')}.py" for name in (*COMMANDS, "audioset-labels")}
+        assert len(entries) <= 12, f"{room}/ shows {sorted(entries)}"
+
+
+def test_packages_begin_empty() -> None:
+    """Importing a folder costs nothing and runs nothing: what it holds is named by its files."""
+    filled = [f for room in ROOMS for f in python_files(room) if f.name == "__init__.py" and f.stat().st_size]
+    assert filled == []
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_files_of_a_room_import_each_other_in_no_circle(room: str) -> None:
-    files = {
-        ".".join(f.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): f for f in python_files(room)
-    }
+    files = {name.removesuffix(".__init__"): file for file, name in modules_of(room).items()}
     uses: dict[str, set[str]] = {}
     for module, file in files.items():
         names = imported_modules(file)
         uses[module] = {n for name in names for n in (name, name.rpartition(".")[0]) if n in files} - {module}
-        # `from shards.sources.x import y` names x, not the package that x lies in
+        # `from x.sources.y import z` names y, not the package that y lies in
         uses[module] = {n for n in uses[module] if not any(other.startswith(f"{n}.") for other in uses[module])}
     free: list[str] = []
     while ground := [module for module, below in uses.items() if module not in free and below <= set(free)]:
@@ -99,8 +221,8 @@ def test_the_top_level_is_the_one_agreed() -> None:
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     top = {name.split("/")[0] for name in tracked if not name.startswith(".")}
     assert top <= {
-        "engine", "shards", "jobs", "tests", "benchmarks", "pyproject.toml", "README.md", "Makefile", "LICENSE",
-        "NOTICE", "CHANGELOG.md", "requirements.lock",
+        "audio_tokens", "engine", "shards", "jobs", "tests", "benchmarks", "pyproject.toml", "README.md", "Makefile",
+        "LICENSE", "NOTICE", "CHANGELOG.md", "requirements.lock",
     }  # fmt: skip
     large = [name for name in tracked if (ROOT / name).is_file() and (ROOT / name).stat().st_size > 500_000]
     assert large == []

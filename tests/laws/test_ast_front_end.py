@@ -8,10 +8,10 @@ import soundfile
 import torch
 from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification
 
-from engine.systems import build, find, resolve
-from engine.systems.tagger import TaggerConfig
-from jobs import cli
-from jobs.training_data import open_data
+from audio_tokens.engine.systems.registry import build, find, resolve
+from audio_tokens.engine.systems.tagger import TaggerConfig
+from audio_tokens.jobs import cli
+from audio_tokens.jobs.inputs.training_data import open_data
 
 FRAMES, RATE_HZ = 160, 16_000
 

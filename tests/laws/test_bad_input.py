@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from jobs import cli
+from audio_tokens.jobs import cli
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from jobs import cli
+from audio_tokens.jobs import cli
 
 
 @pytest.fixture(scope="module")

@@ -13,28 +13,28 @@ import pytest
 import torch
 from torch import nn
 
-from engine.augment import augmented
-from engine.clips import Batch, Labels, TokenClips
-from engine.codebook import Codebook
-from engine.conv_bank import ConvBankConfig
-from engine.fitting import Fit
-from engine.kmeans import KMeans, KMeansConfig
-from engine.loop import adamw, rate
-from engine.losses import balance
-from engine.metrics import check, score
-from engine.nearest import NumpyNearest
-from engine.slices import SliceConfig
-from engine.systems import SYSTEMS, build, encoder, resolve
-from engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding
-from engine.tokenizer import AudioTokenizer
-from engine.train_config import TrainConfig
-from jobs.encode import Encode, encode
-from jobs.run_folder import RunFolder
-from shards.publish import published_folder
-from shards.sources import open_source
-from tests.engine.toy_fit import ArrayLanes, blobs, toy_mels
+from audio_tokens.engine.clips.token_clips import Batch, Labels, TokenClips
+from audio_tokens.engine.codebook.codebook_file import Codebook
+from audio_tokens.engine.codebook.conv_bank import ConvBankConfig
+from audio_tokens.engine.codebook.fit_codebook import Fit
+from audio_tokens.engine.codebook.kmeans.streamed_kmeans import KMeans, KMeansConfig
+from audio_tokens.engine.codebook.nearest.search import NumpyNearest
+from audio_tokens.engine.codebook.slices import SliceConfig
+from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
+from audio_tokens.engine.scores.metrics import check, score
+from audio_tokens.engine.systems.registry import SYSTEMS, build, encoder, resolve
+from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding
+from audio_tokens.engine.train_config import TrainConfig
+from audio_tokens.engine.training.augment import augmented
+from audio_tokens.engine.training.loop import adamw, rate
+from audio_tokens.engine.training.losses import balance
+from audio_tokens.jobs.artefacts.run_folder import RunFolder
+from audio_tokens.jobs.encode import Encode, encode
+from audio_tokens.shards.publish import published_folder
+from audio_tokens.shards.sources.registry import open_source
+from tests.engine.codebook.toy_fit import ArrayLanes, blobs, toy_mels
 from tests.jobs.toy_tokens import toy_codebook, toy_shards
-from tests.shards.audio_sets import DOG, Listed, write_parquet
+from tests.shards.sources.audio_sets import DOG, Listed, write_parquet
 
 VOCAB, LONGEST = 30, 40
 
@@ -139,7 +139,7 @@ def test_5_random_kernels_are_saved_with_the_codebook(
     fault: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fault: the reader draws the kernels anew from a seed it believes to share."""
-    from engine.mel import MEL_CONFIGS
+    from audio_tokens.engine.sound.log_mel import MEL_CONFIGS
 
     mels = toy_mels(12, bands=64)
     slices = SliceConfig(conv_bank=ConvBankConfig(kernels=3, kernel_size=3), contexts=(2,), stride=1)
@@ -147,12 +147,13 @@ def test_5_random_kernels_are_saved_with_the_codebook(
     *_, state = fit.states()
     codebook = fit.codebook(state, {})
     codebook.save(tmp_path)
-    monkeypatch.setattr("engine.conv_bank.generator", lambda *_: np.random.default_rng(99))  # another library's draws
+    other_draws = np.random.default_rng(99)  # as of another version of the library
+    monkeypatch.setattr("audio_tokens.engine.codebook.conv_bank.generator", lambda *_: other_draws)
     again = Codebook.load(tmp_path)
     if fault:
         from dataclasses import replace
 
-        from engine.conv_bank import draw_kernels
+        from audio_tokens.engine.codebook.conv_bank import draw_kernels
 
         again = replace(again, kernels_KW=draw_kernels(slices.conv_bank, 0))
     same = np.array_equal(AudioTokenizer(codebook).encode_mel(mels[0]), AudioTokenizer(again).encode_mel(mels[0]))

@@ -15,7 +15,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from jobs import cli
+from audio_tokens.jobs import cli
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 1000  # a launch takes 15 s where nobody else is at work
@@ -165,7 +165,7 @@ def test_stopped_in_mid_epoch_it_ends_in_the_same_weights(
 @pytest.mark.long
 def test_sigterm_saves_and_exits_with_143(tokens: Path, tmp_path: Path) -> None:
     words = f"--tokens {tokens}/tokens.zarr --system token-lstm --options.width 16 {OPTIONS} --options.epochs 400"
-    command = [sys.executable, "-m", "jobs.train", *words.split(), "--out", str(tmp_path / "run")]
+    command = [sys.executable, "-m", "audio_tokens.jobs.train", *words.split(), "--out", str(tmp_path / "run")]
     job = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     wait_for((tmp_path / "run" / "metrics.csv").exists, job)
     job.send_signal(signal.SIGTERM)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from jobs import cli
+from audio_tokens.jobs import cli
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.audioset_labels import AudiosetLabels, audioset_labels
-from shards.errors import ShardsError
-from shards.labels import audioset, choose_labels
-from shards.sources.audioset_places import Choice, part_of
-from shards.sources.segments import SegmentTable, read_segments
-from shards.subset import WHOLE, Subset, hashed, parse_subset
+from audio_tokens.jobs.audioset_labels import AudiosetLabels, audioset_labels
+from audio_tokens.shards.errors import ShardsError
+from audio_tokens.shards.labels import audioset, choose_labels
+from audio_tokens.shards.sources.audioset.places import Choice, part_of
+from audio_tokens.shards.sources.audioset.segments import SegmentTable, read_segments
+from audio_tokens.shards.subset import WHOLE, Subset, hashed, parse_subset
 
 
 def test_the_shipped_file_is_made_from_the_published_ones(data_dir: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shards.plan import lane_blocks
+from audio_tokens.shards.plan import lane_blocks
 
 
 @given(

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shards.plan import BUCKET_BATCHES, bucketed_order, epoch_order, rank_batch, weighted_order
+from audio_tokens.shards.plan import BUCKET_BATCHES, bucketed_order, epoch_order, rank_batch, weighted_order
 
 
 @settings(deadline=None)

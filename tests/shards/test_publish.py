@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from shards.errors import ShardsError
-from shards.publish import publish_bytes, published_file, published_folder
+from audio_tokens.shards.errors import ShardsError
+from audio_tokens.shards.publish import publish_bytes, published_file, published_folder
 
 
 def test_a_file_appears_whole_and_replaces_the_old(tmp_path: Path) -> None:

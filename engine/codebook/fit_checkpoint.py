@@ -1,0 +1,75 @@
+"""The state of a fit as one safetensors file, so that a killed fit goes on where it was."""
+
+import json
+
+import numpy as np
+
+from audio_tokens.engine.codebook.codebook_file import stream_arrays, stream_from
+from audio_tokens.engine.codebook.fit_codebook import FitState
+from audio_tokens.engine.codebook.kmeans.streamed_kmeans import KMeansState
+from audio_tokens.engine.codebook.whitening import Whitening
+from audio_tokens.engine.errors import EngineError
+
+
+def to_bytes(state: FitState, fingerprint: str) -> bytes:
+    """Return the state as a file's content; `fingerprint` says of what fit it is."""
+    from safetensors.numpy import save
+
+    arrays: dict[str, np.ndarray] = {}
+    facts = {"fingerprint": fingerprint, "streams": len(state.streams), "history": state.history, "scale": state.scale}
+    for index, stream in enumerate(state.streams):
+        arrays |= stream_arrays(stream, index)
+    if state.offset_F is not None:
+        arrays["offset"] = state.offset_F
+    if state.whitening is not None:
+        arrays |= {"mean": state.whitening.mean_D, "matrix": state.whitening.matrix_DE}
+    if state.kmeans is not None:
+        kmeans = state.kmeans
+        arrays |= {"means": kmeans.means_KD, "counts": kmeans.counts_K, "recent": kmeans.recent_K}
+        facts["kmeans"] = {
+            "stage": kmeans.stage,
+            "epoch": kmeans.epoch,
+            "step": kmeans.step,
+            "history": kmeans.history,
+        }
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return save(contiguous, metadata={"fit": json.dumps(facts)})
+
+
+def from_bytes(data: bytes) -> tuple[FitState, str]:
+    """Return the state and the fingerprint that `to_bytes` was given. Raises EngineError for damaged data."""
+    from safetensors import SafetensorError
+
+    try:
+        return _from_bytes(data)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise EngineError(f"a checkpoint is damaged ({error}); --force begins anew") from None
+
+
+def _from_bytes(data: bytes) -> tuple[FitState, str]:
+    from safetensors.numpy import load
+
+    arrays = load(data)
+    header_bytes = int.from_bytes(data[:8], "little")
+    facts = json.loads(json.loads(data[8 : 8 + header_bytes])["__metadata__"]["fit"])
+    kmeans = None
+    if "kmeans" in facts:
+        now = facts["kmeans"]
+        kmeans = KMeansState(
+            stage=now["stage"],
+            epoch=now["epoch"],
+            step=now["step"],
+            means_KD=arrays["means"],
+            counts_K=arrays["counts"],
+            recent_K=arrays["recent"],
+            history=tuple(now["history"]),
+        )
+    state = FitState(
+        streams=tuple(stream_from(arrays, index) for index in range(facts["streams"])),
+        history=tuple(facts["history"]),
+        offset_F=arrays.get("offset"),
+        scale=facts["scale"],
+        whitening=Whitening(arrays["mean"], arrays["matrix"]) if "matrix" in arrays else None,
+        kmeans=kmeans,
+    )
+    return state, facts["fingerprint"]

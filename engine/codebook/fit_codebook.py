@@ -1,0 +1,210 @@
+"""Fitting a codebook to a stream of clips, one token stream after the other.
+
+Per stream: a survey (mean and covariance, in float64), whitening, k-means, and a portrait of what each centroid came to
+stand for. F mel bands, D dimensions, K centroids, M numbers of a mel slice, N positions.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from audio_tokens.engine.codebook.codebook_file import Codebook
+from audio_tokens.engine.codebook.conv_bank import draw_kernels
+from audio_tokens.engine.codebook.kmeans.streamed_kmeans import KMeans, KMeansConfig, KMeansState, sum_by_id
+from audio_tokens.engine.codebook.nearest.search import Metric, Nearest, best_nearest
+from audio_tokens.engine.codebook.quantizer import Prepared, Quantizer, TokenStream, stream_metric
+from audio_tokens.engine.codebook.slices import SliceConfig, stack
+from audio_tokens.engine.codebook.whitening import Whitening, fit_whitening, moments
+from audio_tokens.engine.errors import EngineError
+from audio_tokens.engine.lanes import Lanes, sum_lanes
+from audio_tokens.engine.world import World
+
+
+@dataclass(frozen=True)
+class FitState:
+    """How far a fit has come; going on from any state equals never having stopped."""
+
+    streams: tuple[TokenStream, ...] = ()
+    history: tuple[dict[str, int | float], ...] = ()
+    offset_F: np.ndarray | None = None
+    scale: float = 0.0
+    whitening: Whitening | None = None  # of the stream in hand, with its k-means
+    kmeans: KMeansState | None = None
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The fit of a codebook to `mels`, whose blocks are lists of clips' log mel [T, F]."""
+
+    mels: Lanes
+    mel: dict[str, Any]
+    slices: SliceConfig
+    config: KMeansConfig
+    seed: int = 0
+    world: World = field(default_factory=World)
+    make_nearest: Callable[[Metric], Callable[[np.ndarray], Nearest]] = best_nearest
+
+    def __post_init__(self) -> None:
+        if len(self.config.clusters) != len(self.slices.contexts):
+            raise EngineError(
+                f"kmeans.clusters {list(self.config.clusters)} and slices.contexts {list(self.slices.contexts)} "
+                "differ in length; give one number of each per stream"
+            )
+        if self.config.metric == "cosine" and not self.slices.unit_length:
+            raise EngineError("kmeans.metric cosine wants slices.unit_length true (or use metric euclidean)")
+
+    def states(self, state: FitState | None = None) -> Iterator[FitState]:
+        """Yield the state at every point worth keeping; after the last one all streams are fitted."""
+        state = state or FitState()
+        while len(state.streams) < len(self.slices.contexts):
+            if state.kmeans is None:
+                state = self._survey(state)
+            for step in self._kmeans(state).states(state.kmeans):
+                state = replace(state, kmeans=step)
+                yield state
+            state = self._portrait(state)
+            yield state
+
+    def codebook(self, state: FitState, origin: dict[str, Any]) -> Codebook:
+        """Return the codebook of the last state."""
+        assert state.offset_F is not None
+        return Codebook(
+            mel=self.mel,
+            slices=self.slices,
+            metric=self.config.metric,
+            kernels_KW=self._kernels_KW,
+            streams=state.streams,
+            offset_F=state.offset_F,
+            scale=state.scale,
+            origin=origin,
+            history=state.history,
+        )
+
+    @property
+    def _kernels_KW(self) -> Float32[np.ndarray, "K W"] | None:
+        return None if self.slices.conv_bank is None else draw_kernels(self.slices.conv_bank, self.seed)
+
+    def _quantizer(self, state: FitState) -> Quantizer:
+        return Quantizer(self.slices, self.config.metric, self._kernels_KW, state.streams, self.make_nearest)
+
+    def _clips(self, quantizer: Quantizer, lane: int, epoch: int) -> Iterator[list[Prepared]]:
+        for block in self.mels.blocks(lane, epoch):
+            yield [quantizer.prepare(mel_TF) for mel_TF in block]
+
+    def _survey(self, state: FitState) -> FitState:
+        """Read all clips once: the levels that normalising takes away, and the moments that whitening needs."""
+        stream, quantizer = len(state.streams), self._quantizer(state)
+        whiten = (self.slices.whiten_variance or self.slices.whiten_dims) and not (self.slices.residual and stream)
+        if stream and not whiten:
+            return state
+        bands = self.mel["bands"]
+        kernels = 1 if self.slices.conv_bank is None else self.slices.conv_bank.kernels
+        dims = self.slices.contexts[stream] * bands * kernels if whiten else 0
+
+        def work(lane: int) -> tuple[np.ndarray, ...]:
+            clips, offset_F, scale = 0, np.zeros(bands), 0.0
+            count, sum_D, outer_DD = 0, np.zeros(dims), np.zeros((dims, dims))
+            for block in self._clips(quantizer, lane, 0):
+                clips += len(block)
+                offset_F += np.sum([clip.offset_F for clip in block], axis=0, dtype=np.float64)
+                scale += sum(clip.scale for clip in block)
+                if whiten:
+                    block_count, block_sum_D, block_outer_DD = moments(quantizer.slices_of(block, stream))
+                    count += block_count
+                    sum_D += block_sum_D
+                    outer_DD += block_outer_DD
+            return np.array(clips), offset_F, np.array(scale), np.array(count), sum_D, outer_DD
+
+        clips, offset_F, scale, count, sum_D, outer_DD = sum_lanes(work, self.mels.lanes, self.world)
+        if not clips:
+            raise EngineError("there are no clips to fit a codebook to; check the shards' splits or folds")
+        if whiten:
+            state = replace(
+                state,
+                whitening=fit_whitening(
+                    int(count),
+                    sum_D,
+                    outer_DD,
+                    variance=self.slices.whiten_variance,
+                    dims=self.slices.whiten_dims,
+                    floor=self.slices.whiten_floor,
+                ),
+            )
+        return replace(state, offset_F=(offset_F / clips).astype(np.float32), scale=float(scale / clips))
+
+    def _kmeans(self, state: FitState) -> KMeans:
+        stream = len(state.streams)
+        metric = stream_metric(self.slices, self.config.metric, stream)
+        return KMeans(
+            data=_Vectors(self, state),
+            clusters=self.config.clusters[stream],
+            config=replace(self.config, metric=metric),
+            seed=self.seed + (stream << 32),  # streams of one context are different codebooks
+            world=self.world,
+            nearest=self.make_nearest(metric),
+        )
+
+    def _portrait(self, state: FitState) -> FitState:
+        """Read all clips once more: how often each centroid is used, and the mean mel slice of those it stands for."""
+        kmeans = state.kmeans
+        assert kmeans is not None
+        stream, clusters = len(state.streams), len(kmeans.means_KD)
+        centroids_KD = kmeans.centroids(stream_metric(self.slices, self.config.metric, stream))
+        width = self.slices.contexts[stream] * self.mel["bands"]
+        blank = TokenStream(
+            state.whitening, centroids_KD, np.zeros((clusters, width), np.float32), np.zeros(clusters, np.int64)
+        )
+        state = replace(state, streams=(*state.streams, blank))
+        quantizer = self._quantizer(state)
+
+        def work(lane: int) -> tuple[np.ndarray, ...]:
+            patches_KM, usage_K, far = np.zeros((clusters, width)), np.zeros(clusters, np.int64), 0.0
+            for block in self._clips(quantizer, lane, 0):
+                steps = quantizer.walk(block)
+                mel_NM = stack([clip.normal_TF for clip in block], self.slices, stream)
+                if self.slices.residual:
+                    for earlier, step in zip(state.streams[:-1], steps, strict=False):
+                        mel_NM -= earlier.patches_KM[step.ids_N]
+                sums_KM, counts_K = sum_by_id(mel_NM, steps[-1].ids_N, clusters)
+                patches_KM += sums_KM
+                usage_K += counts_K
+                far += steps[-1].far_N.sum(dtype=np.float64)
+            return patches_KM, usage_K, np.array(far)
+
+        sums_KM, usage_K, far = sum_lanes(work, self.mels.lanes, self.world)
+        patches_KM = (sums_KM / np.maximum(usage_K, 1)[:, None]).astype(np.float32)
+        row = {
+            "pass": len(kmeans.history) + 1,
+            "vectors": int(usage_K.sum()),
+            "distortion": float(far) / int(usage_K.sum()),
+        }
+        row["dead"] = int((usage_K == 0).sum())
+        rows = [{"stream": stream, **each} for each in (*kmeans.history, row)]
+        done = replace(blank, patches_KM=patches_KM, usage_K=usage_K)
+        return replace(
+            state,
+            streams=(*state.streams[:-1], done),
+            history=(*state.history, *rows),
+            whitening=None,
+            kmeans=None,
+        )
+
+
+class _Vectors:
+    """The vectors of the stream in hand, as k-means reads them."""
+
+    def __init__(self, fit: Fit, state: FitState) -> None:
+        self.lanes = fit.mels.lanes
+        self._fit, self._stream, self._whitening = fit, len(state.streams), state.whitening
+        self._quantizer = fit._quantizer(state)
+        probe = self._quantizer.prepare(np.zeros((1, fit.mel["bands"]), np.float32))
+        self.dims: int = self._vectors([probe]).shape[1]
+
+    def blocks(self, lane: int, epoch: int) -> Iterator[Float32[np.ndarray, "N D"]]:
+        yield from map(self._vectors, self._fit._clips(self._quantizer, lane, epoch))
+
+    def _vectors(self, clips: list[Prepared]) -> Float32[np.ndarray, "N D"]:
+        return self._quantizer.vectors(clips, self._stream, self._whitening)

@@ -1,0 +1,108 @@
+"""From the mel of clips to vectors and token ids, by whatever streams have been fitted so far.
+
+T frames, F mel bands, N positions of all clips together, D dimensions, K centroids, Q token streams.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float32, Int64
+
+from audio_tokens.engine.codebook.conv_bank import convolve
+from audio_tokens.engine.codebook.nearest.search import Metric, Nearest, best_nearest, unit_length
+from audio_tokens.engine.codebook.slices import SliceConfig, normalise, stack
+from audio_tokens.engine.codebook.whitening import Whitening
+
+
+@dataclass(frozen=True)
+class TokenStream:
+    """What is fitted for one stream of tokens.
+
+    `whitening` is none where slices are clustered as they are; `patches_KD` is the mean normalised mel slice of each
+    centroid (context x F), what a token sounds like; under residual quantisation, what it adds to the streams before.
+    """
+
+    whitening: Whitening | None
+    centroids_KD: Float32[np.ndarray, "K D"]
+    patches_KM: Float32[np.ndarray, "K M"]
+    usage_K: Int64[np.ndarray, "K"]
+
+
+class Prepared(NamedTuple):
+    """A clip's normalised mel, the frames made of it (after a convolution bank), its offset per band and scale."""
+
+    normal_TF: np.ndarray
+    frames_TF: np.ndarray
+    offset_F: np.ndarray
+    scale: float
+
+
+class Step(NamedTuple):
+    """One stream's vectors, their token ids, and how far each is from its centroid."""
+
+    x_ND: np.ndarray
+    ids_N: np.ndarray
+    far_N: np.ndarray
+
+
+class Quantizer:
+    """Applies fitted streams to clips. Cheap to build; holds no data."""
+
+    def __init__(
+        self,
+        slices: SliceConfig,
+        metric: Metric,
+        kernels_KW: Float32[np.ndarray, "K W"] | None,
+        streams: Sequence[TokenStream],
+        make_nearest: Callable[[Metric], Callable[[np.ndarray], Nearest]] = best_nearest,
+    ) -> None:
+        self.slices, self.streams = slices, tuple(streams)
+        self._kernels_KW = kernels_KW
+        self._nearest = [
+            make_nearest(stream_metric(slices, metric, index))(stream.centroids_KD)
+            for index, stream in enumerate(self.streams)
+        ]
+
+    def prepare(self, mel_TF: Float[np.ndarray, "T F"]) -> Prepared:
+        """Normalise a clip and run it through the convolution bank, if there is one.
+
+        Mel is rounded to float16 first, as shards store it: tokens are the same from shards and straight from audio.
+        """
+        rounded_TF = mel_TF.astype(np.float16, copy=False).astype(np.float32)
+        normal_TF, offset_F, scale = normalise(rounded_TF, self.slices.normalise)
+        frames_TF = normal_TF if self._kernels_KW is None else convolve(normal_TF, self._kernels_KW)
+        return Prepared(normal_TF, frames_TF, offset_F, scale)
+
+    def slices_of(self, clips: Sequence[Prepared], stream: int) -> Float32[np.ndarray, "N D"]:
+        """Return the stacked frames of all positions of `clips`, as one stream sees them."""
+        return stack([clip.frames_TF for clip in clips], self.slices, stream)
+
+    def vectors(
+        self, clips: Sequence[Prepared], stream: int, whitening: Whitening | None
+    ) -> Float32[np.ndarray, "N D"]:
+        """Return what stream `stream` clusters, given its whitening: slices, or what earlier streams left over."""
+        if self.slices.residual and stream:
+            last = self.walk(clips, stream)[-1]
+            return last.x_ND - self.streams[stream - 1].centroids_KD[last.ids_N]
+        x_ND = self.slices_of(clips, stream)
+        if whitening is not None:
+            x_ND = whitening(x_ND)
+        return unit_length(x_ND) if self.slices.unit_length else x_ND
+
+    def walk(self, clips: Sequence[Prepared], streams: int | None = None) -> list[Step]:
+        """Return each stream's vectors and ids, in order; the first `streams` of them, or all."""
+        steps: list[Step] = []
+        for index, stream in enumerate(self.streams[:streams]):
+            if self.slices.residual and steps:
+                x_ND = steps[-1].x_ND - self.streams[index - 1].centroids_KD[steps[-1].ids_N]
+            else:
+                x_ND = self.vectors(clips, index, stream.whitening)
+            steps.append(Step(x_ND, *self._nearest[index](x_ND)))
+        return steps
+
+
+def stream_metric(slices: SliceConfig, metric: Metric, stream: int) -> Metric:
+    """Return the metric of a stream: what is left over by the streams before has no direction to compare by."""
+    return "euclidean" if slices.residual and stream else metric

@@ -1,0 +1,161 @@
+"""From mel frames to slices: normalise a clip, convolve, and stack neighbouring frames into one vector per position.
+
+T frames, F mel bands (or kernels x bands after a convolution bank), P positions, D dimensions of a slice (context x F).
+
+The position formula stands here and nowhere else: with contexts c_q and a stride s, a clip of T frames has
+P = max(1, ceil((T - min c) / s) + 1) positions; position p of the smallest context starts at frame p*s, the window of a
+larger context is centred on it, and frames beyond either end repeat the edge. So every frame lies in some window, and a
+clip shorter than the context still gives one position.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float32, Int64, Shaped
+
+from audio_tokens.engine.codebook.conv_bank import ConvBankConfig
+from audio_tokens.engine.errors import EngineError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceConfig:
+    """From mel frames to the vectors that are clustered.
+
+    Args:
+        normalise: what is done to each clip first: none, min-max (to 0..1), mean-std (to mean 0, deviation 1) or
+            per-band (each band's own mean removed, then deviation 1)
+        conv_bank: random kernels along the bands of every frame, {kernels: 3, kernel_size: 3} say; none without it
+        contexts: frames stacked into one slice, one entry per token stream, say [4, 16]
+        stride: frames between positions, the same for all streams
+        whiten_variance: share of the variance kept by PCA whitening (0..1]; null for no whitening
+        whiten_dims: number of dimensions kept instead of a share
+        whiten_floor: added to every eigenvalue, as a share of the largest, so that noise is not blown up
+        unit_length: scale every vector to length 1, as cosine clustering asks
+        residual: every further stream clusters what the streams before it left over (equal contexts)
+    """
+
+    normalise: Literal["none", "min-max", "mean-std", "per-band"] = "mean-std"
+    conv_bank: ConvBankConfig | None = None
+    contexts: tuple[int, ...] = (4,)
+    stride: int = 2
+    whiten_variance: float | None = 0.99
+    whiten_dims: int | None = None
+    whiten_floor: float = 1e-3
+    unit_length: bool = True
+    residual: bool = False
+
+    def __post_init__(self) -> None:
+        if self.normalise not in NORMALISE:
+            raise EngineError(f"slices.normalise {self.normalise!r} is not one of: {', '.join(NORMALISE)}")
+        if not self.contexts or min(self.contexts) < 1:
+            raise EngineError(f"slices.contexts {list(self.contexts)}: one positive number of frames per stream")
+        if self.stride < 1 or self.stride > min(self.contexts):
+            raise EngineError(
+                f"slices.stride {self.stride}: from 1 to the smallest context, or frames would be skipped"
+            )
+        if self.whiten_variance is not None and not 0 < self.whiten_variance <= 1:
+            raise EngineError(f"slices.whiten_variance {self.whiten_variance}: a share in (0, 1], or null")
+        if self.whiten_dims is not None and self.whiten_dims < 1:
+            raise EngineError(f"slices.whiten_dims {self.whiten_dims}: at least 1, or null")
+        if self.whiten_floor < 0:
+            raise EngineError(f"slices.whiten_floor {self.whiten_floor}: must not be negative")
+        if self.residual and len(set(self.contexts)) > 1:
+            raise EngineError(f"slices.contexts {list(self.contexts)}: residual streams share one context")
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "SliceConfig":
+        """Rebuild from `dataclasses.asdict`, as config.json holds it."""
+        bank = fields.get("conv_bank")
+        contexts = tuple(fields["contexts"])
+        return cls(**{**fields, "contexts": contexts, "conv_bank": ConvBankConfig(**bank) if bank else None})
+
+
+def _none(mel_TF: Float32[np.ndarray, "T F"]) -> tuple[np.ndarray, np.ndarray, float]:
+    return mel_TF, np.zeros(mel_TF.shape[1], np.float32), 1.0
+
+
+def _min_max(mel_TF: Float32[np.ndarray, "T F"]) -> tuple[np.ndarray, np.ndarray, float]:
+    low = mel_TF.min()
+    return mel_TF - low, np.full(mel_TF.shape[1], low, np.float32), float(mel_TF.max() - low)
+
+
+def _mean_std(mel_TF: Float32[np.ndarray, "T F"]) -> tuple[np.ndarray, np.ndarray, float]:
+    mean = mel_TF.mean()
+    centred_TF = mel_TF - mean
+    deviation = np.sqrt(np.square(centred_TF).mean())  # std() to the bit, which would centre once more
+    return centred_TF, np.full(mel_TF.shape[1], mean, np.float32), float(deviation)
+
+
+def _per_band(mel_TF: Float32[np.ndarray, "T F"]) -> tuple[np.ndarray, np.ndarray, float]:
+    mean_F = mel_TF.mean(axis=0)
+    centred_TF = mel_TF - mean_F
+    return centred_TF, mean_F, float(centred_TF.std())
+
+
+# Each gives a clip without its offset, that offset per band, and the scale: normalised = (mel - offset) / scale.
+NORMALISE: dict[str, Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, float]]] = {
+    "none": _none,
+    "min-max": _min_max,
+    "mean-std": _mean_std,
+    "per-band": _per_band,
+}
+
+
+def normalise(
+    mel_TF: Float32[np.ndarray, "T F"], how: str
+) -> tuple[Float32[np.ndarray, "T F"], Float32[np.ndarray, "F"], float]:
+    """Return the normalised clip, its offset per band and its scale; what does not move (digital silence) becomes 0.
+
+    Whether it moves is asked exactly, of the extremes: the deviation of a constant is a rounding error, not 0.
+    Raises EngineError for mel that is not finite.
+    """
+    low, high = mel_TF.min(), mel_TF.max()
+    if not (np.isfinite(low) and np.isfinite(high)):  # one such clip would make a whole codebook of nothing
+        raise EngineError(
+            f"a clip of {len(mel_TF)} frames holds mel that is not finite; `audio-tokens verify` names a damaged shard"
+        )
+    centred_TF, offset_F, scale = NORMALISE[how](mel_TF)
+    if how == "none":
+        return mel_TF, offset_F, scale
+    moves = (mel_TF.min(axis=0) < mel_TF.max(axis=0)).any() if how == "per-band" else low < high
+    if not moves:
+        return np.zeros_like(mel_TF), offset_F, 0.0
+    centred_TF /= np.float32(scale)
+    return centred_TF, offset_F, scale
+
+
+def position_count(frames: int, config: SliceConfig) -> int:
+    """Return P, the tokens per stream of a clip of `frames` >= 1 frames."""
+    return max(1, -(-(frames - min(config.contexts)) // config.stride) + 1)
+
+
+def centre_frames(frames: int, config: SliceConfig) -> Int64[np.ndarray, "P"]:
+    """Return the frame each position is centred on (the later of two middles), within the clip."""
+    starts_P = np.arange(position_count(frames, config), dtype=np.int64) * config.stride
+    return np.minimum(starts_P + min(config.contexts) // 2, frames - 1)
+
+
+def window_starts(positions: int, config: SliceConfig, stream: int) -> Int64[np.ndarray, "P"]:
+    """Return the frame each window of one stream begins at; a larger context begins before the clip does."""
+    lead = (config.contexts[stream] - min(config.contexts)) // 2
+    return np.arange(positions, dtype=np.int64) * config.stride - lead
+
+
+def window_frames(frames: int, config: SliceConfig, stream: int) -> Int64[np.ndarray, "P context"]:
+    """Return the frame numbers, 0..frames-1, that each position's window of one stream is stacked from."""
+    starts_P = window_starts(position_count(frames, config), config, stream)
+    return np.clip(starts_P[:, None] + np.arange(config.contexts[stream]), 0, frames - 1)
+
+
+def stack(clips: Sequence[Shaped[np.ndarray, "_ F"]], config: SliceConfig, stream: int) -> Shaped[np.ndarray, "N D"]:
+    """Return one stream's slices of some clips: the frames of each window side by side, D = context x F.
+
+    One gather for all of them: memory is written once.
+    """
+    lengths = [len(frames_TF) for frames_TF in clips]
+    firsts = np.cumsum(lengths) - lengths
+    windows = [window_frames(frames, config, stream) + first for frames, first in zip(lengths, firsts, strict=True)]
+    rows_NC = np.concatenate(windows)
+    return np.concatenate(clips).take(rows_NC, axis=0).reshape(len(rows_NC), -1)

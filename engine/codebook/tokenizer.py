@@ -1,0 +1,124 @@
+"""Sound to tokens and back to a spectrogram.
+
+S samples, T frames, F mel bands, P positions, Q token streams.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float32, Integer, UInt8, UInt16
+
+from audio_tokens.engine.codebook.codebook_file import Codebook
+from audio_tokens.engine.codebook.nearest.search import best_nearest
+from audio_tokens.engine.codebook.quantizer import Quantizer, Step
+from audio_tokens.engine.codebook.slices import position_count, window_starts
+from audio_tokens.engine.codebook.soft_tokens import several_nearest
+from audio_tokens.engine.errors import EngineError
+from audio_tokens.engine.sound.log_mel import FrontEnd, MelConfig
+
+
+class Tokens(NamedTuple):
+    """A clip's tokens and, where several were asked for, the `top` nearest of every position with their cosines."""
+
+    ids_PQ: UInt16[np.ndarray, "P Q"]
+    top_ids_PQM: UInt16[np.ndarray, "P Q M"] | None = None
+    top_cosines_PQM: UInt8[np.ndarray, "P Q M"] | None = None
+
+
+class AudioTokenizer:
+    """Turns a wave into token ids by a codebook, and token ids into the mel they stand for."""
+
+    def __init__(self, codebook: Codebook, device: int | None = None) -> None:
+        """Search on GPU `device` where one is named, else on the CPU."""
+        self.codebook, self._device = codebook, device
+        self.mel = MelConfig.from_dict(codebook.mel)
+        self._front_end = FrontEnd(self.mel)
+        self.quantizer = Quantizer(
+            codebook.slices,
+            codebook.metric,
+            codebook.kernels_KW,
+            codebook.streams,
+            partial(best_nearest, device=device),
+        )
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, device: int | None = None) -> "AudioTokenizer":
+        """Load the codebook of a folder. Raises EngineError where there is none."""
+        return cls(Codebook.load(folder), device)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the codebook into a folder, which is made where there is none."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        self.codebook.save(Path(folder))
+
+    @property
+    def vocab_sizes(self) -> tuple[int, ...]:
+        """The number of tokens of each stream; ids are 0..size-1."""
+        return self.codebook.vocab_sizes
+
+    def encode(self, wave_S: Float32[np.ndarray, " S"], rate_hz: float) -> UInt16[np.ndarray, "P Q"]:
+        """Return the tokens of a mono wave of any rate. Raises AudioError for one too short or not finite."""
+        return self.encode_mel(self._front_end((wave_S, rate_hz))[0])
+
+    def encode_mel(self, mel_TF: Float[np.ndarray, "T F"]) -> UInt16[np.ndarray, "P Q"]:
+        """Return the tokens of a clip's log mel, which depend on nothing but this clip."""
+        return self.encode_mels([mel_TF])[0].ids_PQ
+
+    def encode_mels(self, mels: Sequence[Float[np.ndarray, "_ F"]], top: int = 1) -> list[Tokens]:
+        """Return the tokens of some clips; above 1, `top` asks for so many alternatives per position.
+
+        On a CPU clip by clip, in the cache and independent of each other to the last bit; on a GPU all at once.
+        """
+        for mel_TF in mels:
+            if mel_TF.shape[1] != self.mel.bands:
+                raise EngineError(f"mel of {mel_TF.shape[1]} bands; this codebook was made for {self.mel.bands}")
+        if not 1 <= top <= min(self.vocab_sizes):
+            raise EngineError(f"top {top}: from 1 to the smallest vocabulary, {min(self.vocab_sizes)}")
+        clips = [self.quantizer.prepare(mel_TF) for mel_TF in mels]
+        if self._device is None:
+            return [self._tokens(self.quantizer.walk([clip]), top) for clip in clips]
+        steps = self.quantizer.walk(clips)
+        ends = np.cumsum([position_count(len(mel_TF), self.codebook.slices) for mel_TF in mels])
+        return [
+            self._tokens([Step(*(array[end - count : end] for array in step)) for step in steps], top)
+            for end, count in zip(ends, np.diff(ends, prepend=0), strict=True)
+        ]
+
+    def _tokens(self, steps: Sequence[Step], top: int) -> Tokens:
+        ids_PQ = np.stack([step.ids_N for step in steps], axis=1).astype(np.uint16)
+        if top == 1:
+            return Tokens(ids_PQ)
+        found = [
+            several_nearest(step.x_ND, stream.centroids_KD, step.ids_N, top)
+            for step, stream in zip(steps, self.codebook.streams, strict=True)
+        ]
+        top_ids_PQM = np.stack([ids for ids, _ in found], axis=1).astype(np.uint16)
+        return Tokens(ids_PQ, top_ids_PQM, np.stack([cosines for _, cosines in found], axis=1))
+
+    def decode(self, ids_PQ: Integer[np.ndarray, "P Q"]) -> Float32[np.ndarray, "T F"]:
+        """Return log mel (dB for kind stft) of T = (P - 1) x stride + the smallest context frames.
+
+        Every token puts down the mean slice of its centroid; where slices overlap, their mean is taken, every stream
+        counting alike; residual streams add up first. The level is that of the mean training clip.
+        Raises EngineError for ids that are no tokens of this codebook.
+        """
+        slices, streams = self.codebook.slices, self.codebook.streams
+        if ids_PQ.shape[1] != len(streams) or (ids_PQ < 0).any() or (ids_PQ >= self.vocab_sizes).any():
+            raise EngineError(f"ids {ids_PQ.shape} up to {ids_PQ.max()}; this codebook has {self.vocab_sizes} tokens")
+        patches = [stream.patches_KM[ids_P] for stream, ids_P in zip(streams, ids_PQ.T, strict=True)]
+        if slices.residual:
+            patches = [np.sum(patches, axis=0)]
+        frames = (len(ids_PQ) - 1) * slices.stride + min(slices.contexts)
+        total_TF, weight_T = np.zeros((frames, self.mel.bands)), np.zeros(frames)
+        for index, patches_PM in enumerate(patches):
+            context = slices.contexts[index]
+            frames_PC = window_starts(len(ids_PQ), slices, index)[:, None] + np.arange(context)
+            inside_PC = (frames_PC >= 0) & (frames_PC < frames)
+            parts_PCF = patches_PM.reshape(len(ids_PQ), context, -1)
+            np.add.at(total_TF, frames_PC[inside_PC], parts_PCF[inside_PC] / context)
+            np.add.at(weight_T, frames_PC[inside_PC], 1 / context)
+        normal_TF = total_TF / weight_T[:, None]
+        return (normal_TF * self.codebook.scale + self.codebook.offset_F).astype(np.float32)

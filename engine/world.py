@@ -1,0 +1,89 @@
+"""The processes that work together: found once here, and refused when they do not know of each other."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from audio_tokens.engine.errors import EngineError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def _alone(array: np.ndarray) -> np.ndarray:
+    return array[None]
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes that work together; `gather` turns an array [...] of each into [size, ...] on all of them."""
+
+    rank: int = 0
+    size: int = 1
+    gather: Callable[[np.ndarray], np.ndarray] = _alone
+
+
+def precision_of(wanted: str, bf16_on_cpu: bool) -> str:
+    """Return fp32 or bf16: what is `wanted`, and for `auto` bf16 where it pays on this machine."""
+    import torch
+
+    if wanted != "auto":
+        return wanted
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    return "bf16" if bf16_on_cpu and torch.cpu._is_avx512_bf16_supported() else "fp32"
+
+
+@contextmanager
+def processes(tracker: str | None = None, folder: str | None = None) -> "Iterator[Accelerator]":
+    """Yield the Accelerator of this process; on leaving, trackers are closed and the next training starts afresh.
+
+    `tracker` names one of accelerate's (tensorboard, wandb, ...), which will log into `folder`. Raises EngineError for
+    one that is unknown or not installed, and where the launcher started more processes than found each other: two plain
+    Accelerators under a launcher that set up no group would train twice into one folder.
+    """
+    import torch
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+
+    if tracker is not None and tracker not in LOGGER_TYPE_TO_CLASS:
+        raise EngineError(f"tracker is {tracker!r}; it must be one of {', '.join(sorted(LOGGER_TYPE_TO_CLASS))}")
+    if tracker is not None and tracker not in map(str, get_available_trackers()):
+        raise EngineError(
+            f"tracker {tracker!r} is not installed; install its package, or leave --tracker at tensorboard"
+        )
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), log_with=tracker, project_dir=folder)
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != launched:
+        raise EngineError(
+            f"WORLD_SIZE is {launched} but {accelerator.num_processes} processes found each other; launch with "
+            "`accelerate launch --multi_gpu --num_processes N` (on a CPU too) or as a single process"
+        )
+    try:
+        yield accelerator
+    finally:
+        accelerator.end_training()
+        accelerator.free_memory()
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@contextmanager
+def joined_world() -> "Iterator[World]":
+    """Yield the processes that fit together; one on its own pays for no torch. Raises as `processes` does."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield World()
+        return
+    import torch
+
+    with processes() as accelerator:
+
+        def gather(array: np.ndarray) -> np.ndarray:
+            tensor = torch.from_numpy(np.array(array, order="C")[None]).to(accelerator.device)
+            return accelerator.gather(tensor).cpu().numpy()
+
+        yield World(accelerator.process_index, accelerator.num_processes, gather)

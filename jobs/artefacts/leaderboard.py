@@ -1,0 +1,89 @@
+"""The leaderboard of a work folder: one row per system, recipe and seed, gathered from the runs that lie in it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from audio_tokens.shards.publish import publish_bytes
+
+FIGURES = ("mAP", "mAUC", "dprime", "accuracy", "peak_val_mAP")
+
+
+def collect(work: Path) -> list[dict[str, Any]]:
+    """Return the rows of every finished run under `work`, best mAP first.
+
+    With folds the figures are means over folds, `clips_eval` and `seconds` are sums (every clip is tested once),
+    `clips_train` is the mean, and `folds` lists what each fold gave; without folds `folds` is empty.
+    Fractions lie in 0..1; a d-prime that is infinite (mAUC 1) is null, as JSON has no word for it.
+    """
+    groups: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
+    for file in sorted(work.glob("*/*/result.json")) + sorted(work.glob("*/fold-*/*/result.json")):
+        folder = file.relative_to(work).parts[0]
+        result = json.loads(file.read_text())
+        if "system" not in result:  # a pre-training: nothing was tagged
+            continue
+        groups.setdefault((result["system"], folder.rpartition("-")[0], result["seed"]), []).append(result)
+    rows = [_row(*key, results) for key, results in groups.items()]
+    return sorted(rows, key=lambda row: (-row["mAP"], row["system"], row["recipe"], row["seed"]))
+
+
+def publish(work: Path) -> list[dict[str, Any]]:
+    """Write `leaderboard.json` from what `work` holds and return its rows."""
+    rows = collect(work)
+    publish_bytes(work / "leaderboard.json", (json.dumps(rows, indent=1) + "\n").encode())
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the rows as text for a terminal, figures in per cent."""
+    titles = ["system", "recipe", "seed", "mAP %", "mAUC %", "d'", "accuracy %", "peak val mAP %", "parameters", "s"]
+    cells = [
+        [
+            row["system"],
+            row["recipe"],
+            str(row["seed"]),
+            _percent(row["mAP"]),
+            _percent(row["mAUC"]),
+            "-" if row["dprime"] is None else f"{row['dprime']:.2f}",
+            _percent(row["accuracy"]),
+            _percent(row["peak_val_mAP"]),
+            f"{row['parameters']:,}",
+            f"{row['seconds']:.0f}",
+        ]
+        for row in rows
+    ]
+    widths = [max(len(line[i]) for line in [titles, *cells]) for i in range(len(titles))]
+    lines = [
+        "  ".join(
+            cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in [titles, ["-" * w for w in widths], *cells]
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _percent(fraction: float | None) -> str:
+    return "-" if fraction is None else f"{100 * fraction:.1f}"
+
+
+def _row(system: str, recipe: str, seed: int, results: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "system": system,
+        "recipe": recipe,
+        "seed": seed,
+        "clips_train": round(sum(r["clips_train"] for r in results) / len(results)),
+        "clips_eval": sum(r["clips_eval"] for r in results),
+        **{name: _mean([r[name] for r in results]) for name in FIGURES},
+        "parameters": max(r["parameters"] for r in results),
+        "seconds": sum(r["seconds"] for r in results),
+        "folds": [
+            {"fold": r["test_fold"], "accuracy": r["accuracy"], "mAP": r["mAP"], "clips_eval": r["clips_eval"]}
+            for r in sorted(results, key=lambda r: r["test_fold"] or 0)
+            if r["test_fold"] is not None
+        ],
+    }
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None

@@ -1,0 +1,68 @@
+"""Which classes and which training clips a system learns, chosen when the data is read. C clips."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool
+
+from audio_tokens.engine.clips.token_clips import Clips
+from audio_tokens.jobs.errors import JobError
+from audio_tokens.jobs.inputs.training_data import TrainingData
+from audio_tokens.shards.labels import choose_labels
+from audio_tokens.shards.subset import hashed, parse_subset
+
+
+def with_classes(data: TrainingData, wanted: str) -> TrainingData:
+    """Return `data` with the labels that `wanted` names (shards/labels.py) and only the clips that have one of them.
+
+    Frequencies are those of the training clips. Raises ShardsError where `wanted` names no label.
+    """
+    learnt = tuple(place for place in data.places if place not in ("val", "test"))
+    labels = data.read(learnt)[0].labels
+    chosen = choose_labels(wanted, data.labels, labels.counts().tolist())
+
+    def read(places: tuple[str, ...]) -> tuple[Clips, list[str]]:
+        clips, groups = data.read(places)
+        clips = clips.narrowed(chosen)
+        kept = np.flatnonzero(clips.labels.lengths_C)
+        return clips.select(kept), [groups[clip] for clip in kept]
+
+    names = tuple(data.labels[number] for number in chosen)
+    single = all((read((place,))[0].labels.lengths_C == 1).all() for place in data.places)
+    return replace(data, labels=names, single_label=single, read=read)
+
+
+@dataclass(frozen=True)
+class ClipSubset:
+    """A subset of the clips that are learnt from: a share, a number of recordings, files of keys, or their union."""
+
+    text: str
+    seed: int
+
+    def mask(self, keys: Sequence[str], groups: Sequence[str]) -> Bool[np.ndarray, "C"]:
+        """Return which clips are taken; recordings (groups) are taken whole, keys one by one.
+
+        Raises JobError where a part is neither a number nor a file, or no clip is left.
+        """
+        subset = parse_subset(self.text)
+        below = subset.threshold(groups, self.seed)
+        named = frozenset(key for name in subset.names for key in _keys(name))
+        taken_C = np.array(
+            [
+                key in named or hashed("subset", self.seed, group) < below
+                for key, group in zip(keys, groups, strict=True)
+            ],
+            dtype=bool,
+        )
+        if not taken_C.any():
+            raise JobError(f"--subset {self.text} takes none of the {len(keys)} training clips")
+        return taken_C
+
+
+def _keys(name: str) -> list[str]:
+    try:
+        return Path(name).read_text(encoding="utf-8").split()
+    except (FileNotFoundError, IsADirectoryError):
+        raise JobError(f"--subset {name}: no ratio, no number and no file of keys, one a line") from None

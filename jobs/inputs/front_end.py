@@ -1,0 +1,109 @@
+"""The engine's front end as builders and encoders call it on a source's clips; light enough for a worker to import.
+
+T frames, F bands.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32
+
+from audio_tokens.engine.errors import AudioError
+from audio_tokens.engine.seeds import generator
+from audio_tokens.engine.sound.decode import decode
+from audio_tokens.engine.sound.log_mel import FrontEnd
+from audio_tokens.engine.sound.mel_config import MelConfig, mel_config
+from audio_tokens.engine.sound.sound_views import mixed, view
+from audio_tokens.engine.sound.view_config import ViewConfig
+from audio_tokens.jobs.errors import JobError
+from audio_tokens.shards.errors import ClipError
+from audio_tokens.shards.sources.clip import Clip
+
+
+def front_end_config(name_or_file: str) -> MelConfig:
+    """Return a front end by name, or from a YAML file of the fields in which it differs from the default one.
+
+    Raises EngineError for an unknown name, JobError for a file that is missing or makes no front end.
+    """
+    file = Path(name_or_file)
+    if file.suffix not in (".yaml", ".yml"):
+        return mel_config(name_or_file)
+    import yaml
+
+    try:
+        fields, defaults = yaml.safe_load(file.read_text()), MelConfig().to_dict()
+        if not isinstance(fields, dict):
+            raise ValueError("it lists no field of a front end, like `bands: 64`")
+        for name, value in fields.items():
+            if name in defaults and isinstance(value, str) != isinstance(defaults[name], str):
+                raise ValueError(f"{name} is {value!r}; it must be of the kind of {defaults[name]!r}")
+        return MelConfig.from_dict(defaults | fields)
+    except FileNotFoundError:
+        raise JobError(f"front end {name_or_file}: there is no such file") from None
+    except (yaml.YAMLError, TypeError, ValueError) as error:
+        raise JobError(f"front end {name_or_file}: {' '.join(str(error).split())}") from None
+
+
+@dataclass(frozen=True)
+class ClipToMel:
+    """A clip -> (mel_TF, seconds decoded)."""
+
+    front_end: FrontEnd
+
+    def __call__(self, clip: Clip) -> tuple[Float32[np.ndarray, "T F"], float]:
+        """Raises ClipError with the reason for a clip that cannot become mel, OSError for one that cannot be read."""
+        sound = clip.sound()
+        try:
+            return self.front_end(sound, clip.promised_s)
+        except AudioError as error:
+            raise ClipError(str(error)) from None
+
+
+class View(NamedTuple):
+    """The mel of a clip or of a view of it, and how much of each label is in it: 1, unless clips were mixed."""
+
+    mel_TF: Float32[np.ndarray, "T F"]
+    shares: dict[str, float]
+
+
+@dataclass
+class ClipToViews:
+    """A clip -> the clip itself and `config.count` views of it, a function of the clip's key, the seed and, where clips
+    are mixed, of the clip of the same split or fold that was handed in before it."""
+
+    front_end: FrontEnd
+    config: ViewConfig
+    seed: int
+    _before: dict[str, tuple[Clip, np.ndarray, float]] = field(default_factory=dict)
+
+    def __call__(self, clip: Clip) -> list[View]:
+        """Raises what ClipToMel raises. A view that cannot become mel (sped up, it is too short) is the clip itself."""
+        sound = clip.sound()
+        try:
+            wave_S, rate_hz = decode(sound) if isinstance(sound, bytes) else sound
+            mel_TF, _ = self.front_end((wave_S, rate_hz), clip.promised_s)
+        except AudioError as error:
+            raise ClipError(str(error)) from None
+        own = View(mel_TF, dict.fromkeys(clip.labels, 1.0))
+        views = [own]
+        for number in range(self.config.count):
+            try:
+                views.append(self._view(clip, wave_S, rate_hz, number))
+            except AudioError:
+                views.append(own)
+        self._before[clip.place] = (clip, wave_S, rate_hz)
+        return views
+
+    def _view(self, clip: Clip, wave_S: Float32[np.ndarray, "S"], rate_hz: float, number: int) -> View:
+        rng = generator(self.seed, f"view {clip.key}", number)
+        shares = dict.fromkeys(clip.labels, 1.0)
+        if self.config.mix and rng.random() < self.config.mix and clip.place in self._before:
+            other, other_S, other_hz = self._before[clip.place]
+            share = rng.uniform(0.5, 1)  # a clip stays the louder one of its views
+            wave_S = mixed(wave_S, rate_hz, other_S, other_hz, share)
+            shares = dict.fromkeys(clip.labels, share)
+            for label in other.labels:
+                shares[label] = shares.get(label, 0.0) + 1 - share
+        return View(self.front_end(view(wave_S, rate_hz, self.config, rng))[0], shares)

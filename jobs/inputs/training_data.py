@@ -1,0 +1,300 @@
+"""What a system trains on, read from tokens.zarr, mel shards or both: clips by place, and where they came from."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from audio_tokens.engine.clips.paired_clips import PairedClips
+from audio_tokens.engine.clips.token_clips import Clips, Labels, MelClips, TokenClips, Version
+from audio_tokens.engine.codebook.codebook_file import Codebook
+from audio_tokens.engine.codebook.slices import SliceConfig
+from audio_tokens.engine.codebook.soft_tokens import packed
+from audio_tokens.engine.systems.registry import find
+from audio_tokens.jobs.errors import JobError
+from audio_tokens.jobs.inputs.places import fitted_places
+from audio_tokens.shards.dataset.manifest import Dataset
+from audio_tokens.shards.plan import held_out
+from audio_tokens.shards.tokens.token_store import VIEWS, TokenGroup, TokenStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """Clips of a data set by place; `read(places)` returns them and the source recording (group) of each.
+
+    `hash` names the artefact read, `codebook` the one its tokens were made with, `fitted_on` the places that has seen.
+    `vocab_sizes` is empty for mel, `alternatives` above 1 for soft tokens, `bands` 0 for tokens; for both together it
+    is the width of a position's slice of mel. `longest` is the most positions or frames of any clip.
+    """
+
+    hash: str
+    codebook: str
+    fitted_on: tuple[str, ...]
+    labels: tuple[str, ...]
+    single_label: bool
+    places: tuple[str, ...]
+    folds: bool
+    longest: int
+    vocab_sizes: tuple[int, ...]
+    alternatives: int
+    bands: int
+    read: Callable[[tuple[str, ...]], tuple[Clips, list[str]]]
+
+
+def open_for(system: str, tokens: str | None, shards: str | None, *, soft: bool = False) -> TrainingData:
+    """Open what the system of that name reads, tokens with their alternatives if `soft`.
+
+    Raises JobError where another than that is given, EngineError where there is no such system.
+    """
+    reads, given = find(system).reads, {"tokens": tokens, "mel": shards}
+    if [name for name, path in given.items() if path is not None] != list(reads):
+        needed = {"tokens": "--tokens TOKENS.zarr", "mel": "--shards SHARDS"}
+        wanted = " and ".join(needed[name] for name in reads)
+        raise JobError(f"system {system} reads {' and '.join(reads)}; give it {wanted} alone")
+    return open_data(tokens, shards, find(system).mel_scale, soft=soft)
+
+
+def open_data(tokens: str | None, shards: str | None, mel_scale: str = "clip", *, soft: bool = False) -> TrainingData:
+    """Open tokens, mel shards or, as one, both; mel will be normalised by `mel_scale`, tokens are soft if asked for.
+
+    Raises JobError where none is given or the two do not belong together, ShardsError where one cannot be read.
+    """
+    if tokens is not None and shards is not None:
+        return _paired(Path(tokens), Path(shards), mel_scale, soft)
+    if tokens is None and shards is None:
+        raise JobError("name --tokens TOKENS.zarr (for a token system), --shards SHARDS (for a raw one) or both")
+    return _tokens(Path(tokens), soft) if tokens is not None else _mel(Path(str(shards)), mel_scale)
+
+
+def vectors_of(data: TrainingData, codebook: str | None, embedding: str) -> list[np.ndarray]:
+    """Return what embeddings begin with, a table per stream: nothing if `drawn`, `centroids` [K, D], `spectra` [K, F].
+
+    They are those of the codebook that the tokens of `data` were made with. Raises JobError where `codebook` is not
+    named or is another one, EngineError where it cannot be read.
+    """
+    if embedding not in ("centroids", "spectra"):
+        return []
+    if codebook is None:
+        raise JobError(f"embedding: {embedding} begins with those of the tokens' codebook; name it with --codebook")
+    found = Codebook.load(codebook)
+    if found.hash != data.codebook:
+        raise JobError(f"--codebook {codebook} is not the one these tokens were made with; name that one")
+    return found.spectra() if embedding == "spectra" else [stream.centroids_KD for stream in found.streams]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Which clips a system learns from, is chosen on and is tested on.
+
+    `refit` is everything it may learn from where the choice was made on a part of that, else None. `places` names
+    validation and test as the run reports them.
+    """
+
+    train: Clips
+    validation: Clips
+    refit: Clips | None
+    test: Clips
+    places: tuple[str, str]
+
+
+@runtime_checkable
+class Chooser(Protocol):
+    """Says which of the clips that may be learnt from are."""
+
+    def mask(self, keys: Sequence[str], groups: Sequence[str]) -> np.ndarray: ...
+
+
+def parts_of(
+    data: TrainingData, test_fold: int | None, inner_share: float, seed: int, subset: Chooser | None = None
+) -> Parts:
+    """Return the parts of `data`: its own splits, or the tested fold and an inner split of the others.
+
+    `subset` narrows what is learnt from; validation and test clips stay whole.
+    Data without a `val` split is chosen on an inner split of `train`; without a `test` split it is tested on `val`.
+    Raises JobError for a fold that is not there, or folds of which none is named.
+    """
+    if data.folds and test_fold is None:
+        raise JobError(f"this data has the folds {', '.join(data.places)}; --test-fold I names the one to test")
+    learning = fitted_places(data, test_fold)
+    clips, groups = data.read(learning)
+    if subset is not None:
+        taken = np.flatnonzero(subset.mask(clips.keys, groups))
+        clips, groups = clips.select(taken), [groups[clip] for clip in taken]
+    test = f"fold-{test_fold}" if data.folds else "test" if "test" in data.places else "val"
+    if test not in data.places:
+        raise JobError(f"the data has no clips to test on, only {', '.join(data.places)}; build it with a test split")
+    if "val" in data.places:
+        validation = data.read(("val",))[0]
+        tested = validation if test == "val" else data.read((test,))[0]
+        return Parts(train=clips, validation=validation, refit=None, test=tested, places=("val", test))
+    held_C = held_out(groups, inner_share, seed)
+    return Parts(
+        train=clips.select(np.flatnonzero(~held_C)),
+        validation=clips.select(np.flatnonzero(held_C)),
+        refit=clips,
+        test=data.read((test,))[0],
+        places=("inner-val", test),
+    )
+
+
+def _tokens(path: Path, soft: bool) -> TrainingData:
+    store = TokenStore.open(path)
+    group_of = cache(store.group)
+    alternatives = 1
+    if soft:
+        top_ids_PQM = group_of(store.places[0]).top_ids_PQM
+        if top_ids_PQM is None:
+            raise JobError(
+                f"{path} holds one token a position; soft: true wants those of `audio-tokens encode --top M`"
+            )
+        alternatives = top_ids_PQM.shape[2]
+
+    def tokens_of(group: TokenGroup) -> np.ndarray:
+        if not soft:
+            return group.ids_PQ
+        assert group.top_ids_PQM is not None
+        assert group.top_cosines_PQM is not None
+        return packed(group.top_ids_PQM, group.top_cosines_PQM)
+
+    def read(places: tuple[str, ...]) -> tuple[Clips, list[str]]:
+        groups = [group_of(place) for place in places]
+        viewed = [group_of(place + VIEWS) for place in places] if store.views else []
+        positions = sum(len(group.ids_PQ) for group in groups)
+        starts_C, lengths_C, labels = _flat(groups, len(store.labels))
+        clips = TokenClips(
+            ids_PQ=np.concatenate([tokens_of(group) for group in (*groups, *viewed)]),
+            starts_C=starts_C,
+            lengths_C=lengths_C,
+            labels=labels,
+            keys=[key for group in groups for key in group.keys],
+            vocab_sizes=tuple(size for size in store.vocab_sizes for _ in range(alternatives)),
+            views=_views(viewed, len(store.labels), store.views, positions),
+        )
+        return clips, [name for group in groups for name in group.groups]
+
+    names = [*store.places, *(place + VIEWS for place in store.places if store.views)]
+    return TrainingData(
+        hash=store.attributes["fingerprint"],
+        codebook=store.codebook_hash,
+        fitted_on=tuple(store.attributes["origin"]["places"]),
+        labels=store.labels,
+        single_label=store.single_label,
+        places=store.places,
+        folds=store.folds,
+        longest=max(int(np.diff(group_of(name).offsets).max(initial=1)) for name in names),
+        vocab_sizes=tuple(store.vocab_sizes),
+        alternatives=alternatives,
+        bands=0,
+        read=read,
+    )
+
+
+def _flat(groups: Sequence[TokenGroup], labels: int) -> Version:
+    """Return where the clips of `groups` lie once their arrays stand one after the other."""
+    lengths_C = np.concatenate([np.diff(group.offsets) for group in groups])
+    label_counts_C = np.concatenate([np.diff(group.label_offsets) for group in groups])
+    shares = [group.label_shares for group in groups if group.label_shares is not None]
+    return Version(
+        starts_C=np.cumsum(lengths_C) - lengths_C,
+        lengths_C=lengths_C,
+        labels=Labels(
+            ids=np.concatenate([group.label_ids for group in groups]).astype(np.int64),
+            starts_C=np.cumsum(label_counts_C) - label_counts_C,
+            lengths_C=label_counts_C,
+            count=labels,
+            shares=np.concatenate(shares) if shares else None,
+        ),
+    )
+
+
+def _views(viewed: Sequence[TokenGroup], labels: int, views: int, first_position: int) -> tuple[Version, ...]:
+    """Return the views of all clips, whose tokens begin at `first_position`: V rows a clip."""
+    if not viewed:
+        return ()
+    starts, lengths, all_labels = _flat(viewed, labels)
+    rows = np.arange(len(starts)).reshape(-1, views).T
+    return tuple(
+        Version(first_position + starts[rows_C], lengths[rows_C], all_labels.select(rows_C)) for rows_C in rows
+    )
+
+
+def _mel(path: Path, scale: str) -> TrainingData:
+    dataset = Dataset.open(path)
+    listing = [_list_shard(dataset, shard) for shard in range(len(dataset.shards))]
+
+    def read(places: tuple[str, ...]) -> tuple[Clips, list[str]]:
+        chosen = dataset.shards_of(*places)
+        where = [(shard, clip) for shard in chosen for clip in range(dataset.shards[shard].clips)]
+        rows = [row for shard in chosen for row in listing[shard]]
+        label_counts_C = np.array([len(row["labels"]) for row in rows], dtype=np.int64)
+        clips = MelClips(
+            fetch=lambda row: dataset.sample(*where[row]).array_TF,
+            rows_C=np.arange(len(rows)),
+            lengths_C=np.array([row["frames"] for row in rows], dtype=np.int64),
+            labels=Labels(
+                ids=np.array([label for row in rows for label in row["labels"]], dtype=np.int64),
+                starts_C=np.cumsum(label_counts_C) - label_counts_C,
+                lengths_C=label_counts_C,
+                count=len(dataset.labels),
+            ),
+            keys=[row["key"] for row in rows],
+            bands=listing[0][0]["bands"],
+            scale=scale,
+        )
+        return clips, [row["group"] for row in rows]
+
+    return TrainingData(
+        hash=dataset.hash,
+        codebook="",
+        fitted_on=(),
+        labels=dataset.labels,
+        single_label=dataset.single_label,
+        places=dataset.places,
+        folds=dataset.folds,
+        longest=max(row["frames"] for rows in listing for row in rows),
+        vocab_sizes=(),
+        alternatives=1,
+        bands=listing[0][0]["bands"],
+        read=read,
+    )
+
+
+def _paired(tokens: Path, shards: Path, scale: str, soft: bool) -> TrainingData:
+    """Put tokens beside the mel they were made from, matched by key; the store says which frames a position saw."""
+    store = TokenStore.open(tokens)
+    if store.dataset_hash != Dataset.open(shards).hash:
+        raise JobError(f"{tokens} was not encoded from {shards}; name the shards that it was, or encode these")
+    if "stride_frames" not in store.attributes:
+        raise JobError(f"{tokens} does not tell which frames its positions stand for; encode it again with --force")
+    slices = SliceConfig(contexts=(store.attributes["context_frames"],), stride=store.attributes["stride_frames"])
+    of_tokens, of_mel = _tokens(tokens, soft), _mel(shards, scale)
+
+    def read(places: tuple[str, ...]) -> tuple[Clips, list[str]]:
+        clips, groups = of_tokens.read(places)
+        mel = of_mel.read(places)[0]
+        assert isinstance(clips, TokenClips)
+        assert isinstance(mel, MelClips)
+        row_of = {key: row for row, key in enumerate(mel.keys)}
+        if missing := [key for key in clips.keys if key not in row_of]:
+            raise JobError(f"{shards} lacks {len(missing)} clips of {tokens}, {missing[0]} for one; encode it again")
+        rows = np.array([row_of[key] for key in clips.keys], dtype=np.int64)
+        return PairedClips(tokens=clips, mel=mel.select(rows), slices=slices), groups
+
+    return replace(of_tokens, bands=slices.contexts[0] * of_mel.bands, read=read)
+
+
+def _list_shard(dataset: Dataset, shard: int) -> list[dict[str, Any]]:
+    """Return key, group, labels, frames and bands of every clip of a shard; its mel stays on disk."""
+    return [
+        {
+            "key": sample.key,
+            "group": sample.meta["group"],
+            "labels": sample.meta["labels"],
+            "frames": sample.array_TF.shape[0],
+            "bands": sample.array_TF.shape[1],
+        }
+        for sample in dataset.read(shard)
+    ]

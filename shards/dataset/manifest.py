@@ -1,0 +1,181 @@
+"""A folder of shards and its manifest `dataset.json`, written last: without it there is no data set."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from audio_tokens.shards.dataset.tar_shard import Sample, ShardReader, stream
+from audio_tokens.shards.errors import ShardsError
+from audio_tokens.shards.publish import publish_bytes
+
+FORMAT = "audio-tokens-shards"
+VERSION = 1
+MANIFEST = "dataset.json"
+REJECTS = "rejects.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardEntry:
+    """One shard as the manifest lists it; `seconds` is the sound decoded into it."""
+
+    name: str
+    place: str
+    clips: int
+    frames: int
+    seconds: float
+    bytes: int
+    sha256: str
+
+
+class Dataset:
+    """A published data set, in a local folder (read through memory) or under a URL (read as streams)."""
+
+    def __init__(self, location: str, manifest_bytes: bytes) -> None:
+        manifest = json.loads(manifest_bytes)
+        self.location = location
+        self.hash = hashlib.sha256(manifest_bytes).hexdigest()
+        self.manifest: dict[str, Any] = manifest
+        self.producer: dict[str, Any] = manifest["producer"]
+        self.labels: tuple[str, ...] = tuple(manifest["labels"])
+        self.single_label: bool = manifest["single_label"]
+        self.shards: tuple[ShardEntry, ...] = tuple(ShardEntry(**entry) for entry in manifest["shards"])
+        self.places: tuple[str, ...] = tuple(manifest["places"])
+        self._reader = lru_cache(maxsize=64)(ShardReader)  # a mapping costs a file descriptor, not memory
+
+    @classmethod
+    def open(cls, location: str | Path) -> "Dataset":
+        """Open a data set. Raises ShardsError where there is none, or one of another version or format."""
+        location = str(location).rstrip("/")
+        try:
+            with fsspec.open(f"{location}/{MANIFEST}", "rb") as file:
+                data: bytes = file.read()
+        except FileNotFoundError:
+            raise ShardsError(_nothing_at(location)) from None
+        except Exception as error:  # each file system has its own: no package for it, no host, no credentials
+            raise ShardsError(f"shards {location!r} cannot be read: {' '.join(str(error).split())}") from None
+        try:
+            manifest = json.loads(data)
+            kind, version = manifest["format"], manifest["format_version"]
+        except (ValueError, TypeError, KeyError):
+            raise ShardsError(f"{location}/{MANIFEST} is no manifest of mel shards; build the data set again") from None
+        if (kind, version) != (FORMAT, VERSION):
+            raise ShardsError(
+                f"{location} holds {kind} version {version}, this program reads {FORMAT} version {VERSION}; "
+                "build it again with `audio-tokens build`"
+            )
+        try:
+            return cls(location, data)
+        except (KeyError, TypeError) as error:
+            raise ShardsError(f"{location}/{MANIFEST} is damaged ({error}); build the data set again") from None
+
+    @cached_property
+    def folds(self) -> bool:
+        """Whether the places are folds (fold-1, ...) rather than splits (train, val, test)."""
+        return bool(self.places) and all(place.startswith("fold-") for place in self.places)
+
+    @property
+    def clips(self) -> int:
+        return sum(shard.clips for shard in self.shards)
+
+    def shards_of(self, *places: str) -> tuple[int, ...]:
+        """Return the indices of the shards of these places, in order. Raises ShardsError for an unknown place."""
+        for place in places:
+            if place not in self.places:
+                near = difflib.get_close_matches(place, self.places, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(self.places)}"
+                raise ShardsError(f"{self.location} has no split or fold {place!r}; {hint}")
+        return tuple(index for index, shard in enumerate(self.shards) if shard.place in places)
+
+    def read(self, shard_index: int, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
+        """Yield the samples start..stop of a shard, in its order; arrays are read-only."""
+        shard = self.shards[shard_index]
+        if self._local:
+            yield from self._local_reader(shard_index).read(start, stop)
+            return
+        with fsspec.open(f"{self.location}/{shard.name}", "rb") as file:
+            for clip_index, sample in enumerate(stream(file)):
+                if stop is not None and clip_index >= stop:
+                    return
+                if clip_index >= start:
+                    yield sample
+
+    def sample(self, shard_index: int, clip_index: int) -> Sample:
+        """Return one sample of a local shard. Raises ShardsError under a URL, which is read as a stream."""
+        if not self._local:
+            raise ShardsError(f"{self.location} is remote and read as a stream; copy it to a local folder first")
+        return self._local_reader(shard_index).sample(clip_index)
+
+    def _local_reader(self, shard_index: int) -> ShardReader:
+        return self._reader(Path(self.location) / self.shards[shard_index].name)
+
+    @cached_property
+    def _local(self) -> bool:
+        return "://" not in self.location
+
+
+def write_manifest(
+    folder: Path,
+    *,
+    build: Mapping[str, Any],
+    producer: Mapping[str, Any],
+    labels: tuple[str, ...],
+    single_label: bool,
+    shards: tuple[ShardEntry, ...],
+    rejected: int,
+    extra: Mapping[str, Any],
+) -> None:
+    """Publish `dataset.json`: the commit of everything that already lies in `folder`.
+
+    `build` says what was built from what and how; `producer` is handed through to whoever reads the arrays.
+    """
+    totals = {
+        "clips": sum(shard.clips for shard in shards),
+        "frames": sum(shard.frames for shard in shards),
+        "seconds": round(sum(shard.seconds for shard in shards), 3),
+        "bytes": sum(shard.bytes for shard in shards),
+        "rejected": rejected,
+    }
+    manifest = {
+        "format": FORMAT,
+        "format_version": VERSION,
+        "build": dict(build),
+        "producer": dict(producer),
+        "labels": list(labels),
+        "single_label": single_label,
+        "places": list(
+            dict.fromkeys(shard.place for shard in sorted(shards, key=lambda shard: place_rank(shard.place)))
+        ),
+        "totals": totals,
+        "shards": [asdict(shard) for shard in shards],
+        **extra,
+    }
+    publish_bytes(folder / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+
+
+def place_rank(place: str) -> tuple[int, int, str]:
+    """Train, val and test in this order; folds by number; then whatever else by name."""
+    splits = ("train", "val", "test")
+    number = place.removeprefix("fold-")
+    return (
+        splits.index(place) if place in splits else len(splits),
+        int(number) if number.isdecimal() else 0,
+        place,
+    )
+
+
+def _nothing_at(location: str) -> str:
+    folder = Path(location)
+    if "://" in location:
+        return f"there are no shards at {location}: it has no {MANIFEST}"
+    if not folder.exists():
+        return f"there is no folder {location}; `audio-tokens build` makes one"
+    if (folder / ".tasks").is_dir():
+        return f"the build of {location} has not finished; the same `audio-tokens build` command resumes it"
+    return f"{location} holds no mel shards: it has no {MANIFEST}; `audio-tokens build --out {location}` makes them"

@@ -1,0 +1,117 @@
+"""Where labelled sound comes from: `open_source("KIND:WHERE")` finds the source of that kind.
+
+A source lists its work once (`tasks`, a pure function of the listing) and yields the clips of one task at a time, in
+whatever process asks: it is pickled to the workers, so it holds the listing's frame and the tasks hold the rows.
+"""
+
+import difflib
+import importlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
+
+from audio_tokens.shards.errors import ShardsError
+from audio_tokens.shards.sources.clip import Clip, Reject
+
+# Each module has `source(where: str) -> Source`.
+SOURCES = {
+    "soundscapes": "audio_tokens.shards.sources.soundscapes",
+    "esc50": "audio_tokens.shards.sources.esc50",
+    "csv": "audio_tokens.shards.sources.csv_list",
+    "audioset": "audio_tokens.shards.sources.audioset.audioset",
+    "wds": "audio_tokens.shards.sources.wds",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One piece of work: an input file, or a range of a large one.
+
+    Args:
+        name: what a user recognises in a message
+        work: what the source needs to find the clips again; values that JSON can hold, since they are hashed
+        clips: how many clips and rejects it will yield, where the listing knows; checked when it does
+        bytes: how much there is to read, where the listing knows
+        limit: read only so many clips
+        number: what its record and shards are filed under; its place in the listing unless given
+    """
+
+    name: str
+    work: Any
+    clips: int | None = None
+    bytes: int | None = None
+    limit: int | None = None
+    number: int | None = None
+
+    @property
+    def promised_clips(self) -> int | None:
+        return self.clips if self.clips is None or self.limit is None else min(self.clips, self.limit)
+
+
+@runtime_checkable
+class Source(Protocol):
+    """`labels` are in the order of their ids; `tasks` and `clips` give the same answers in every process."""
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+    def tasks(self) -> list[Task]: ...
+
+    def clips(self, task: Task) -> Iterator[Clip | Reject]: ...
+
+
+def open_source(spec: str) -> Source:
+    """Return the source that `spec` names: `soundscapes[:CLIPS[,clip_s=4]]`, `esc50:DIR`, `csv:FILE`, ...
+
+    Raises ShardsError for an unknown kind, and for a place where there is no such source.
+    """
+    kind, _, where = spec.partition(":")
+    if kind not in SOURCES:
+        near = difflib.get_close_matches(kind, SOURCES, n=1)
+        hint = f"did you mean {near[0]}:?" if near else f"one of: {', '.join(f'{name}:' for name in SOURCES)}"
+        raise ShardsError(f"source {spec!r} is of no known kind; {hint}")
+    source: Source = importlib.import_module(SOURCES[kind]).source(where)
+    return source
+
+
+def numbered(tasks: Iterable[Task]) -> list[tuple[int, Task]]:
+    """Return the tasks with the numbers that they are filed under, in the order of the listing."""
+    return [(place if task.number is None else task.number, task) for place, task in enumerate(tasks)]
+
+
+def first_clips(tasks: list[Task], limit: int) -> list[Task]:
+    """Return the head of a task list: at most `limit` clips (a task that cannot tell its clips counts as enough)."""
+    head: list[Task] = []
+    for task in tasks:
+        if limit <= 0:
+            break
+        head.append(replace(task, limit=limit))
+        limit -= limit if task.clips is None else task.clips
+    return head
+
+
+def val_and_seed(kind: str, options: dict[str, str]) -> tuple[float, int]:
+    """Return the share of the training clips that validate, and the seed. Raises ShardsError where they are none."""
+    try:
+        val_share, seed = float(options.get("val", "0.05")), int(options.get("seed", "0"))
+    except ValueError:
+        raise ShardsError(f"{kind}: val and seed are numbers, not {options}") from None
+    if not 0 <= val_share < 1:
+        raise ShardsError(f"{kind}: val={val_share:g} is not a share in [0, 1)")
+    return val_share, seed
+
+
+def split_options(where: str, known: tuple[str, ...]) -> tuple[str, dict[str, str]]:
+    """Split `WHERE,name=value,...` into WHERE and its options. Raises ShardsError for an option not in `known`."""
+    where, *words = where.split(",")
+    if "=" in where:  # only options
+        where, words = "", [where, *words]
+    options = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name not in known or not equals:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}=?" if near else f"known: {', '.join(f'{name}=' for name in known)}"
+            raise ShardsError(f"source option {word!r} is unknown; {hint}")
+        options[name] = value
+    return where, options

@@ -1,0 +1,68 @@
+"""The clip in hand, written down before it is decoded, so that whatever kills the process names its suspect.
+
+A journal is a few int64: the ordinal of the clip in hand (-1: none), then the suspects of earlier attempts. A process
+that dies leaves the clip in hand behind, and the next attempt, wherever it runs, finds a suspect. Being a suspect costs
+nothing: a job killed from outside leaves suspects too. A suspect is decoded in a process of its own
+(quarantine.py), and only if that dies as well is the clip rejected. So a clip costs at most one worker, and the outcome
+is the same on any executor.
+"""
+
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+NONE = -1
+
+
+class Journal:
+    """Open for one attempt of one task; gone when the attempt succeeds."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.suspects = suspects(path)
+        # A write to the page cache survives any death of the process; one of 8 bytes is whole or absent.
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+        os.write(self._file, struct.pack(f"<{1 + len(self.suspects)}q", NONE, *sorted(self.suspects)))
+
+    @contextmanager
+    def holding(self, ordinal: int) -> Iterator[bool]:
+        """Have a clip written down while it is in hand (2 us); yields whether it is a suspect."""
+        self._mark(ordinal)
+        try:
+            yield ordinal in self.suspects
+        finally:
+            self._mark(NONE)  # an exception is nobody's death
+
+    def _mark(self, ordinal: int) -> None:
+        os.pwrite(self._file, struct.pack("<q", ordinal), 0)
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._file)
+        if kind is None:
+            self._path.unlink(missing_ok=True)
+
+
+def suspects(path: Path) -> frozenset[int]:
+    """Return the clips that were in hand when an attempt died."""
+    return frozenset(_read(path)) - {NONE}
+
+
+def in_hand(path: Path) -> int:
+    """Return how many clips of a running task are behind it, for a progress bar."""
+    return max(0, *_read(path)[:1], 0)
+
+
+def _read(path: Path) -> tuple[int, ...]:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return ()
+    return struct.unpack(f"<{len(data) // 8}q", data[: len(data) // 8 * 8])

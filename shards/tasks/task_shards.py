@@ -1,0 +1,157 @@
+"""The shards that one task writes: one open per place, published when full or when the task ends. T frames, F bands."""
+
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from audio_tokens.shards.dataset.manifest import ShardEntry
+from audio_tokens.shards.dataset.packing import Packing
+from audio_tokens.shards.dataset.tar_shard import PackedSample, Sample, ShardWriter, index_file, pack_sample
+from audio_tokens.shards.errors import ClipError, ShardsError
+from audio_tokens.shards.publish import published_file
+from audio_tokens.shards.sources.clip import Clip
+
+DUPLICATE = "duplicate key: an earlier clip has it"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardConfig:
+    """What the shards look like.
+
+    Args:
+        packing: how an array lies in a shard
+        shard_clips: most clips in one shard
+        shard_bytes: most bytes in one shard (one clip may exceed it alone)
+    """
+
+    packing: Packing = field(default_factory=Packing)
+    shard_clips: int = 1024
+    shard_bytes: int = 1 << 27
+
+    def __post_init__(self) -> None:
+        if self.shard_clips < 1 or self.shard_bytes < 1:
+            raise ShardsError(
+                f"a shard holds at least 1 clip and 1 byte, not {self.shard_clips} and {self.shard_bytes}"
+            )
+
+
+class TaskShards:
+    """A context: on an error the shards still open are dropped."""
+
+    def __init__(self, folder: Path, task_index: int, config: ShardConfig) -> None:
+        self._folder, self._task_index, self._config = folder, task_index, config
+        self._open: dict[str, OpenShard] = {}
+        self._parts: Counter[str] = Counter()
+        self._done: list[tuple[ShardEntry, list[str]]] = []
+        self._label_counts: dict[str, Counter[int]] = {}
+        self._single_label = True
+        self._keys: set[str] = set()
+
+    def add(self, clip: Clip, array_TF: Float[np.ndarray, "T F"], seconds: float, label_ids: dict[str, int]) -> None:
+        """Append one clip. Raises ClipError, before anything is written, for one that cannot be stored."""
+        unknown = [label for label in clip.labels if label not in label_ids]
+        if unknown:
+            raise ClipError(f"unknown label {unknown[0]!r}")
+        if clip.key in self._keys:  # the commit settles those of other tasks
+            raise ClipError(DUPLICATE)
+        ids = list(dict.fromkeys(label_ids[label] for label in clip.labels))
+        meta = {
+            "labels": ids,
+            "id": clip.source_id,
+            "seconds": round(seconds, 6),
+            "place": clip.place,
+            "group": clip.group,
+        }
+        packed = pack_sample(Sample(clip.key, array_TF, meta), self._config.packing)
+        self._shard_for(clip.place, packed).add(packed, len(array_TF), seconds)
+        self._keys.add(clip.key)
+        self._label_counts.setdefault(clip.place, Counter()).update(ids)
+        self._single_label &= len(ids) == 1
+
+    def finish(self) -> dict[str, Any]:
+        """Publish what is open and return the shards' part of the task's record."""
+        for place in list(self._open):
+            self._publish(place)
+        done = sorted(self._done, key=lambda shard: shard[0].name)
+        return {
+            "shards": [asdict(entry) for entry, _ in done],
+            "keys": [keys for _, keys in done],
+            "label_counts": {place: sorted(counts.items()) for place, counts in sorted(self._label_counts.items())},
+            "single_label": self._single_label,
+        }
+
+    def _shard_for(self, place: str, packed: PackedSample) -> "OpenShard":
+        shard = self._open.get(place)
+        if shard and (
+            shard.clips >= self._config.shard_clips or shard.closed_bytes + packed.tar_bytes > self._config.shard_bytes
+        ):
+            self._publish(place)
+            shard = None
+        if shard is None:
+            name = f"{place}-{self._task_index:06d}-{self._parts[place]:03d}.tar"
+            self._parts[place] += 1
+            shard = self._open[place] = OpenShard(self._folder / name, place)
+        return shard
+
+    def _publish(self, place: str) -> None:
+        shard = self._open.pop(place)
+        self._done.append((shard.publish(), shard.keys))
+
+    def __enter__(self) -> "TaskShards":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        for shard in self._open.values():
+            shard.drop(*error)
+
+
+class OpenShard:
+    """A shard being written under a temporary name."""
+
+    def __init__(self, path: Path, place: str) -> None:
+        self.keys: list[str] = []
+        self._path, self._place = path, place
+        self._frames, self._seconds = 0, 0.0
+        self._stack = ExitStack()
+        self._writer = ShardWriter(
+            self._stack.enter_context(self._stack.enter_context(published_file(path)).open("wb"))
+        )
+
+    @property
+    def clips(self) -> int:
+        return self._writer.clips
+
+    @property
+    def closed_bytes(self) -> int:
+        """How long the shard would be if it were closed now."""
+        return self._writer.bytes + ShardWriter.END_BYTES
+
+    def add(self, packed: PackedSample, frames: int, seconds: float) -> None:
+        self._writer.add(packed)
+        self.keys.append(packed.key)
+        self._frames += frames
+        self._seconds += seconds
+
+    def publish(self) -> ShardEntry:
+        """Close the shard, publish it and its index, and return its entry in the manifest."""
+        writer, index_C4 = self._writer, self._writer.close()
+        with published_file(index_file(self._path)) as temporary, temporary.open("wb") as file:
+            np.save(file, index_C4)
+        self._stack.close()
+        return ShardEntry(
+            name=self._path.name,
+            place=self._place,
+            clips=writer.clips,
+            frames=self._frames,
+            seconds=round(self._seconds, 3),
+            bytes=writer.bytes,
+            sha256=writer.sha256,
+        )
+
+    def drop(self, *error: Any) -> None:
+        self._stack.__exit__(*error)

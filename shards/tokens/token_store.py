@@ -1,0 +1,140 @@
+"""tokens.zarr: the tokens of a data set, a zarr v3 store that any reader of the format opens.
+
+C clips, P positions of all clips, Q token streams, M alternatives. A group per split or fold holds flat arrays:
+
+    ids          uint16 [P, Q]      offsets        int64 [C + 1]   clip c has positions offsets[c]..offsets[c + 1]
+    label_ids    int32 [.]          label_offsets  int64 [C + 1]
+    key_bytes    uint8 [.]          key_offsets    int64 [C + 1]   UTF-8; string arrays are not portable between readers
+    group_bytes  uint8 [.]          group_offsets  int64 [C + 1]   the recording a clip was cut from
+    top_ids      uint16 [P, Q, M]   top_cosines    uint8 [P, Q, M]   only where several ids a position were asked for
+
+With V views of every clip the group `<place>/views` holds the same arrays, view v of clip c in row c * V + v, and where
+clips were mixed into each other `label_shares` float32 [.] beside `label_ids`.
+
+The store's attributes say what they mean: position p of a clip stands for `context_frames` frames of its mel (in a
+store of several streams, the fewest) from frame p x `stride_frames` on. `complete: true` is set last: the unwritten
+tail of an array reads as 0, which is a token.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int32, Int64, UInt8, UInt16
+
+from audio_tokens.shards.errors import ShardsError
+
+FORMAT, VERSION = "audio-tokens-store", 1
+# The arrays that hold a clip's values one after the other, and the array of offsets that cuts them up.
+RAGGED = {"ids": "offsets", "label_ids": "label_offsets", "key_bytes": "key_offsets", "group_bytes": "group_offsets"}
+# Arrays with as many rows as one of those, where the store has them.
+BESIDE = {"ids": ("top_ids", "top_cosines"), "label_ids": ("label_shares",)}
+VIEWS = "/views"  # ends the name of the group with a split's or fold's views
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenGroup:
+    """One split or fold, or the views of its clips, in memory."""
+
+    ids_PQ: UInt16[np.ndarray, "P Q"]
+    offsets: Int64[np.ndarray, "C1"]
+    label_ids: Int32[np.ndarray, "N"]
+    label_offsets: Int64[np.ndarray, "C1"]
+    keys: list[str]
+    groups: list[str]
+    top_ids_PQM: UInt16[np.ndarray, "P Q M"] | None = None
+    top_cosines_PQM: UInt8[np.ndarray, "P Q M"] | None = None
+    label_shares: Float32[np.ndarray, "N"] | None = None
+
+    def __len__(self) -> int:
+        """The number of clips."""
+        return len(self.keys)
+
+
+class TokenStore:
+    """A published token store."""
+
+    def __init__(self, path: Path, attributes: dict[str, Any]) -> None:
+        self.path, self.attributes = path, attributes
+        self.places: tuple[str, ...] = tuple(attributes["places"])
+        self.labels: tuple[str, ...] = tuple(attributes["labels"])
+        self.single_label: bool = attributes["single_label"]
+        self.vocab_sizes: tuple[int, ...] = tuple(attributes["vocab_sizes"])
+        self.codebook_hash: str = attributes["codebook"]
+        self.dataset_hash: str = attributes["dataset"]
+        self.views: int = attributes.get("views", 0)
+
+    @classmethod
+    def open(cls, path: str | Path) -> "TokenStore":
+        """Open a store. Raises ShardsError where there is none, or one that is incomplete or of another version."""
+        path = Path(path)
+        try:
+            attributes = json.loads((path / "zarr.json").read_bytes())["attributes"]
+            kind, version = attributes["format"], attributes["version"]
+        except FileNotFoundError:
+            raise ShardsError(f"there are no tokens at {path}; `audio-tokens encode` makes them") from None
+        except (ValueError, KeyError, TypeError, NotADirectoryError):
+            raise ShardsError(
+                f"{path} is no token store of this program's; make it with `audio-tokens encode`"
+            ) from None
+        if (kind, version) != (FORMAT, VERSION):
+            raise ShardsError(
+                f"{path} holds {kind} version {version}, this program reads {FORMAT} version {VERSION}; encode again"
+            )
+        if attributes.get("complete") is not True:
+            raise ShardsError(
+                f"{path} is not complete: it was never finished, and what is missing would read as token 0"
+            )
+        try:
+            return cls(path, attributes)
+        except (KeyError, TypeError) as error:
+            raise ShardsError(f"{path} is damaged ({error}); encode again with --force") from None
+
+    @cached_property
+    def folds(self) -> bool:
+        """Whether the places are folds rather than splits."""
+        return bool(self.places) and all(place.startswith("fold-") for place in self.places)
+
+    def group(self, place: str) -> TokenGroup:
+        """Read a split or fold, or with VIEWS after its name its views, into memory. Raises ShardsError for others."""
+        import zarr
+
+        if (place.removesuffix(VIEWS) if self.views else place) not in self.places:
+            raise ShardsError(f"{self.path} has no split or fold {place!r}; it has {', '.join(self.places)}")
+        try:
+            node = zarr.open_group(self.path, mode="r")[place]
+            assert isinstance(node, zarr.Group)
+            arrays = {name: _whole(node, name) for name in node.array_keys()}
+            return self._group(arrays)
+        except (KeyError, ValueError, RuntimeError, FileNotFoundError) as error:
+            raise ShardsError(f"{self.path} is damaged in {place} ({error}); encode again with --force") from None
+
+    def _group(self, arrays: dict[str, np.ndarray]) -> TokenGroup:
+        return TokenGroup(
+            ids_PQ=arrays["ids"],
+            offsets=arrays["offsets"],
+            label_ids=arrays["label_ids"],
+            label_offsets=arrays["label_offsets"],
+            keys=_strings(arrays["key_bytes"], arrays["key_offsets"]),
+            groups=_strings(arrays["group_bytes"], arrays["group_offsets"]),
+            top_ids_PQM=arrays.get("top_ids"),
+            top_cosines_PQM=arrays.get("top_cosines"),
+            label_shares=arrays.get("label_shares"),
+        )
+
+
+def _whole(group: Any, name: str) -> np.ndarray:
+    """Return an array. Raises ValueError where a file of it is gone, which would read as 0."""
+    array = group[name]
+    if array.nchunks_initialized < array.nchunks:
+        raise ValueError(f"{name} lacks files")
+    return np.asarray(array)
+
+
+def _strings(values: np.ndarray, offsets: np.ndarray) -> list[str]:
+    data, bounds = values.tobytes(), offsets.tolist()
+    return [data[start:stop].decode() for start, stop in pairwise(bounds)]

@@ -1,0 +1,83 @@
+"""Laws of tokens on a device: the same batches as from memory, and nothing of a batch is left on the CPU."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audio_tokens.engine.clips.device_clips import ResidentTokens, where_they_train
+from audio_tokens.engine.clips.token_clips import Batch, TokenClips, Version
+from audio_tokens.engine.train_config import TrainConfig
+from audio_tokens.engine.training.augment import augmented
+from audio_tokens.engine.training.pretraining import MaskedPrediction
+from tests.engine.test_clips import VOCAB, token_clips
+
+CPU = torch.device("cpu")
+
+
+@settings(deadline=None, max_examples=30)
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=8), data=st.data())
+def test_batches_are_those_of_the_clips(lengths: list[int], data: st.DataObject) -> None:
+    clips = token_clips(lengths)
+    chosen = np.array(data.draw(st.lists(st.integers(0, len(lengths) - 1), min_size=1, max_size=6)))
+    resident = ResidentTokens.on(CPU, clips)
+    one = data.draw(st.lists(st.integers(0, len(chosen) - 1), min_size=1, max_size=3))
+    for ours, theirs in ((resident, clips), (resident.select(chosen), clips.select(chosen))):
+        parts = [chosen] if ours is resident else [np.array(one)]
+        for a, b in zip(ours.batches(parts), theirs.batches(parts), strict=True):
+            assert all(torch.equal(x, y) and x.dtype == y.dtype for x, y in zip(a[:3], b[:3], strict=True))
+        assert (list(ours.keys), len(ours)) == (list(theirs.keys), len(theirs))
+        np.testing.assert_array_equal(ours.lengths_C, theirs.lengths_C)
+
+
+def test_views_are_drawn_and_listed_on_the_device_too() -> None:
+    plain = token_clips([3, 2, 4])
+    view = Version(plain.starts_C[::-1].copy(), plain.lengths_C[::-1].copy(), plain.labels.select(np.array([2, 1, 0])))
+    clips, part = replace(plain, views=(view,)), [np.array([0, 1, 2])]
+    resident = ResidentTokens.on(CPU, clips)
+    pairs = [(resident.drawn(np.random.default_rng(s)), clips.drawn(np.random.default_rng(s))) for s in range(4)]
+    pairs += zip(resident.versions(), clips.versions(), strict=True)
+    pairs.append((resident.narrowed([1, 3]), clips.narrowed([1, 3])))
+    for ours, theirs in pairs:
+        for a, b in zip(ours.batches(part), theirs.batches(part), strict=True):
+            assert all(torch.equal(x, y) and x.dtype == y.dtype for x, y in zip(a[:3], b[:3], strict=True))
+    assert len(pairs) == 7
+
+
+def test_ids_use_all_sixteen_bits() -> None:
+    clips = token_clips([3, 2])
+    wide = TokenClips(**{**vars(clips), "ids_PQ": np.full((5, 2), 65_000, np.uint16), "vocab_sizes": (65_001, 65_001)})
+    batch = ResidentTokens.on(CPU, wide).batch(np.array([0, 1]))
+    assert batch.input.unique().tolist() == [65_000, 65_001]
+
+
+def test_soft_tokens_keep_their_cosines() -> None:
+    clips = token_clips([3, 2])
+    soft_PQ = clips.ids_PQ.astype(np.uint32) | np.uint32(255 << 16)
+    soft = TokenClips(**{**vars(clips), "ids_PQ": soft_PQ})
+    part = np.array([1, 0])
+    assert torch.equal(ResidentTokens.on(CPU, soft).batch(part).input, soft.batch(part).input)
+
+
+def test_the_cpu_keeps_its_own_way() -> None:
+    clips = token_clips([3, 2])
+    assert where_they_train(clips, CPU) is clips
+
+
+@pytest.mark.parametrize("what", ["roll", "mix", "mask", "hide"])
+def test_augmentation_stays_on_the_device_of_the_batch(what: str) -> None:
+    """On a device without numbers, which refuses what a GPU refuses: two devices in one operation."""
+    ids_BTQ = torch.empty(4, 9, 2, dtype=torch.int64, device="meta")
+    batch = Batch(ids_BTQ, torch.tensor([9, 3, 5, 1]), torch.empty(4, 5, device="meta"))
+    with pytest.raises(RuntimeError, match="device"):
+        torch.where(torch.ones(4, 9, 1, dtype=torch.bool), ids_BTQ, ids_BTQ)
+    if what == "hide":
+        out = MaskedPrediction(vocab_sizes=VOCAB, share=0.3).prepare(batch, np.random.default_rng(0))[0]
+    else:
+        config = TrainConfig(**{"roll": {"roll": True}, "mix": {"mix": 0.999}, "mask": {"mask": 0.3}}[what])
+        out = augmented(batch, config, (11, 7), np.random.default_rng(0))
+    assert out.input is not batch.input
+    assert (out.input.device.type, out.targets.device.type) == ("meta", "meta")

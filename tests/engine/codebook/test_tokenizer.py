@@ -1,0 +1,169 @@
+import numpy as np
+import pytest
+
+from audio_tokens.engine.codebook.codebook_file import Codebook
+from audio_tokens.engine.codebook.conv_bank import ConvBankConfig
+from audio_tokens.engine.codebook.fit_checkpoint import from_bytes, to_bytes
+from audio_tokens.engine.codebook.fit_codebook import Fit
+from audio_tokens.engine.codebook.kmeans.streamed_kmeans import KMeansConfig
+from audio_tokens.engine.codebook.slices import SliceConfig, position_count
+from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
+from audio_tokens.engine.errors import EngineError
+from audio_tokens.engine.sound.log_mel import MelConfig
+from tests.engine.codebook.toy_fit import ArrayLanes, in_worlds, toy_mels
+
+MEL = MelConfig(bands=8, n_fft=256, window_samples=256, hop_samples=128)
+MELS = toy_mels(60)
+RECIPES = {
+    "default": (SliceConfig(), (24,), "cosine"),
+    "one frame": (
+        SliceConfig(normalise="min-max", contexts=(1,), stride=1, whiten_variance=None),
+        (24,),
+        "cosine",
+    ),
+    "euclidean": (SliceConfig(unit_length=False, normalise="per-band", whiten_dims=10), (24,), "euclidean"),
+    "convolved": (SliceConfig(conv_bank=ConvBankConfig(kernels=3, kernel_size=5)), (24,), "cosine"),
+    "two streams": (SliceConfig(contexts=(4, 12)), (24, 12), "cosine"),
+    "residual": (SliceConfig(contexts=(4, 4, 4), residual=True), (24, 24, 24), "cosine"),
+}
+
+
+def fit_of(name, **options):
+    slices, clusters, metric = RECIPES[name]
+    config = KMeansConfig(clusters=clusters, metric=metric, chunk_vectors=32)
+    blocks = [MELS[start : start + 4] for start in range(0, len(MELS), 4)]
+    return Fit(ArrayLanes(blocks), MEL.to_dict(), slices, config, **options)
+
+
+def fitted(name, **options):
+    fit = fit_of(name, **options)
+    *_, last = fit.states()
+    return fit.codebook(last, {"dataset": "toy"})
+
+
+@pytest.fixture(scope="module", params=RECIPES)
+def tokenizer(request):
+    return AudioTokenizer(fitted(request.param))
+
+
+def test_a_saved_and_reloaded_tokenizer_is_the_same(tokenizer, tmp_path):
+    tokenizer.save_pretrained(tmp_path / "codebook")
+    again = AudioTokenizer.from_pretrained(tmp_path / "codebook")
+    assert again.codebook.hash == tokenizer.codebook.hash
+    for mel_TF in MELS[:20]:
+        ids_PQ = tokenizer.encode_mel(mel_TF)
+        assert np.array_equal(again.encode_mel(mel_TF), ids_PQ)
+        assert np.array_equal(again.decode(ids_PQ), tokenizer.decode(ids_PQ))
+
+
+def test_ids_are_positions_by_streams_within_the_vocabulary(tokenizer):
+    for mel_TF in MELS[:20]:
+        ids_PQ = tokenizer.encode_mel(mel_TF)
+        assert ids_PQ.shape == (position_count(len(mel_TF), tokenizer.codebook.slices), len(tokenizer.vocab_sizes))
+        assert (ids_PQ < tokenizer.vocab_sizes).all()  # so that PAD, the vocabulary size, is never a token
+
+
+def test_a_position_depends_on_its_windows_frames_alone_and_a_clip_on_itself(tokenizer):
+    ids_PQ = tokenizer.encode_mel(MELS[0])
+    for other in MELS[1:5]:
+        tokenizer.encode_mel(other)
+        assert np.array_equal(tokenizer.encode_mel(MELS[0]), ids_PQ)
+
+
+def test_usage_counts_every_position_of_the_training_clips(tokenizer):
+    slices = tokenizer.codebook.slices
+    for stream in tokenizer.codebook.streams:
+        assert stream.usage_K.sum() == sum(position_count(len(mel_TF), slices) for mel_TF in MELS)
+    all_ids = np.concatenate([tokenizer.encode_mel(mel_TF) for mel_TF in MELS])
+    for stream, ids_P in zip(tokenizer.codebook.streams, all_ids.T, strict=True):
+        assert np.abs(np.bincount(ids_P, minlength=len(stream.usage_K)) - stream.usage_K).max() <= 1
+
+
+def test_decoding_gives_the_clip_back_in_outline(tokenizer):
+    errors, spreads = [], []
+    for mel_TF in MELS[:20]:
+        decoded_TF = tokenizer.decode(tokenizer.encode_mel(mel_TF))
+        assert abs(len(decoded_TF) - len(mel_TF)) < tokenizer.codebook.slices.stride
+        frames = min(len(decoded_TF), len(mel_TF))
+        errors.append(((decoded_TF[:frames] - mel_TF[:frames]) ** 2).mean())
+        spreads.append(mel_TF.astype(np.float32).var())
+    assert np.mean(errors) < 0.7 * np.mean(spreads)  # the mean frame alone would leave 1; 24 centroids leave 0.1 to 0.6
+
+
+def test_silence_has_tokens_and_they_decode_to_something_finite(tokenizer):
+    ids_PQ = tokenizer.encode_mel(np.full((30, 8), -100, np.float32))
+    assert len(np.unique(ids_PQ, axis=0)) == 1
+    assert np.isfinite(tokenizer.decode(ids_PQ)).all()
+
+
+def test_ids_that_are_no_tokens_and_mel_of_other_bands_are_refused(tokenizer):
+    ids_PQ = tokenizer.encode_mel(MELS[0])
+    with pytest.raises(EngineError, match="this codebook has"):
+        tokenizer.decode(ids_PQ + np.uint16(max(tokenizer.vocab_sizes)))
+    with pytest.raises(EngineError, match="mel of 9 bands"):
+        tokenizer.encode_mel(np.zeros((30, 9), np.float32))
+
+
+def test_a_wave_has_the_tokens_of_its_stored_mel(tokenizer):
+    from audio_tokens.engine.sound.log_mel import FrontEnd
+
+    wave_S = np.random.default_rng(0).normal(scale=0.1, size=30_000).astype(np.float32)
+    mel_TF, _ = FrontEnd(MEL)((wave_S, 44_100))
+    assert np.array_equal(tokenizer.encode(wave_S, 44_100), tokenizer.encode_mel(mel_TF.astype(np.float16)))
+
+
+def test_residual_streams_add_up_to_ever_less_error():
+    tokenizer = AudioTokenizer(fitted("residual"))
+    errors = []
+    for streams in (1, 2, 3):
+        shorter = AudioTokenizer(_with_streams(tokenizer.codebook, streams) if streams < 3 else tokenizer.codebook)
+        decoded = [shorter.decode(shorter.encode_mel(mel_TF)) for mel_TF in MELS]
+        frames = [min(len(d), len(m)) for d, m in zip(decoded, MELS, strict=True)]
+        errors.append(np.mean([((d[:n] - m[:n]) ** 2).mean() for d, m, n in zip(decoded, MELS, frames, strict=True)]))
+    assert errors[0] > errors[1] > errors[2]
+
+
+def _with_streams(codebook, streams):
+    from dataclasses import replace
+
+    slices = replace(codebook.slices, contexts=codebook.slices.contexts[:streams])
+    return replace(codebook, slices=slices, streams=codebook.streams[:streams])
+
+
+@pytest.mark.parametrize("name", ["two streams", "residual"])
+def test_a_fit_goes_on_from_any_saved_state_as_if_it_had_never_stopped(name):
+    fit = fit_of(name)
+    states = list(fit.states())
+    whole = fit.codebook(states[-1], {})
+    for state in states[:: len(states) // 4]:
+        restored, fingerprint = from_bytes(to_bytes(state, "print"))
+        assert fingerprint == "print"
+        *_, last = [restored, *fit_of(name).states(restored)]
+        assert fit.codebook(last, {}).hash == whole.hash
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_a_fit_is_the_same_on_any_number_of_processes(size):
+    alone = fitted("two streams")
+    for codebook in in_worlds(size, lambda world: fitted("two streams", world=world)):
+        assert codebook.hash == alone.hash
+
+
+def test_a_folder_without_a_codebook_or_with_another_version_is_refused(tmp_path, tokenizer):
+    with pytest.raises(EngineError, match="holds no codebook"):
+        Codebook.load(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    config = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(config.replace('"version": 1', '"version": 99'))
+    with pytest.raises(EngineError, match="version 99"):
+        Codebook.load(tmp_path)
+    (tmp_path / "config.json").write_text(config)
+    whole = (tmp_path / "codebook.safetensors").read_bytes()
+    (tmp_path / "codebook.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(EngineError, match="damaged"):
+        Codebook.load(tmp_path)
+
+
+def test_streams_and_clusters_of_different_number_are_refused():
+    with pytest.raises(EngineError, match=r"clusters \[5, 5\] and slices.contexts \[4\]"):
+        Fit(ArrayLanes([MELS]), MEL.to_dict(), SliceConfig(), KMeansConfig(clusters=(5, 5)))

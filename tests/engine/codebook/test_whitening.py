@@ -1,0 +1,48 @@
+import numpy as np
+
+from audio_tokens.engine.codebook.nearest.search import unit_length
+from audio_tokens.engine.codebook.whitening import fit_whitening, moments
+
+
+def fitted(x_ND, **settings):
+    return fit_whitening(*moments(x_ND), **{"variance": 1.0, "dims": None, "floor": 0.0} | settings)
+
+
+def correlated(n=4000, d=6):
+    rng = np.random.default_rng(0)
+    return (rng.normal(size=(n, d)) @ rng.normal(size=(d, d)) + 7).astype(np.float32)
+
+
+def test_whitened_vectors_are_centred_uncorrelated_and_of_unit_variance():
+    x_ND = correlated()
+    y_NE = fitted(x_ND)(x_ND).astype(np.float64)
+    assert np.abs(y_NE.mean(axis=0)).max() < 1e-3
+    assert np.abs(np.cov(y_NE.T, bias=True) - np.eye(6)).max() < 1e-3
+
+
+def test_moments_of_blocks_add_up_to_those_of_all():
+    x_ND = correlated()
+    parts = [moments(block) for block in np.array_split(x_ND, 7)]
+    for total, parts_of_it in zip(moments(x_ND), zip(*parts, strict=True), strict=True):
+        assert np.allclose(total, sum(parts_of_it), rtol=1e-12)
+
+
+def test_dimensions_are_kept_by_share_or_by_number():
+    x_ND = np.random.default_rng(1).normal(size=(5000, 3)).astype(np.float32) * np.float32([10, 3, 1])
+    assert [fitted(x_ND, variance=share).matrix_DE.shape[1] for share in (0.5, 0.95, 0.999)] == [1, 2, 3]
+    assert fitted(x_ND, dims=2).matrix_DE.shape[1] == 2
+    assert fitted(x_ND, dims=9).matrix_DE.shape[1] == 3
+
+
+def test_the_floor_keeps_small_axes_small():
+    x_ND = np.random.default_rng(1).normal(size=(5000, 2)).astype(np.float32) * np.float32([1, 1e-4])
+    deviations = fitted(x_ND, floor=1e-3)(x_ND).std(axis=0)
+    assert abs(deviations[0] - 1) < 0.01
+    assert deviations[1] < 0.01
+
+
+def test_data_that_do_not_vary_become_zeros():
+    x_ND = np.full((9, 3), 2.5, np.float32)
+    y_NE = fitted(x_ND)(x_ND)
+    assert not y_NE.any()
+    assert not unit_length(y_NE).any()

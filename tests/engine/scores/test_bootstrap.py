@@ -1,0 +1,51 @@
+"""Laws of intervals: weights are repetitions, samples are shared, a real difference is told from none."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audio_tokens.engine.scores.bootstrap import difference, interval, replicates, weighted_average_precision
+from audio_tokens.engine.scores.metrics import average_precision, score
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 999), clips=st.integers(2, 25))
+def test_a_clip_that_counts_twice_is_a_clip_given_twice(seed: int, clips: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores_CL, targets_CL = rng.normal(size=(clips, 3)).round(1), rng.random((clips, 3)) < 0.4
+    counts_RC = rng.multinomial(clips, np.full(clips, 1 / clips), size=4)
+    ap_RL = weighted_average_precision(scores_CL, targets_CL, counts_RC)
+    for counts_C, ap_L in zip(counts_RC, ap_RL, strict=True):
+        rows = np.repeat(np.arange(clips), counts_C)
+        np.testing.assert_allclose(ap_L, average_precision(scores_CL[rows], targets_CL[rows]))
+
+
+def test_intervals_hold_the_figure_and_shrink_with_clips() -> None:
+    rng = np.random.default_rng(0)
+    widths = []
+    for clips in (100, 1600):
+        targets_CL = np.eye(4, dtype=bool)[rng.integers(4, size=clips)]
+        scores_CL = targets_CL + rng.normal(size=(clips, 4)) * 0.8
+        again = replicates(scores_CL, targets_CL, count=300)
+        figures = score(scores_CL, targets_CL)
+        for name, figures_R in again.items():
+            low, high = interval(figures_R)
+            assert low < getattr(figures, name) < high
+        widths.append(np.ptp(interval(again["accuracy"])))
+        p = figures.accuracy
+        assert again["accuracy"].std() == pytest.approx((p * (1 - p) / clips) ** 0.5, rel=0.2)
+    assert widths[0] / widths[1] == pytest.approx(4, rel=0.3)
+
+
+def test_a_real_difference_is_told_from_none() -> None:
+    rng = np.random.default_rng(1)
+    targets_CL = np.eye(4, dtype=bool)[rng.integers(4, size=300)]
+    noise_CL = rng.normal(size=(300, 4))
+    poor, same, good = targets_CL + noise_CL, targets_CL + noise_CL * 1.0, targets_CL * 2.0 + noise_CL
+    a, b, c = (replicates(scores_CL, targets_CL, count=200)["accuracy"] for scores_CL in (poor, same, good))
+    assert difference(a, b, 0.0).p == 1.0
+    value = score(good, targets_CL).accuracy - score(poor, targets_CL).accuracy
+    found = difference(a, c, value)
+    assert found.p < 0.02
+    assert 0 < found.low < value < found.high

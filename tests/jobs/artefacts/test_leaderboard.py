@@ -1,0 +1,66 @@
+"""The leaderboard is a pure function of the runs that lie in a work folder."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from audio_tokens.jobs.artefacts import leaderboard
+
+
+def put(folder: Path, **changes: object) -> None:
+    result = {
+        "system": folder.name,
+        "seed": 0,
+        "test_fold": None,
+        "clips_train": 320,
+        "clips_eval": 80,
+        "mAP": 0.5,
+        "mAUC": 0.75,
+        "dprime": 0.95,
+        "accuracy": None,
+        "peak_val_mAP": 0.4,
+        "parameters": 1000,
+        "seconds": 10.0,
+        "eval_place": "test",
+    }
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps(result | changes))
+
+
+def test_one_row_per_system_recipe_and_seed_best_first(tmp_path: Path) -> None:
+    put(tmp_path / "default-0" / "token-bag", mAP=0.3)
+    put(tmp_path / "default-0" / "token-bert", mAP=0.6)
+    put(tmp_path / "default-1" / "token-bag", seed=1, mAP=0.4)
+    put(tmp_path / "my-recipe-0" / "token-bag", mAP=0.5)
+    (tmp_path / "default-0" / "codebook").mkdir()
+    rows = leaderboard.publish(tmp_path)
+    assert [(r["system"], r["recipe"], r["seed"]) for r in rows] == [
+        ("token-bert", "default", 0),
+        ("token-bag", "my-recipe", 0),
+        ("token-bag", "default", 1),
+        ("token-bag", "default", 0),
+    ]
+    assert json.loads((tmp_path / "leaderboard.json").read_text()) == rows
+    assert all(row["folds"] == [] for row in rows)
+
+
+def test_folds_are_averaged_and_listed(tmp_path: Path) -> None:
+    for fold, accuracy in ((1, 0.5), (2, 0.7), (10, 0.9)):
+        put(tmp_path / "default-0" / f"fold-{fold}" / "token-bag", test_fold=fold, accuracy=accuracy, mAP=accuracy / 2)
+    (row,) = leaderboard.collect(tmp_path)
+    assert row["accuracy"] == pytest.approx(0.7)
+    assert row["mAP"] == pytest.approx(0.35)
+    assert row["clips_eval"] == 240
+    assert [fold["fold"] for fold in row["folds"]] == [1, 2, 10]
+    assert row["folds"][0] == {"fold": 1, "accuracy": 0.5, "mAP": 0.25, "clips_eval": 80}
+
+
+def test_the_table_shows_per_cent_and_dashes(tmp_path: Path) -> None:
+    put(tmp_path / "default-0" / "token-bag", mAP=0.1234)
+    text = leaderboard.table(leaderboard.collect(tmp_path))
+    header, rule, line = text.splitlines()
+    assert header.split()[:3] == ["system", "recipe", "seed"]
+    assert set(rule) <= {"-", " "}
+    assert line.split()[:4] == ["token-bag", "default", "0", "12.3"]
+    assert line.split()[6] == "-"

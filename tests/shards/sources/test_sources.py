@@ -1,0 +1,175 @@
+"""Sources list every clip once, in an order that the list's lines do not decide, and say what is wrong with a list."""
+
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audio_tokens.shards.errors import ClipError, ShardsError
+from audio_tokens.shards.sources.clip import KEY, Clip, Reject, path_key
+from audio_tokens.shards.sources.listed import TASK_CLIPS
+from audio_tokens.shards.sources.registry import Task, first_clips, open_source, split_options
+
+
+def clips_of(spec: str) -> list[Clip | Reject]:
+    source = open_source(spec)
+    return [item for task in source.tasks() for item in source.clips(task)]
+
+
+@pytest.fixture
+def esc(tmp_path: Path) -> Path:
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "audio").mkdir()
+    lines = ["filename,fold,target,category,esc10,src_file,take"]
+    for fold in (2, 1):
+        for number in range(3):
+            name = f"{fold}-{number}-A-{number * 10}"
+            lines.append(f"{name}.wav,{fold},{number * 10},class {number},True,src{number // 2},A")
+            (tmp_path / "audio" / f"{name}.{('flac', 'ogg', 'wav')[number]}").write_bytes(name.encode())
+    (tmp_path / "meta" / "esc50.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+def test_esc50_has_the_published_folds_and_groups_and_any_audio_format(esc: Path) -> None:
+    source = open_source(f"esc50:{esc}")
+    assert source.labels == ("class 0", "class 1", "class 2")
+    clips = [clip for clip in clips_of(f"esc50:{esc}") if isinstance(clip, Clip)]
+    assert len(clips) == 6
+    assert {clip.place for clip in clips} == {"fold-1", "fold-2"}
+    for clip in clips:
+        stem = clip.source_id.split(".")[0]
+        fold, number, _, target = stem.split("-")
+        assert (clip.place, clip.labels, clip.group) == (f"fold-{fold}", (f"class {number}",), f"src{int(number) // 2}")
+        assert clip.sound() == stem.encode()
+        assert int(target) == 10 * int(number)
+
+
+def test_esc10_as_published(data_dir: Path) -> None:
+    clips = [clip for clip in clips_of(f"esc50:{data_dir}/esc10") if isinstance(clip, Clip)]
+    assert len(clips) == len({clip.key for clip in clips}) == 400
+    assert [sum(clip.place == f"fold-{fold}" for clip in clips) for fold in range(1, 6)] == [80] * 5
+    assert len({clip.group for clip in clips}) < 400
+    assert {clip.group for clip in clips if clip.place == "fold-1"}.isdisjoint(
+        clip.group for clip in clips if clip.place != "fold-1"
+    )
+
+
+def write_list(folder: Path, *lines: str, header: str = "path,labels,split") -> str:
+    (folder / "list.csv").write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    return f"csv:{folder}/list.csv"
+
+
+def test_a_csv_list_says_it_all(tmp_path: Path) -> None:
+    spec = write_list(
+        tmp_path,
+        "a/x.1.wav,dog; cat,train,",
+        "a/x.2.wav,,val,g",
+        '"b, c.wav",bird,test,g',
+        header="path,labels,split,group",
+    )
+    source = open_source(spec)
+    assert source.labels == ("bird", "cat", "dog")
+    found = {clip.source_id: clip for clip in clips_of(spec) if isinstance(clip, Clip)}
+    assert set(found) == {"a/x.1.wav", "a/x.2.wav", "b, c.wav"}
+    assert found["a/x.1.wav"].labels == ("dog", "cat")
+    assert found["a/x.2.wav"].labels == ()
+    assert [found[name].place for name in sorted(found)] == ["train", "val", "test"]
+    assert [found[name].group for name in sorted(found)] == ["a/x.1.wav", "g", "g"]
+    assert len({clip.key for clip in found.values()}) == 3
+
+
+def test_the_order_of_a_list_does_not_matter_and_one_task_has_one_place(tmp_path: Path) -> None:
+    lines = [f"{number}.wav,l{number % 7},{('train', 'val', 'test')[number % 3]}" for number in range(3 * TASK_CLIPS)]
+    tasks = open_source(write_list(tmp_path, *lines)).tasks()
+    random.Random(0).shuffle(lines)
+    assert open_source(write_list(tmp_path, *lines)).tasks() == tasks
+    assert all(len({row.place for row in task.work}) == 1 for task in tasks)
+    assert sum(task.clips or 0 for task in tasks) == len(lines)
+
+
+def test_a_row_without_a_path_is_a_reject_and_a_missing_file_is_found_out_later(tmp_path: Path) -> None:
+    missing, nameless = sorted(clips_of(write_list(tmp_path, ",dog,train", "no.wav,dog,train")), key=str)
+    assert nameless == Reject("", "no path in the list")
+    assert isinstance(missing, Clip)
+    with pytest.raises(FileNotFoundError):
+        missing.sound()
+
+
+def test_two_spellings_of_one_path_are_one_key(tmp_path: Path) -> None:
+    one, two = clips_of(write_list(tmp_path, "a//b.wav,dog,train", "./a/b.wav,dog,train"))
+    assert isinstance(one, Clip)
+    assert isinstance(two, Clip)
+    assert one.key == two.key
+
+
+MISTAKES = {
+    "no list": ("csv:{folder}/none.csv", "none.csv"),
+    "no folder": ("esc50:{folder}/none", "none"),
+    "not the layout": ("esc50:{folder}", "needs audio/ and meta/esc50.csv"),
+    "kind": ("esc5:{folder}", "did you mean esc50:?"),
+    "no colon": ("{folder}", "one of: "),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes_are_named(name: str, tmp_path: Path) -> None:
+    spec, words = MISTAKES[name]
+    with pytest.raises(ShardsError) as caught:
+        open_source(spec.format(folder=tmp_path))
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+LISTS = {
+    "path,labels": ("a.wav,dog", "needs a column split or fold"),
+    "path,labels,split,fold": ("a.wav,dog,train,1", "needs a column split or fold, one of them"),
+    "file,labels,split": ("a.wav,dog,train", "lacks the column path; it has file, labels, split"),
+    "path,labels,split": ("a.wav,dog,dev", "line 2: split 'dev' is none of train, val, test"),
+    "path,labels,fold": ("a.wav,dog,one", "line 2: fold 'one' is not a number"),
+    "path, labels, split": ("", "lists no clip"),
+    "path,labels, fold": (f"a.wav,dog,{'9' * 5000}", "line 2: fold '99999999999999999999' is not a number"),
+}
+
+
+def test_paths_that_no_file_can_have_are_rejects(tmp_path: Path) -> None:
+    source = open_source(write_list(tmp_path, f"a\0b.wav,dog,train\n{'x' * 300}.wav,dog,train"))
+    reasons = []
+    for task in source.tasks():
+        for clip in source.clips(task):
+            assert isinstance(clip, Clip)
+            with pytest.raises(ClipError) as refused:
+                clip.sound()
+            reasons.append(str(refused.value))
+    assert reasons == ["no path: embedded null byte", "file name too long"]
+
+
+@pytest.mark.parametrize("header", LISTS)
+def test_what_is_wrong_with_a_list_is_named(header: str, tmp_path: Path) -> None:
+    line, words = LISTS[header]
+    with pytest.raises(ShardsError) as caught:
+        open_source(write_list(tmp_path, line, header=header))
+    assert words in str(caught.value)
+
+
+@given(paths=st.lists(st.text(min_size=1), unique=True))
+def test_keys_are_unique_and_safe_for_any_paths(paths: list[str]) -> None:
+    keys = [path_key(path) for path in paths]
+    assert len(set(keys)) == len(paths)
+    assert all(KEY.fullmatch(key) and len(f"{key}.mel.npy.zst") <= 100 for key in keys)
+
+
+@given(counts=st.lists(st.integers(1, 9), max_size=9), limit=st.integers(1, 60))
+def test_a_limit_takes_the_first_clips(counts: list[int], limit: int) -> None:
+    tasks = [Task(name=str(number), work=number, clips=count) for number, count in enumerate(counts)]
+    head = first_clips(tasks, limit)
+    assert sum(task.promised_clips or 0 for task in head) == min(limit, sum(counts))
+    assert [task.work for task in head] == list(range(len(head)))
+
+
+def test_options_of_a_source() -> None:
+    assert split_options("100,clip_s=4", ("clip_s", "seed")) == ("100", {"clip_s": "4"})
+    assert split_options("seed=3", ("clip_s", "seed")) == ("", {"seed": "3"})
+    with pytest.raises(ShardsError, match="'clip=4' is unknown; did you mean clip_s="):
+        split_options("100,clip=4", ("clip_s", "seed"))
