@@ -22,7 +22,8 @@ from audio_tokens.engine.codebook.nearest.search import NumpyNearest
 from audio_tokens.engine.codebook.slices import SliceConfig
 from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
 from audio_tokens.engine.scores.metrics import check, score
-from audio_tokens.engine.systems.registry import SYSTEMS, build, encoder, resolve
+from audio_tokens.engine.systems import encoder
+from audio_tokens.engine.systems.registry import SYSTEMS, build, resolve
 from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding
 from audio_tokens.engine.train_config import TrainConfig
 from audio_tokens.engine.training.augment import augmented

@@ -13,7 +13,7 @@ from audio_tokens.engine.clips.token_clips import Batch, TokenClips, Version
 from audio_tokens.engine.train_config import TrainConfig
 from audio_tokens.engine.training.augment import augmented
 from audio_tokens.engine.training.pretraining import MaskedPrediction
-from tests.engine.test_clips import VOCAB, token_clips
+from tests.engine.clips.test_token_clips import VOCAB, token_clips
 
 CPU = torch.device("cpu")
 

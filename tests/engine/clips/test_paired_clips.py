@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from audio_tokens.engine.clips.paired_clips import PairedClips
 from audio_tokens.engine.clips.token_clips import MelClips, normalised
 from audio_tokens.engine.codebook.slices import SliceConfig, position_count
-from tests.engine.test_clips import token_clips
+from tests.engine.clips.test_token_clips import token_clips
 
 
 def paired(frames: list[int], slices: SliceConfig, bands: int = 3) -> tuple[PairedClips, list[np.ndarray]]:

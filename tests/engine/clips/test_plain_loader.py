@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
-from tests.engine.test_tokenizer import MELS, fitted
+from tests.engine.codebook.test_tokenizer import MELS, fitted
 
 README = Path(__file__).parents[3] / "README.md"
 

@@ -17,7 +17,7 @@ from audio_tokens.engine.errors import AudioError, EngineError
 from audio_tokens.engine.sound.decode import decode, resample
 from audio_tokens.engine.sound.filterbank import filterbank
 from audio_tokens.engine.sound.log_mel import CHUNK_FRAMES, MEL_CONFIGS, FrontEnd, LogMel, MelConfig, mel_config
-from tests.engine.test_audio import encode
+from tests.engine.sound.test_decode import encode
 
 MEL22K = MEL_CONFIGS["mel22k"]
 SCALES = ("htk", "slaney", "linear")

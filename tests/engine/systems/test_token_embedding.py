@@ -7,7 +7,7 @@ import torch
 from audio_tokens.engine.errors import EngineError
 from audio_tokens.engine.systems.registry import SYSTEMS
 from audio_tokens.engine.systems.tagger import TokenEmbedding
-from tests.engine.test_systems import VARIANTS, clips, fresh, logits
+from tests.engine.systems.test_systems import VARIANTS, clips, fresh, logits
 
 # those that are solved at once have no steps in which clips could be blended
 TRAINED_ON_TOKENS = [

@@ -66,7 +66,7 @@ def test_a_bucket(layout, clips: list[Listed], tmp_path: Path, bucket: Served) -
 
 
 def test_webdataset_shards_on_a_web_server(tmp_path: Path) -> None:
-    from tests.shards.test_wds import write_wds
+    from tests.shards.sources.test_wds import write_wds
 
     local = listed(write_wds(tmp_path, 3))
     with serve(tmp_path, lists=False) as served:
