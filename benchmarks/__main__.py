@@ -5,7 +5,6 @@ Each runs in a process of its own, on as many cores as it asks for: its memory, 
 
 import argparse
 import ast
-import difflib
 import importlib
 import json
 import os
@@ -16,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from audio_tokens.errors import did_you_mean
 from audio_tokens.shards.publish import publish_bytes
 from benchmarks.harness import Report, bar_line
 from benchmarks.machine import SETTINGS
@@ -92,8 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = parser.parse_args(argv)
     for name in words.names:
         if name not in BENCHES:
-            near = difflib.get_close_matches(name, BENCHES, n=1)
-            parser.error(f"unknown bench {name!r}; {f'did you mean {near[0]}?' if near else '--list names them'}")
+            parser.error(f"unknown bench {name!r}; {did_you_mean(name, BENCHES)}")
     names = words.names or list(BENCHES)
     if words.list:
         for name in names:

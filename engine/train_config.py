@@ -1,13 +1,12 @@
 """What is chosen about the training of a system; light, since recipes and `--help` read it."""
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from audio_tokens.engine.errors import EngineError
+from audio_tokens.errors import UserError, did_you_mean
 
 CHOICES = {
     "precision": ("auto", "fp32", "bf16"),
@@ -99,7 +98,7 @@ class TrainConfig:
     def of(cls, *layers: Mapping[str, Any]) -> "TrainConfig":
         """Return the configuration that `layers` describe, a later layer winning over an earlier one.
 
-        Raises EngineError for an unknown name (with the nearest one) or a value of the wrong type or range.
+        Raises UserError for an unknown name (with the nearest one) or a value of the wrong type or range.
         """
         return cls(**settings({field.name: field.default for field in dataclasses.fields(cls)}, *layers))
 
@@ -107,15 +106,13 @@ class TrainConfig:
 def settings(defaults: Mapping[str, Any], *layers: Mapping[str, Any]) -> dict[str, Any]:
     """Return `defaults` with `layers` laid over them, every value cast to its default's type.
 
-    Raises EngineError for a name that has no default (with the nearest one) or a value of another type.
+    Raises UserError for a name that has no default (with the nearest one) or a value of another type.
     """
     chosen = dict(defaults)
     for layer in layers:
         for name, value in layer.items():
             if name not in defaults:
-                near = difflib.get_close_matches(name, defaults, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(sorted(defaults))}"
-                raise EngineError(f"unknown training option {name!r}; {hint}")
+                raise UserError(f"unknown training option {name!r}; {did_you_mean(name, sorted(defaults))}")
             chosen[name] = _as(type(defaults[name]), name, value)
     return chosen
 
@@ -129,10 +126,10 @@ def _as(kind: type, name: str, value: Any) -> Any:
     except (TypeError, ValueError):
         number = None
     if number is None or (kind is int and number != int(number)):
-        raise EngineError(f"{name} is {value!r}; it must be a value of type {kind.__name__}")
+        raise UserError(f"{name} is {value!r}; it must be a value of type {kind.__name__}")
     return kind(number)
 
 
 def _require(holds: bool, name: str, value: Any, rule: str) -> None:
     if not holds:
-        raise EngineError(f"{name} is {value}; it must be {rule}")
+        raise UserError(f"{name} is {value}; it must be {rule}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from audio_tokens.engine.errors import EngineError
+from audio_tokens.errors import UserError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -42,7 +42,7 @@ def precision_of(wanted: str, bf16_on_cpu: bool) -> str:
 def processes(tracker: str | None = None, folder: str | None = None) -> "Iterator[Accelerator]":
     """Yield the Accelerator of this process; on leaving, trackers are closed and the next training starts afresh.
 
-    `tracker` names one of accelerate's (tensorboard, wandb, ...), which will log into `folder`. Raises EngineError for
+    `tracker` names one of accelerate's (tensorboard, wandb, ...), which will log into `folder`. Raises UserError for
     one that is unknown or not installed, and where the launcher started more processes than found each other: two plain
     Accelerators under a launcher that set up no group would train twice into one folder.
     """
@@ -52,15 +52,13 @@ def processes(tracker: str | None = None, folder: str | None = None) -> "Iterato
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
     if tracker is not None and tracker not in LOGGER_TYPE_TO_CLASS:
-        raise EngineError(f"tracker is {tracker!r}; it must be one of {', '.join(sorted(LOGGER_TYPE_TO_CLASS))}")
+        raise UserError(f"tracker is {tracker!r}; it must be one of {', '.join(sorted(LOGGER_TYPE_TO_CLASS))}")
     if tracker is not None and tracker not in map(str, get_available_trackers()):
-        raise EngineError(
-            f"tracker {tracker!r} is not installed; install its package, or leave --tracker at tensorboard"
-        )
+        raise UserError(f"tracker {tracker!r} is not installed; install its package, or leave --tracker at tensorboard")
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), log_with=tracker, project_dir=folder)
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != launched:
-        raise EngineError(
+        raise UserError(
             f"WORLD_SIZE is {launched} but {accelerator.num_processes} processes found each other; launch with "
             "`accelerate launch --multi_gpu --num_processes N` (on a CPU too) or as a single process"
         )

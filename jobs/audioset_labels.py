@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
-from audio_tokens.jobs.errors import JobError
 from audio_tokens.shards.publish import publish_bytes
 
 CLASSES, ONTOLOGY = "class_labels_indices.csv", "ontology.json"
@@ -38,7 +38,7 @@ def audioset_labels(config: AudiosetLabels) -> None:
     try:
         files = {name: (folder / name).read_bytes() for name in (CLASSES, ONTOLOGY)}
     except FileNotFoundError as error:
-        raise JobError(
+        raise UserError(
             f"{error.filename} is missing; --published names the folder with {CLASSES} and {ONTOLOGY}"
         ) from None
     classes = [(row["mid"], row["display_name"]) for row in csv.DictReader(files[CLASSES].decode("utf-8").splitlines())]

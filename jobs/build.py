@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
-from audio_tokens.jobs.errors import JobError
 
 CLIP_TIMEOUTS_S = (0.01, 86_400)
 
@@ -53,20 +53,20 @@ class Build:
 
     def __post_init__(self) -> None:
         if not 0 <= self.task_index < self.task_count:
-            raise JobError(f"task_index {self.task_index} is not in 0..{self.task_count - 1} (task_count - 1)")
+            raise UserError(f"task_index {self.task_index} is not in 0..{self.task_count - 1} (task_count - 1)")
         for name in ("workers", "limit_clips"):
             value = getattr(self, name)
             if value is not None and value <= 0:
-                raise JobError(f"--{name} {value}: it must be above 0")
+                raise UserError(f"--{name} {value}: it must be above 0")
         if not CLIP_TIMEOUTS_S[0] <= self.clip_timeout_s <= CLIP_TIMEOUTS_S[1]:
-            raise JobError(
+            raise UserError(
                 f"--clip_timeout_s {self.clip_timeout_s:g}: it must lie between {CLIP_TIMEOUTS_S[0]} and "
                 f"{CLIP_TIMEOUTS_S[1]} seconds"
             )
         if "://" in self.out:
-            raise JobError(f"--out {self.out}: shards are written to a local folder; copy them from there")
+            raise UserError(f"--out {self.out}: shards are written to a local folder; copy them from there")
         if self.segments is not None and not self.source.startswith("audioset:"):
-            raise JobError(f"--segments {self.segments}: only audioset: has segment lists, not {self.source}")
+            raise UserError(f"--segments {self.segments}: only audioset: has segment lists, not {self.source}")
 
 
 def build(config: Build) -> int:

@@ -1,9 +1,10 @@
 """The console command `audio-tokens NAME ...`: finds the job of that name and hands it the rest of the line."""
 
-import difflib
 import importlib
 import sys
 from collections.abc import Sequence
+
+from audio_tokens.errors import did_you_mean
 
 COMMANDS = {
     "demo": "every stage on the embedded soundscapes, then a leaderboard and a report",
@@ -35,9 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     name = words.pop(0)
     if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(COMMANDS)}"
-        print(f"audio-tokens: error: unknown command {name!r}; {hint}", file=sys.stderr)
+        print(f"audio-tokens: error: unknown command {name!r}; {did_you_mean(name, COMMANDS)}", file=sys.stderr)
         return 2
     return importlib.import_module(f"audio_tokens.jobs.{name.replace('-', '_')}").main(words)
 

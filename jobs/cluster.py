@@ -9,8 +9,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
-from audio_tokens.jobs.errors import JobError
 from audio_tokens.jobs.recipe import Recipe
 
 
@@ -38,7 +38,7 @@ class Cluster:
 
     def __post_init__(self) -> None:
         if self.seed < 0:
-            raise JobError(f"seed is {self.seed}; it must be at least 0")
+            raise UserError(f"seed is {self.seed}; it must be at least 0")
 
 
 def cluster(job: Cluster) -> None:
@@ -73,7 +73,7 @@ def cluster(job: Cluster) -> None:
         if checkpoint.exists() and not job.force:
             state, fingerprint = from_bytes(checkpoint.read_bytes())
             if fingerprint != origin["fingerprint"]:
-                raise JobError(f"{checkpoint} is of an unfinished fit with other settings; --force begins anew")
+                raise UserError(f"{checkpoint} is of an unfinished fit with other settings; --force begins anew")
         if "leak" in origin:
             _say(
                 first, "cluster: warning: this fits on all folds, also on one to be tested; --test-fold I leaves it out"

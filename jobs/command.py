@@ -4,7 +4,6 @@ Exit codes: 0 done, 1 some tasks failed, 2 a user's mistake, 130 and 143 interru
 Other exceptions are bugs and keep their traceback.
 """
 
-import difflib
 import errno
 import re
 import sys
@@ -17,13 +16,10 @@ from typing import Any, TypeVar, get_origin, get_type_hints
 
 from jsonargparse import ActionConfigFile, ArgumentParser
 
-from audio_tokens.engine.errors import EngineError
-from audio_tokens.jobs.errors import JobError
-from audio_tokens.shards.errors import ShardsError
+from audio_tokens.errors import UserError, did_you_mean
 
 T = TypeVar("T")
 
-USER_MISTAKES = (EngineError, ShardsError, JobError)
 # What a path on the line may turn out to be; every other OSError is a bug, or a disk's.
 UNUSABLE_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 UNUSABLE_ERRNOS = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
@@ -39,7 +35,7 @@ def command(
     prog = "audio-tokens " + re.sub(r"(?<=[a-z])(?=[A-Z])", "-", config.__name__).lower()
     try:
         return run(parse(config, sys.argv[1:] if argv is None else argv, prog=prog, positional=positional)) or 0
-    except USER_MISTAKES as mistake:
+    except UserError as mistake:
         print(f"{prog}: error: {mistake}", file=sys.stderr)
         return 2
     except OSError as error:
@@ -56,7 +52,7 @@ def command(
 def parse(config: type[T], argv: Sequence[str], *, prog: str, positional: str | None = None) -> T:
     """Return `config` filled from `argv`: YAML first, then dotted overrides, whatever their order on the line.
 
-    Raises JobError with one line for an unknown option (with the nearest one), a wrong value or a missing one.
+    Raises UserError with one line for an unknown option (with the nearest one), a wrong value or a missing one.
     """
     parser = ArgumentParser(prog=prog, description=(config.__doc__ or "").split("\n", 1)[0], exit_on_error=False)
     parser.add_argument("--config", action=ActionConfigFile, help="a YAML file with any of the options below")
@@ -67,24 +63,24 @@ def parse(config: type[T], argv: Sequence[str], *, prog: str, positional: str | 
         parsed = parser.parse_args(_spelt_out(_files_first(argv), option_types(config)))
         values = parser.instantiate(parsed)
     except ArgumentError as error:
-        raise JobError(_one_line(str(error), parser)) from None
-    except USER_MISTAKES:
+        raise UserError(_one_line(str(error), parser)) from None
+    except UserError:
         raise
     except (TypeError, ValueError) as error:  # a dataclass refused its own value
-        raise JobError(_one_line(str(error), parser)) from None
+        raise UserError(_one_line(str(error), parser)) from None
     chosen = {f.name: values[f.name] for f in fields(config)}  # type: ignore[arg-type]
     return config(**(chosen | {positional: tuple(chosen[positional])} if positional else chosen))
 
 
 def recipe_file(name_or_file: str) -> Path:
-    """Return the YAML file of a recipe: a packaged name ('default') or a path. Raises JobError for neither."""
+    """Return the YAML file of a recipe: a packaged name ('default') or a path. Raises UserError for neither."""
     files = [Path(str(file)) for file in resources.files("audio_tokens.jobs.recipes").iterdir()]
     packaged = {file.stem: file for file in files if file.suffix == ".yaml"}
     if name_or_file in packaged:
         return packaged[name_or_file]
     if Path(name_or_file).is_file():
         return Path(name_or_file)
-    raise JobError(f"recipe {name_or_file!r} is neither a file nor one of: {', '.join(sorted(packaged))}")
+    raise UserError(f"recipe {name_or_file!r} is neither a file nor one of: {', '.join(sorted(packaged))}")
 
 
 def _files_first(argv: Sequence[str]) -> list[str]:
@@ -153,12 +149,6 @@ def _one_line(message: str, parser: ArgumentParser) -> str:
     line = " ".join(message.split())
     if "unrecognized arguments:" in line:
         unknown = line.split("unrecognized arguments:", 1)[1].split()[0].split("=")[0]
-        known = [name for action in _actions(parser) for name in action.option_strings]
-        near = difflib.get_close_matches(unknown, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"--help lists the options of {parser.prog}"
-        return f"unknown option {unknown}; {hint}"
+        known = [name for action in parser._actions for name in action.option_strings]
+        return f"unknown option {unknown}; {did_you_mean(unknown, known)}; --help lists the options of {parser.prog}"
     return line
-
-
-def _actions(parser: ArgumentParser) -> list[Any]:
-    return list(parser._actions)

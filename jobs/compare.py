@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
-from audio_tokens.jobs.errors import JobError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +35,13 @@ def compare(job: Compare) -> None:
     from audio_tokens.jobs.artefacts.run_folder import Predictions, RunFolder
 
     if job.most_classes < 0:
-        raise JobError(f"--most-classes {job.most_classes}: name a number from 0")
+        raise UserError(f"--most-classes {job.most_classes}: name a number from 0")
     a, b = (Predictions.joined([RunFolder(Path(run)).predictions() for run in runs]) for runs in (job.a, job.b))
     b = b.in_order_of(a)
     if not np.array_equal(a.targets_CL, b.targets_CL):
-        raise JobError("the two runs were tested against other labels of the same clips; compare runs on the same data")
+        raise UserError(
+            "the two runs were tested against other labels of the same clips; compare runs on the same data"
+        )
     scores = [score(run.scores_CL, run.targets_CL) for run in (a, b)]
     again = [replicates(run.scores_CL, run.targets_CL, count=job.replicates) for run in (a, b)]
     print(f"{len(a.keys)} clips, {job.replicates} bootstrap samples")

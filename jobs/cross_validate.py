@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
-from audio_tokens.jobs.errors import JobError
 from audio_tokens.jobs.recipe import Recipe
 
 
@@ -43,7 +43,9 @@ def cross_validate(job: CrossValidate) -> None:
 
     dataset = Dataset.open(job.shards)
     if not dataset.folds:
-        raise JobError(f"{job.shards} has the splits {', '.join(dataset.places)} and no folds; `audio-tokens train` it")
+        raise UserError(
+            f"{job.shards} has the splits {', '.join(dataset.places)} and no folds; `audio-tokens train` it"
+        )
     base = Path(job.work) / f"{job.recipe.name}-{job.seed}"
     run = Run(source="", work=job.work, recipe=job.recipe, systems=(job.system,), folds=True, force=job.force)
     folds = [int(place.removeprefix("fold-")) for place in dataset.places]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
-from audio_tokens.jobs.errors import JobError
 from audio_tokens.jobs.verify import kind_of
 
 BAR = 30  # characters of the longest bar of a histogram
@@ -31,7 +31,7 @@ class Describe:
 
     def __post_init__(self) -> None:
         if self.most_labels < 0:
-            raise JobError(f"--most_labels {self.most_labels}: it must be at least 0")
+            raise UserError(f"--most_labels {self.most_labels}: it must be at least 0")
 
 
 def describe(config: Describe) -> None:
@@ -101,7 +101,7 @@ def _draw(folder: Path, file: Path) -> None:
     dataset = Dataset.open(folder)
     samples = [dataset.sample(index, 0) for index in range(min(4, len(dataset.shards)))]
     if not samples:
-        raise JobError(f"{folder} has no clip, so there is nothing to draw into {file}")
+        raise UserError(f"{folder} has no clip, so there is nothing to draw into {file}")
     figure = new_figure(9.0, 2.0 * len(samples))
     for axes, sample in zip(figure.subplots(len(samples), 1, squeeze=False)[:, 0], samples, strict=True):
         axes.imshow(sample.array_TF.T.astype(np.float32), origin="lower", aspect="auto", cmap="magma")

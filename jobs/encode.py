@@ -11,8 +11,8 @@ from zipfile import BadZipFile
 from tqdm import tqdm
 
 from audio_tokens.engine.sound.view_config import ViewConfig
+from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
-from audio_tokens.jobs.errors import JobError
 
 # Starting a process costs about as much as encoding so many clips of ten seconds from mel.
 CLIPS_PER_WORKER = 512
@@ -48,13 +48,13 @@ class Encode:
 
     def __post_init__(self) -> None:
         if (self.shards is None) == (self.source is None):
-            raise JobError("name one of --shards SHARDS and --source SOURCE")
+            raise UserError("name one of --shards SHARDS and --source SOURCE")
         if self.views.count and self.source is None:
-            raise JobError(f"views.count is {self.views.count}, and views are made from sound: name --source SOURCE")
+            raise UserError(f"views.count is {self.views.count}, and views are made from sound: name --source SOURCE")
         for name in ("workers", "top"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise JobError(f"{name} is {value}; it must be at least 1")
+                raise UserError(f"{name} is {value}; it must be at least 1")
 
 
 def encode(job: Encode) -> int:
@@ -66,10 +66,10 @@ def encode(job: Encode) -> int:
 
     codebook = Codebook.load(job.codebook)
     if job.top > min(codebook.vocab_sizes):
-        raise JobError(f"top is {job.top}; {job.codebook} has {min(codebook.vocab_sizes)} tokens")
+        raise UserError(f"top is {job.top}; {job.codebook} has {min(codebook.vocab_sizes)} tokens")
     given = FromShards(job.shards) if job.shards else FromSource(str(job.source), codebook.mel, job.views, job.seed)
     if given.mel != codebook.mel:
-        raise JobError(
+        raise UserError(
             f"{job.codebook} was made for another mel configuration than {job.shards} has; cluster these shards anew"
         )
     out = Path(job.out)
@@ -107,7 +107,7 @@ def encode(job: Encode) -> int:
     try:
         rejected = encoding.pack(out, attributes)
     except (BadZipFile, ValueError, KeyError, EOFError, FileNotFoundError) as error:
-        raise JobError(f"{parts} is damaged ({error}); remove that folder and give the same command again") from None
+        raise UserError(f"{parts} is damaged ({error}); remove that folder and give the same command again") from None
     shutil.rmtree(parts.parent)
     print(f"encode: {out}{f': {rejected} clips rejected, see its rejects.jsonl' if rejected else ' is complete'}")
     return 0

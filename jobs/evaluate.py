@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
-from audio_tokens.jobs.errors import JobError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ def evaluate(job: Evaluate) -> None:
     folder = RunFolder(Path(job.run))
     settings = folder.settings()
     if settings["system"] == "masked-tokens":
-        raise JobError(f"{job.run} is a pre-training, which tags nothing; evaluate a run of `train --init {job.run}`")
+        raise UserError(f"{job.run} is a pre-training, which tags nothing; evaluate a run of `train --init {job.run}`")
     data = open_for(
         settings["system"],
         job.tokens or settings["tokens"],
@@ -54,15 +54,15 @@ def evaluate(job: Evaluate) -> None:
     if "classes" in settings:
         data = with_classes(data, settings["classes"])
     if job.split not in data.places:
-        raise JobError(f"the data has no split or fold {job.split!r}; it has {', '.join(data.places)}")
+        raise UserError(f"the data has no split or fold {job.split!r}; it has {', '.join(data.places)}")
     model = load(folder.path / "model")
     if data.alternatives != model.config.alternatives:
-        raise JobError(
+        raise UserError(
             f"{job.run} was trained on {model.config.alternatives} tokens a position and stream, this data holds "
             f"{data.alternatives}; encode with --top {model.config.alternatives}"
         )
     if list(data.labels) != model.config.label_names:
-        raise JobError(f"{job.run} tags other labels than this data has; evaluate it on data with its own labels")
+        raise UserError(f"{job.run} tags other labels than this data has; evaluate it on data with its own labels")
     with processes() as accelerator:
         clips = data.read((job.split,))[0]
         scores_CL, losses_C = predict(

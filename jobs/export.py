@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
-from audio_tokens.jobs.errors import JobError
 
 ROWS = 50_000  # clips a file: about 20 MB
 
@@ -37,7 +37,7 @@ def export(job: Export) -> None:
 
     store, out = TokenStore.open(job.tokens), Path(job.out)
     if out.exists() and not job.force:
-        raise JobError(f"{out} exists already; --force replaces it, or choose another --out")
+        raise UserError(f"{out} exists already; --force replaces it, or choose another --out")
     with published_folder(out) as folder:
         for place in store.places:
             group = store.group(place)

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from audio_tokens.errors import UserError
 from audio_tokens.jobs.artefacts.fingerprints import digest
 from audio_tokens.jobs.command import command
-from audio_tokens.jobs.errors import JobError
 from audio_tokens.jobs.recipe import Recipe
 
 
@@ -47,7 +47,6 @@ def pretrain(job: Pretrain) -> None:
     import torch
     from accelerate.utils import broadcast_object_list
 
-    from audio_tokens.engine.seeds import generator
     from audio_tokens.engine.systems.registry import resolve
     from audio_tokens.engine.systems.tagger import TaggerConfig
     from audio_tokens.engine.training.checkpoints import Checkpoints
@@ -58,10 +57,11 @@ def pretrain(job: Pretrain) -> None:
     from audio_tokens.jobs.inputs.epoch_order import order_of
     from audio_tokens.jobs.inputs.places import fitted_places
     from audio_tokens.jobs.inputs.training_data import open_data, vectors_of
+    from audio_tokens.seeds import generator
     from audio_tokens.shards.publish import published_file
 
     if not 0 < job.hide < 1:
-        raise JobError(f"--hide {job.hide:g}: the share of positions that are hidden lies between 0 and 1")
+        raise UserError(f"--hide {job.hide:g}: the share of positions that are hidden lies between 0 and 1")
     config, options = resolve("token-bert", job.recipe.train, job.recipe.systems.get("token-bert", {}) | job.options)
     data = open_data(job.tokens, None)
     vectors = vectors_of(data, job.codebook, options["embedding"])

@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
-from audio_tokens.jobs.errors import JobError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Quality:
 
     def __post_init__(self) -> None:
         if self.clips < 1:
-            raise JobError(f"clips is {self.clips}; it must be at least 1")
+            raise UserError(f"clips is {self.clips}; it must be at least 1")
 
 
 def quality(job: Quality) -> None:
@@ -47,11 +47,13 @@ def quality(job: Quality) -> None:
 
     out = Path(job.out)
     if out.exists() and not job.force and not (out / "quality.json").is_file():
-        raise JobError(f"{out} holds something that is no quality report; choose another --out, or --force replaces it")
+        raise UserError(
+            f"{out} holds something that is no quality report; choose another --out, or --force replaces it"
+        )
     dataset, store = Dataset.open(job.shards), TokenStore.open(job.tokens)
     tokenizer = AudioTokenizer.from_pretrained(job.codebook)
     if store.codebook_hash != tokenizer.codebook.hash or store.dataset_hash != dataset.hash:
-        raise JobError(f"{job.tokens} was not made from {job.shards} by {job.codebook}; encode again")
+        raise UserError(f"{job.tokens} was not made from {job.shards} by {job.codebook}; encode again")
     fitted = tuple(tokenizer.codebook.origin["places"])
     unseen = tuple(place for place in store.places if place not in fitted) or store.places
     samples = islice((s for index in dataset.shards_of(*unseen) for s in dataset.read(index)), job.clips)

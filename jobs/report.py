@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from audio_tokens.errors import UserError
 from audio_tokens.jobs.artefacts import leaderboard
 from audio_tokens.jobs.command import command
-from audio_tokens.jobs.errors import JobError
 
 STYLE = """
 :root { color-scheme: light; --ink: #1f2933; --soft: #616e7c; --line: #e4e7eb; --accent: #c2410c; }
@@ -58,10 +58,10 @@ def report(job: Report) -> int:
 
     work = Path(job.work)
     if not work.is_dir():
-        raise JobError(f"work folder {job.work!r} does not exist; `audio-tokens run --work {job.work}` makes it")
+        raise UserError(f"work folder {job.work!r} does not exist; `audio-tokens run --work {job.work}` makes it")
     rows = leaderboard.collect(work)
     if not rows:
-        raise JobError(
+        raise UserError(
             f"work folder {job.work!r} holds no finished run; `audio-tokens run --work {job.work}` makes some"
         )
     page = "\n".join(_page(work, rows))

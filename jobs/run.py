@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audio_tokens.engine.systems.registry import SYSTEMS, find, resolve
+from audio_tokens.errors import UserError
 from audio_tokens.jobs.artefacts import leaderboard
 from audio_tokens.jobs.build import Build, build
 from audio_tokens.jobs.command import command
-from audio_tokens.jobs.errors import JobError
 from audio_tokens.jobs.recipe import Recipe
 
 PIPELINE_SYSTEMS = ("token-bag", "token-linear", "token-lstm", "token-bert", "raw-linear", "raw-cnn", "raw-bert")
@@ -48,14 +48,14 @@ class Run:
     def __post_init__(self) -> None:
         for system in self.systems:
             if system not in SYSTEMS:
-                raise JobError(f"unknown system {system!r}; one of: {', '.join(SYSTEMS)}")
+                raise UserError(f"unknown system {system!r}; one of: {', '.join(SYSTEMS)}")
             if self.recipe.views.count and len(SYSTEMS[system].reads) > 1:
-                raise JobError(f"{system} reads mel beside every token, and views have none; leave out either")
+                raise UserError(f"{system} reads mel beside every token, and views have none; leave out either")
             resolve(system, self.recipe.train, self.recipe.systems.get(system, {}))  # an hour before they are needed
         for system in self.recipe.systems:
             find(system)
         if not self.systems or not self.seeds:
-            raise JobError("nothing to do: name at least one system (--systems) and one seed (--seeds)")
+            raise UserError("nothing to do: name at least one system (--systems) and one seed (--seeds)")
 
 
 def run(job: Run) -> int:
@@ -80,11 +80,11 @@ def run(job: Run) -> int:
 
 def _folds(dataset, wanted: bool) -> Iterator[int | None]:
     if wanted and not dataset.folds:
-        raise JobError(
+        raise UserError(
             f"--folds needs data with folds, and this has the splits {', '.join(dataset.places)}; leave --folds out"
         )
     if dataset.folds and not wanted:
-        raise JobError(f"this data has the folds {', '.join(dataset.places)} and no splits; add --folds")
+        raise UserError(f"this data has the folds {', '.join(dataset.places)} and no splits; add --folds")
     yield from (int(place.removeprefix("fold-")) for place in dataset.places) if wanted else (None,)
 
 

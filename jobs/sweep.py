@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
+from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command, parse, recipe_file
-from audio_tokens.jobs.errors import JobError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,15 +83,15 @@ def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def _checked(file: Path) -> dict[str, Any]:
-    """Return the grid in `file`. Raises JobError, naming what is wrong, where it is none."""
+    """Return the grid in `file`. Raises UserError, naming what is wrong, where it is none."""
     try:
         grid = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise JobError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
     known = ("name", "axes", "systems", "seeds", "base")
     missing = [key for key in known[:4] if not isinstance(grid, dict) or key not in grid]
     if missing:
-        raise JobError(f"{file} is no grid of recipes: it lacks {', '.join(missing)}; grid-2024.yaml shows one")
+        raise UserError(f"{file} is no grid of recipes: it lacks {', '.join(missing)}; grid-2024.yaml shows one")
     unknown = [str(key) for key in grid if key not in known]
     choices = [axis if isinstance(axis, dict) else None for axis in _values(grid["axes"])]
     fragments = [fragment for axis in choices for fragment in _values(axis)]
@@ -106,11 +106,11 @@ def _checked(file: Path) -> dict[str, Any]:
     }
     for rule, holds in rules.items():
         if not holds:
-            raise JobError(f"{file} is no grid of recipes: {rule}; grid-2024.yaml shows one")
+            raise UserError(f"{file} is no grid of recipes: {rule}; grid-2024.yaml shows one")
     names = [name for name, _ in recipes(grid)]
     for name in names:
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or names.count(name) > 1:
-            raise JobError(
+            raise UserError(
                 f"{file}: a recipe would be called {name!r}; names become folders: letters, digits, _ and -, each once"
             )
     return grid

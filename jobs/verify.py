@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
-from audio_tokens.jobs.errors import JobError
 from audio_tokens.shards.tasks.task import TASKS
 
 
@@ -38,15 +38,15 @@ def verify(config: Verify) -> int:
 
 
 def kind_of(folder: Path) -> str:
-    """Return what a folder holds. Raises JobError where it is no artefact."""
+    """Return what a folder holds. Raises UserError where it is no artefact."""
     if not folder.exists():
-        raise JobError(f"there is no {folder}; name a folder of mel shards, a codebook, a tokens.zarr or a run")
+        raise UserError(f"there is no {folder}; name a folder of mel shards, a codebook, a tokens.zarr or a run")
     for kind, marks in MARKS.items():
         if all((folder / mark).exists() for mark in marks):
             return kind
     if (folder / TASKS).is_dir():
         return "shards"  # unfinished: opening it says how to go on
-    raise JobError(f"{folder} is no finished artefact; it holds no mel shards, codebook, tokens.zarr or run")
+    raise UserError(f"{folder} is no finished artefact; it holds no mel shards, codebook, tokens.zarr or run")
 
 
 def _codebook(folder: Path) -> Iterator[tuple[str, str | None]]:

@@ -4,14 +4,13 @@
 whose hashes it records; NOTICE says under which licences. Other sources bring label names of their own.
 """
 
-import difflib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib import resources
 
-from audio_tokens.shards.errors import ShardsError
+from audio_tokens.errors import UserError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Vocabulary:
         by_name = {name: mid for mid, (name, _) in self.ontology.items()}
         start = node if node in self.ontology else by_name.get(node)
         if start is None:
-            raise ShardsError(f"the ontology has no {node!r}{_nearest(node, by_name)}")
+            raise UserError(f"the ontology has no {node!r}; {did_you_mean(node, by_name)}")
         found, waiting = set(), [start]
         while waiting:
             mid = waiting.pop()
@@ -65,7 +64,7 @@ def choose_labels(wanted: str, labels: Sequence[str], counts: Sequence[int]) -> 
     ("/m/0bt9lr"), subtrees of AudioSet's ontology ("below:Animal") and the most frequent ones ("top:50"); what any
     part names is chosen.
 
-    Raises ShardsError for a part that names nothing.
+    Raises UserError for a part that names nothing.
     """
     chosen: set[int] = set()
     ids = {label: number for number, label in enumerate(labels)}
@@ -73,20 +72,15 @@ def choose_labels(wanted: str, labels: Sequence[str], counts: Sequence[int]) -> 
         kind, _, value = part.partition(":")
         if kind == "top":
             if not value.isdecimal() or not int(value):
-                raise ShardsError(f"class subset {part!r}: top:N needs a number above 0")
+                raise UserError(f"class subset {part!r}: top:N needs a number above 0")
             chosen |= set(sorted(ids.values(), key=lambda number: (-counts[number], number))[: int(value)])
         elif kind == "below":
             chosen |= {ids[name] for name in audioset().below(value) if name in ids}
         else:
             name = audioset().name_of_mid.get(part, part) if part.startswith("/") else part
             if name not in ids:
-                raise ShardsError(f"class subset: there is no label {part!r}{_nearest(name, labels)}")
+                raise UserError(f"class subset: there is no label {part!r}; {did_you_mean(name, labels)}")
             chosen.add(ids[name])
     if not chosen:
-        raise ShardsError(f"class subset {wanted!r} names no label of this data set")
+        raise UserError(f"class subset {wanted!r} names no label of this data set")
     return tuple(sorted(chosen))
-
-
-def _nearest(name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(names), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""

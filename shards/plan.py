@@ -5,21 +5,20 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from audio_tokens.shards.errors import ShardsError
+from audio_tokens.errors import UserError
+from audio_tokens.seeds import generator
 
-# the purposes that a seed is split into
-EPOCH_ORDER, LANE_BLOCKS, INNER_SPLIT, WEIGHTED_ORDER, BUCKETED_ORDER = 1, 2, 3, 4, 5
 BUCKET_BATCHES = 16  # batches that are sorted together: at random lengths a batch then spans 1/16 of their range
 
 
 def epoch_order(clips: int, seed: int, epoch: int) -> Int64[np.ndarray, "C"]:
     """Return the permutation of 0..clips-1 in which epoch `epoch` visits the clips, whatever the world size."""
-    return np.random.default_rng([seed, EPOCH_ORDER, epoch]).permutation(clips).astype(np.int64)
+    return generator(seed, "epoch order", epoch).permutation(clips).astype(np.int64)
 
 
 def weighted_order(clips: int, seed: int, epoch: int, *, weights_C: Float64[np.ndarray, "C"]) -> Int64[np.ndarray, "C"]:
     """Return `clips` draws with replacement; a clip's chance is its share of the weights, the length stays."""
-    rng = np.random.default_rng([seed, WEIGHTED_ORDER, epoch])
+    rng = generator(seed, "weighted order", epoch)
     return rng.choice(clips, size=clips, p=weights_C / weights_C.sum()).astype(np.int64)
 
 
@@ -36,7 +35,7 @@ def bucketed_order(
     window = np.arange(whole) // (BUCKET_BATCHES * batch_clips)
     by_length = np.lexsort((lengths_C[order_C[:whole]], window))
     batches = order_C[by_length].reshape(-1, batch_clips)
-    shuffled = np.random.default_rng([seed, BUCKETED_ORDER, epoch]).permutation(batches)
+    shuffled = generator(seed, "bucketed order", epoch).permutation(batches)
     return np.concatenate([shuffled.reshape(-1), order_C[whole:]])
 
 
@@ -64,19 +63,19 @@ def lane_blocks(
     start_B = (np.arange(len(shard_B), dtype=np.int64) - first_B) * block_clips
     stop_B = np.minimum(start_B + block_clips, clips_per_shard[shard_B])
     blocks = np.stack([shard_B, start_B, stop_B], axis=1)
-    blocks = np.random.default_rng([seed, LANE_BLOCKS, epoch]).permutation(blocks)
+    blocks = generator(seed, "lane blocks", epoch).permutation(blocks)
     return [blocks[lane::lanes] for lane in range(lanes)]
 
 
 def held_out(groups_C: Sequence[str], share: float, seed: int) -> Bool[np.ndarray, "C"]:
     """Return which clips are held out: whole groups (source recordings), drawn until they make up `share` of the clips.
 
-    A pure function of its arguments, whatever the order of equal groups. Raises ShardsError where there is one group.
+    A pure function of its arguments, whatever the order of equal groups. Raises UserError where there is one group.
     """
     names, group_C = np.unique(np.asarray(groups_C, dtype=str), return_inverse=True)
     if len(names) < 2:
-        raise ShardsError(f"the training folds hold {len(names)} source recording; a choice needs two, to part them")
-    order = np.random.default_rng([seed, INNER_SPLIT]).permutation(len(names))
+        raise UserError(f"the training folds hold {len(names)} source recording; a choice needs two, to part them")
+    order = generator(seed, "inner split").permutation(len(names))
     clips = np.bincount(group_C)[order]
     taken = np.clip(np.searchsorted(np.cumsum(clips), share * len(group_C)) + 1, 1, len(names) - 1)
     return np.isin(group_C, order[:taken])

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from audio_tokens.shards.errors import ShardsError
+from audio_tokens.errors import UserError
 
 
 def publish_bytes(path: str | Path, data: bytes) -> None:
@@ -24,7 +24,7 @@ def publish_bytes(path: str | Path, data: bytes) -> None:
 def published_file(path: str | Path) -> Iterator[Path]:
     """Yield a sibling of `path` to write; on leaving it is synced and renamed to `path`, on an error it is removed.
 
-    Raises ShardsError where the disk is full, and what else the file system raises.
+    Raises UserError where the disk is full, and what else the file system raises.
     """
     path = Path(path)
     temporary = _sibling(path)
@@ -77,9 +77,9 @@ def is_full(error: BaseException | None) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def no_room(path: Path) -> ShardsError:
+def no_room(path: Path) -> UserError:
     """What to tell the user then."""
-    return ShardsError(f"no space left for {path}; make room and run the same command again")
+    return UserError(f"no space left for {path}; make room and run the same command again")
 
 
 def is_temporary(name: str) -> bool:

@@ -4,20 +4,12 @@ An id is taken where its hash is small, so subsets of one seed lie within one an
 of files matters, and the clips of one video or recording (whose id is what is hashed) are never parted.
 """
 
-import hashlib
 import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from audio_tokens.shards.errors import ShardsError
-
-WHOLE = 1 << 64  # hashes are below it
-
-
-def hashed(purpose: str, seed: int, name: str) -> int:
-    """Return 64 bits that depend on purpose, seed and name alone."""
-    digest = hashlib.sha256(f"{purpose}:{seed}:{name}".encode()).digest()
-    return int.from_bytes(digest[:8], "big")
+from audio_tokens.errors import UserError
+from audio_tokens.seeds import HASHES, hashed
 
 
 @dataclass(frozen=True)
@@ -30,16 +22,16 @@ class Subset:
 
     def threshold(self, ids: Iterable[str], seed: int) -> int:
         """Return the hash below which an id is taken; `ids` are gone through only where a number is wanted."""
-        thresholds = [round(ratio * WHOLE) for ratio in self.ratios]
+        thresholds = [round(ratio * HASHES) for ratio in self.ratios]
         if self.sizes:
             wanted = max(self.sizes)
-            smallest = heapq.nsmallest(wanted + 1, {hashed("subset", seed, name) for name in ids})
-            thresholds.append(smallest[wanted] if len(smallest) > wanted else WHOLE)
+            smallest = heapq.nsmallest(wanted + 1, {hashed(seed, "subset", name) for name in ids})
+            thresholds.append(smallest[wanted] if len(smallest) > wanted else HASHES)
         return max(thresholds, default=0)
 
 
 def parse_subset(text: str) -> Subset:
-    """Read `0.1`, `20000`, `200k`, a name, or a union of such with `+`. Raises ShardsError for an empty part or a 0."""
+    """Read `0.1`, `20000`, `200k`, a name, or a union of such with `+`. Raises UserError for an empty part or a 0."""
     ratios, sizes, names = [], [], []
     for part in text.split("+"):
         digits = part.removesuffix("k")
@@ -50,7 +42,7 @@ def parse_subset(text: str) -> Subset:
         else:
             names.append(part)
     if not all(names) or 0 in sizes or not all(0 < ratio < 1 for ratio in ratios):
-        raise ShardsError(f"subset {text!r}: a part is a ratio like 0.1, a number like 20000 or 200k, or a name")
+        raise UserError(f"subset {text!r}: a part is a ratio like 0.1, a number like 20000 or 200k, or a name")
     return Subset(tuple(ratios), tuple(sizes), tuple(names))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from audio_tokens.engine.seeds import generator
+from audio_tokens.seeds import generator
 from benchmarks.inputs import sounds
 
 RATE_HZ, SECONDS = 48_000, 10

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from audio_tokens.engine.seeds import generator
 from audio_tokens.engine.sound.log_mel import MelConfig
 from audio_tokens.jobs.build import Build, build
+from audio_tokens.seeds import generator
 from audio_tokens.shards.dataset.manifest import Dataset, ShardEntry, write_manifest
 from audio_tokens.shards.sources.clip import Clip
 from audio_tokens.shards.tasks.task_shards import ShardConfig, TaskShards

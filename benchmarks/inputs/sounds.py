@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from audio_tokens.engine.seeds import generator
 from audio_tokens.engine.sound.decode import decode, resample
+from audio_tokens.seeds import generator
 from audio_tokens.shards.sources.soundscapes import Soundscapes
 
 

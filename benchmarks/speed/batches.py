@@ -15,7 +15,7 @@ import torch
 
 from audio_tokens.engine.clips.device_clips import ResidentTokens
 from audio_tokens.engine.clips.token_clips import Labels, TokenClips
-from audio_tokens.engine.seeds import generator
+from audio_tokens.seeds import generator
 from audio_tokens.shards.plan import bucketed_order, epoch_order
 from benchmarks.harness import FLOOR, Report
 

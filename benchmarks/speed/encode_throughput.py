@@ -15,10 +15,10 @@ import numpy as np
 
 from audio_tokens.engine.codebook.kmeans.streamed_kmeans import KMeansConfig
 from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
-from audio_tokens.engine.seeds import generator
 from audio_tokens.jobs.cluster import Cluster, cluster
 from audio_tokens.jobs.encode import Encode, encode
 from audio_tokens.jobs.recipe import Recipe
+from audio_tokens.seeds import generator
 from audio_tokens.shards.tokens.token_parts import TokenClip, pack, write_part
 from audio_tokens.shards.tokens.token_store import TokenStore
 from benchmarks.harness import FLOOR, Report, silent

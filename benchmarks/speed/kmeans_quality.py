@@ -18,8 +18,8 @@ from audio_tokens.engine.codebook.nearest.search import NumpyNearest, unit_lengt
 from audio_tokens.engine.codebook.quantizer import Quantizer
 from audio_tokens.engine.codebook.slices import SliceConfig
 from audio_tokens.engine.codebook.whitening import fit_whitening, moments
-from audio_tokens.engine.seeds import generator
 from audio_tokens.engine.sound.log_mel import LogMel, MelConfig
+from audio_tokens.seeds import generator
 from audio_tokens.shards.plan import lane_blocks
 from benchmarks.harness import Report
 from benchmarks.inputs import sounds

@@ -21,7 +21,7 @@ from audio_tokens.engine.codebook.nearest.search import (
     best_nearest,
     unit_length,
 )
-from audio_tokens.engine.seeds import generator
+from audio_tokens.seeds import generator
 from benchmarks.harness import FLOOR, Action, Race, Report
 
 CLUSTERS, DIMS = (50, 500, 5000), (64, 128)

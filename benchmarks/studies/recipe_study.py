@@ -21,8 +21,8 @@ from audio_tokens.engine.codebook.kmeans.streamed_kmeans import KMeansConfig
 from audio_tokens.engine.codebook.quantizer import Quantizer
 from audio_tokens.engine.codebook.slices import SliceConfig
 from audio_tokens.engine.codebook.soft_tokens import several_nearest, shares
-from audio_tokens.engine.seeds import generator
 from audio_tokens.engine.sound.log_mel import MEL_CONFIGS, FrontEnd
+from audio_tokens.seeds import generator
 from audio_tokens.shards.publish import publish_bytes
 from benchmarks import machine
 

@@ -49,7 +49,7 @@ class Tested:
 
 
 def gather(works: Sequence[Path]) -> dict[tuple[str, str], Tested]:
-    """Return what was tested, by (recipe, system). Raises JobError where a run is not complete."""
+    """Return what was tested, by (recipe, system). Raises UserError where a run is not complete."""
     runs: dict[tuple[str, str], dict[int, Sequence[Predictions]]] = {}
     for base in sorted(base for work in works for base in work.glob("*-*") if (base / "fold-1").is_dir()):
         folds = sorted(base.glob("fold-*"), key=lambda fold: int(fold.name.removeprefix("fold-")))

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Float16, Float32, Int64, Shaped, UInt16, UInt
 from torch import Tensor
 
 from audio_tokens.engine.codebook.soft_tokens import ID
-from audio_tokens.engine.errors import EngineError
+from audio_tokens.errors import UserError
 
 
 class Batch(NamedTuple):
@@ -154,7 +154,7 @@ class TokenClips:
             return
         most_Q = (self.ids_PQ if self.ids_PQ.dtype == np.uint16 else self.ids_PQ & ID).max(axis=0)
         if (most_Q >= np.array(self.vocab_sizes)).any():
-            raise EngineError(f"token ids reach {most_Q}; the vocabulary sizes are {self.vocab_sizes}")
+            raise UserError(f"token ids reach {most_Q}; the vocabulary sizes are {self.vocab_sizes}")
 
     def __len__(self) -> int:
         return len(self.starts_C)

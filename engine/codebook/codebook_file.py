@@ -20,7 +20,7 @@ from audio_tokens.engine.codebook.nearest.search import Metric
 from audio_tokens.engine.codebook.quantizer import TokenStream
 from audio_tokens.engine.codebook.slices import SliceConfig
 from audio_tokens.engine.codebook.whitening import Whitening
-from audio_tokens.engine.errors import EngineError
+from audio_tokens.errors import UserError
 
 FORMAT, VERSION = "audio-tokens-codebook", 1
 CONFIG, ARRAYS, OBJECTIVE = "config.json", "codebook.safetensors", "objective.csv"
@@ -79,21 +79,21 @@ class Codebook:
 
     @classmethod
     def load(cls, folder: str | Path) -> "Codebook":
-        """Read what `save` wrote. Raises EngineError where there is no codebook, a damaged or another version's one."""
+        """Read what `save` wrote. Raises UserError where there is no codebook, a damaged or another version's one."""
         from safetensors import SafetensorError
         from safetensors.numpy import load
 
         folder = Path(folder)
         if not (folder / CONFIG).is_file() or not (folder / ARRAYS).is_file():
-            raise EngineError(f"{folder} holds no codebook; `audio-tokens cluster` makes one")
+            raise UserError(f"{folder} holds no codebook; `audio-tokens cluster` makes one")
         try:
             config = json.loads((folder / CONFIG).read_bytes())
             found = config["format"], config["version"]
             if found == (FORMAT, VERSION):
                 return cls._of(config, load((folder / ARRAYS).read_bytes()))
         except (ValueError, KeyError, TypeError, IndexError, SafetensorError) as error:
-            raise EngineError(f"{folder} holds a damaged codebook ({error}); make it again") from None
-        raise EngineError(
+            raise UserError(f"{folder} holds a damaged codebook ({error}); make it again") from None
+        raise UserError(
             f"{folder} holds {found[0]} version {found[1]}, this program reads {FORMAT} version {VERSION}; "
             "make it again with `audio-tokens cluster`"
         )

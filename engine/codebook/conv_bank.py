@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from audio_tokens.engine.errors import EngineError
-from audio_tokens.engine.seeds import generator
+from audio_tokens.errors import UserError
+from audio_tokens.seeds import generator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +26,9 @@ class ConvBankConfig:
 
     def __post_init__(self) -> None:
         if self.kernels < 1:
-            raise EngineError(f"conv_bank.kernels {self.kernels}: needs at least 1 kernel")
+            raise UserError(f"conv_bank.kernels {self.kernels}: needs at least 1 kernel")
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:
-            raise EngineError(f"conv_bank.kernel_size {self.kernel_size}: must be odd, say 3 or 5")
+            raise UserError(f"conv_bank.kernel_size {self.kernel_size}: must be odd, say 3 or 5")
 
 
 def draw_kernels(config: ConvBankConfig, seed: int) -> Float32[np.ndarray, "K W"]:

@@ -8,7 +8,7 @@ from audio_tokens.engine.codebook.codebook_file import stream_arrays, stream_fro
 from audio_tokens.engine.codebook.fit_codebook import FitState
 from audio_tokens.engine.codebook.kmeans.streamed_kmeans import KMeansState
 from audio_tokens.engine.codebook.whitening import Whitening
-from audio_tokens.engine.errors import EngineError
+from audio_tokens.errors import UserError
 
 
 def to_bytes(state: FitState, fingerprint: str) -> bytes:
@@ -37,13 +37,13 @@ def to_bytes(state: FitState, fingerprint: str) -> bytes:
 
 
 def from_bytes(data: bytes) -> tuple[FitState, str]:
-    """Return the state and the fingerprint that `to_bytes` was given. Raises EngineError for damaged data."""
+    """Return the state and the fingerprint that `to_bytes` was given. Raises UserError for damaged data."""
     from safetensors import SafetensorError
 
     try:
         return _from_bytes(data)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise EngineError(f"a checkpoint is damaged ({error}); --force begins anew") from None
+        raise UserError(f"a checkpoint is damaged ({error}); --force begins anew") from None
 
 
 def _from_bytes(data: bytes) -> tuple[FitState, str]:

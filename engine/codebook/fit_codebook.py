@@ -18,9 +18,9 @@ from audio_tokens.engine.codebook.nearest.search import Metric, Nearest, best_ne
 from audio_tokens.engine.codebook.quantizer import Prepared, Quantizer, TokenStream, stream_metric
 from audio_tokens.engine.codebook.slices import SliceConfig, stack
 from audio_tokens.engine.codebook.whitening import Whitening, fit_whitening, moments
-from audio_tokens.engine.errors import EngineError
 from audio_tokens.engine.lanes import Lanes, sum_lanes
 from audio_tokens.engine.world import World
+from audio_tokens.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class Fit:
 
     def __post_init__(self) -> None:
         if len(self.config.clusters) != len(self.slices.contexts):
-            raise EngineError(
+            raise UserError(
                 f"kmeans.clusters {list(self.config.clusters)} and slices.contexts {list(self.slices.contexts)} "
                 "differ in length; give one number of each per stream"
             )
         if self.config.metric == "cosine" and not self.slices.unit_length:
-            raise EngineError("kmeans.metric cosine wants slices.unit_length true (or use metric euclidean)")
+            raise UserError("kmeans.metric cosine wants slices.unit_length true (or use metric euclidean)")
 
     def states(self, state: FitState | None = None) -> Iterator[FitState]:
         """Yield the state at every point worth keeping; after the last one all streams are fitted."""
@@ -120,7 +120,7 @@ class Fit:
 
         clips, offset_F, scale, count, sum_D, outer_DD = sum_lanes(work, self.mels.lanes, self.world)
         if not clips:
-            raise EngineError("there are no clips to fit a codebook to; check the shards' splits or folds")
+            raise UserError("there are no clips to fit a codebook to; check the shards' splits or folds")
         if whiten:
             state = replace(
                 state,

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, Shaped
 
 from audio_tokens.engine.codebook.conv_bank import ConvBankConfig
-from audio_tokens.engine.errors import EngineError
+from audio_tokens.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,21 +48,19 @@ class SliceConfig:
 
     def __post_init__(self) -> None:
         if self.normalise not in NORMALISE:
-            raise EngineError(f"slices.normalise {self.normalise!r} is not one of: {', '.join(NORMALISE)}")
+            raise UserError(f"slices.normalise {self.normalise!r} is not one of: {', '.join(NORMALISE)}")
         if not self.contexts or min(self.contexts) < 1:
-            raise EngineError(f"slices.contexts {list(self.contexts)}: one positive number of frames per stream")
+            raise UserError(f"slices.contexts {list(self.contexts)}: one positive number of frames per stream")
         if self.stride < 1 or self.stride > min(self.contexts):
-            raise EngineError(
-                f"slices.stride {self.stride}: from 1 to the smallest context, or frames would be skipped"
-            )
+            raise UserError(f"slices.stride {self.stride}: from 1 to the smallest context, or frames would be skipped")
         if self.whiten_variance is not None and not 0 < self.whiten_variance <= 1:
-            raise EngineError(f"slices.whiten_variance {self.whiten_variance}: a share in (0, 1], or null")
+            raise UserError(f"slices.whiten_variance {self.whiten_variance}: a share in (0, 1], or null")
         if self.whiten_dims is not None and self.whiten_dims < 1:
-            raise EngineError(f"slices.whiten_dims {self.whiten_dims}: at least 1, or null")
+            raise UserError(f"slices.whiten_dims {self.whiten_dims}: at least 1, or null")
         if self.whiten_floor < 0:
-            raise EngineError(f"slices.whiten_floor {self.whiten_floor}: must not be negative")
+            raise UserError(f"slices.whiten_floor {self.whiten_floor}: must not be negative")
         if self.residual and len(set(self.contexts)) > 1:
-            raise EngineError(f"slices.contexts {list(self.contexts)}: residual streams share one context")
+            raise UserError(f"slices.contexts {list(self.contexts)}: residual streams share one context")
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "SliceConfig":
@@ -109,11 +107,11 @@ def normalise(
     """Return the normalised clip, its offset per band and its scale; what does not move (digital silence) becomes 0.
 
     Whether it moves is asked exactly, of the extremes: the deviation of a constant is a rounding error, not 0.
-    Raises EngineError for mel that is not finite.
+    Raises UserError for mel that is not finite.
     """
     low, high = mel_TF.min(), mel_TF.max()
     if not (np.isfinite(low) and np.isfinite(high)):  # one such clip would make a whole codebook of nothing
-        raise EngineError(
+        raise UserError(
             f"a clip of {len(mel_TF)} frames holds mel that is not finite; `audio-tokens verify` names a damaged shard"
         )
     centred_TF, offset_F, scale = NORMALISE[how](mel_TF)

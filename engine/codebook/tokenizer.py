@@ -16,8 +16,8 @@ from audio_tokens.engine.codebook.nearest.search import best_nearest
 from audio_tokens.engine.codebook.quantizer import Quantizer, Step
 from audio_tokens.engine.codebook.slices import position_count, window_starts
 from audio_tokens.engine.codebook.soft_tokens import several_nearest
-from audio_tokens.engine.errors import EngineError
 from audio_tokens.engine.sound.log_mel import FrontEnd, MelConfig
+from audio_tokens.errors import UserError
 
 
 class Tokens(NamedTuple):
@@ -46,7 +46,7 @@ class AudioTokenizer:
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: int | None = None) -> "AudioTokenizer":
-        """Load the codebook of a folder. Raises EngineError where there is none."""
+        """Load the codebook of a folder. Raises UserError where there is none."""
         return cls(Codebook.load(folder), device)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -60,7 +60,7 @@ class AudioTokenizer:
         return self.codebook.vocab_sizes
 
     def encode(self, wave_S: Float32[np.ndarray, " S"], rate_hz: float) -> UInt16[np.ndarray, "P Q"]:
-        """Return the tokens of a mono wave of any rate. Raises AudioError for one too short or not finite."""
+        """Return the tokens of a mono wave of any rate. Raises ClipError for one too short or not finite."""
         return self.encode_mel(self._front_end((wave_S, rate_hz))[0])
 
     def encode_mel(self, mel_TF: Float[np.ndarray, "T F"]) -> UInt16[np.ndarray, "P Q"]:
@@ -74,9 +74,9 @@ class AudioTokenizer:
         """
         for mel_TF in mels:
             if mel_TF.shape[1] != self.mel.bands:
-                raise EngineError(f"mel of {mel_TF.shape[1]} bands; this codebook was made for {self.mel.bands}")
+                raise UserError(f"mel of {mel_TF.shape[1]} bands; this codebook was made for {self.mel.bands}")
         if not 1 <= top <= min(self.vocab_sizes):
-            raise EngineError(f"top {top}: from 1 to the smallest vocabulary, {min(self.vocab_sizes)}")
+            raise UserError(f"top {top}: from 1 to the smallest vocabulary, {min(self.vocab_sizes)}")
         clips = [self.quantizer.prepare(mel_TF) for mel_TF in mels]
         if self._device is None:
             return [self._tokens(self.quantizer.walk([clip]), top) for clip in clips]
@@ -103,11 +103,11 @@ class AudioTokenizer:
 
         Every token puts down the mean slice of its centroid; where slices overlap, their mean is taken, every stream
         counting alike; residual streams add up first. The level is that of the mean training clip.
-        Raises EngineError for ids that are no tokens of this codebook.
+        Raises UserError for ids that are no tokens of this codebook.
         """
         slices, streams = self.codebook.slices, self.codebook.streams
         if ids_PQ.shape[1] != len(streams) or (ids_PQ < 0).any() or (ids_PQ >= self.vocab_sizes).any():
-            raise EngineError(f"ids {ids_PQ.shape} up to {ids_PQ.max()}; this codebook has {self.vocab_sizes} tokens")
+            raise UserError(f"ids {ids_PQ.shape} up to {ids_PQ.max()}; this codebook has {self.vocab_sizes} tokens")
         patches = [stream.patches_KM[ids_P] for stream, ids_P in zip(streams, ids_PQ.T, strict=True)]
         if slices.residual:
             patches = [np.sum(patches, axis=0)]

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
-from audio_tokens.engine.errors import EngineError
 from audio_tokens.engine.scores.metrics import check
-from audio_tokens.engine.seeds import generator
+from audio_tokens.errors import UserError
+from audio_tokens.seeds import generator
 
 AT_ONCE = 50_000_000  # replicates x clips held at a time, 400 MB
 
@@ -42,7 +42,7 @@ def replicates(
     """
     check(scores_CL, targets_CL)
     if count < 1:
-        raise EngineError(f"{count} bootstrap samples say nothing; draw at least 1, or better 1000")
+        raise UserError(f"{count} bootstrap samples say nothing; draw at least 1, or better 1000")
     found: dict[str, list[np.ndarray]] = {"mAP": []}
     single = bool((targets_CL.sum(axis=1) == 1).all())
     right_C = scores_CL.argmax(axis=1) == targets_CL.argmax(axis=1)

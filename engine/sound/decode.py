@@ -14,7 +14,7 @@ import soundfile
 import soxr
 from jaxtyping import Float32
 
-from audio_tokens.engine.errors import AudioError
+from audio_tokens.errors import ClipError
 
 # Rates outside are damage, not sound; resampling 10 s from "1 Hz" would ask for gigabytes.
 RATES_HZ = (1_000, 768_000)
@@ -36,10 +36,10 @@ def decode(data: bytes) -> tuple[Float32[np.ndarray, " S"], int]:
         The mean of the channels, S >= 1 samples, full scale at -1..1 for integer formats, and the rate in Hz.
 
     Raises:
-        AudioError: no bytes, not audio, cut off, no samples, a sample that is not finite, an absurd rate.
+        ClipError: no bytes, not audio, cut off, no samples, a sample that is not finite, an absurd rate.
     """
     if not data:
-        raise AudioError("empty file (0 bytes)")
+        raise ClipError("empty file (0 bytes)")
     _refuse_cut_container(data)
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
@@ -48,17 +48,17 @@ def decode(data: bytes) -> tuple[Float32[np.ndarray, " S"], int]:
             while len(piece_SC := file.read(PIECE_SAMPLES, dtype="float32", always_2d=True)):
                 pieces_SC.append(piece_SC)
     except soundfile.LibsndfileError as error:  # its str() names the address of the buffer: differs from run to run
-        raise AudioError(f"cannot be decoded: {error.error_string}") from None
+        raise ClipError(f"cannot be decoded: {error.error_string}") from None
     if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
-        raise AudioError(f"rate of {rate_hz} Hz is not between {RATES_HZ[0]} and {RATES_HZ[1]} Hz")
+        raise ClipError(f"rate of {rate_hz} Hz is not between {RATES_HZ[0]} and {RATES_HZ[1]} Hz")
     if not pieces_SC:
-        raise AudioError("no samples (the file holds a header only)")
+        raise ClipError("no samples (the file holds a header only)")
     wave_SC = pieces_SC[0] if len(pieces_SC) == 1 else np.concatenate(pieces_SC)
     if promised_samples != UNKNOWN_SAMPLES and len(wave_SC) < promised_samples:
-        raise AudioError(f"cut off: {len(wave_SC)} samples decoded of {promised_samples} promised by the header")
+        raise ClipError(f"cut off: {len(wave_SC)} samples decoded of {promised_samples} promised by the header")
     wave_S = wave_SC[:, 0] if wave_SC.shape[1] == 1 else _mean_of_channels(wave_SC)
     if not np.isfinite(wave_S).all():
-        raise AudioError(f"{int((~np.isfinite(wave_S)).sum())} samples are not finite")
+        raise ClipError(f"{int((~np.isfinite(wave_S)).sum())} samples are not finite")
     return np.ascontiguousarray(wave_S), rate_hz
 
 
@@ -70,9 +70,9 @@ def resample(wave_S: Float32[np.ndarray, " S"], rate_hz: float, to_hz: float) ->
 
 
 def check_duration(seconds: float, promised_s: float | None) -> None:
-    """Raise AudioError where `seconds` of sound fall short of what the source promised by more than 2 % and 0.1 s."""
+    """Raise ClipError where `seconds` of sound fall short of what the source promised by more than 2 % and 0.1 s."""
     if promised_s is not None and seconds < promised_s - max(SHORT_S, SHORT_SHARE * promised_s):
-        raise AudioError(f"cut off: {seconds:.2f} s decoded of {promised_s:.2f} s promised")
+        raise ClipError(f"cut off: {seconds:.2f} s decoded of {promised_s:.2f} s promised")
 
 
 def _mean_of_channels(wave_SC: Float32[np.ndarray, "S C"]) -> Float32[np.ndarray, " S"]:
@@ -85,7 +85,7 @@ def _mean_of_channels(wave_SC: Float32[np.ndarray, "S C"]) -> Float32[np.ndarray
 
 
 def _refuse_cut_container(data: bytes) -> None:
-    """Raise AudioError where the container itself shows that bytes are missing at its end."""
+    """Raise ClipError where the container itself shows that bytes are missing at its end."""
     magic, form = data[:4], data[8:12]
     if magic == b"OggS":
         reason = _ogg_lacks(data)
@@ -96,7 +96,7 @@ def _refuse_cut_container(data: bytes) -> None:
     else:  # FLAC and CAF raise when decoded; MP3 promises a frame count
         return
     if reason:
-        raise AudioError(f"cut off: {reason}")
+        raise ClipError(f"cut off: {reason}")
 
 
 def _ogg_lacks(data: bytes) -> str | None:

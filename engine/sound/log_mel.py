@@ -14,10 +14,10 @@ import numpy as np
 import scipy.fft
 from jaxtyping import Float32
 
-from audio_tokens.engine.errors import AudioError
 from audio_tokens.engine.sound.decode import check_duration, decode, resample
 from audio_tokens.engine.sound.filterbank import filterbank
 from audio_tokens.engine.sound.mel_config import LEAST_POWER, MEL_CONFIGS, MelConfig, mel_config
+from audio_tokens.errors import ClipError
 
 __all__ = ["MEL_CONFIGS", "FrontEnd", "LogMel", "MelConfig", "mel_config"]
 
@@ -48,17 +48,17 @@ class LogMel:
         """Return log mel: dB for kind stft (natural log for kind kaldi), `config.frames(S)` x `config.bands`.
 
         Raises:
-            AudioError: fewer than `config.least_samples` samples, or samples so large that their power overflows.
+            ClipError: fewer than `config.least_samples` samples, or samples so large that their power overflows.
         """
         if len(wave_S) < self.config.least_samples:
-            raise AudioError(
+            raise ClipError(
                 f"too short: {len(wave_S)} samples at {self.config.rate_hz} Hz; "
                 f"a frame needs {self.config.least_samples}"
             )
         with np.errstate(over="ignore", invalid="ignore"):
             mel_TF = self._transform(wave_S)
         if not np.isfinite(mel_TF).all():
-            raise AudioError(f"samples up to {np.abs(wave_S).max():.3g} overflow the power spectrum")
+            raise ClipError(f"samples up to {np.abs(wave_S).max():.3g} overflow the power spectrum")
         return mel_TF
 
 
@@ -85,15 +85,15 @@ class FrontEnd:
             Log mel and the seconds of sound it was made of, before resampling.
 
         Raises:
-            AudioError: the reason why the clip is to be rejected.
+            ClipError: the reason why the clip is to be rejected.
         """
         wave_S, rate_hz = decode(clip) if isinstance(clip, bytes) else clip
         seconds = len(wave_S) / rate_hz
         check_duration(seconds, promised_s)
         if not len(wave_S):
-            raise AudioError("no samples")
+            raise ClipError("no samples")
         if not np.isfinite(wave_S).all():
-            raise AudioError(f"{int((~np.isfinite(wave_S)).sum())} samples are not finite")
+            raise ClipError(f"{int((~np.isfinite(wave_S)).sum())} samples are not finite")
         if self._log_mel is None:
             self._log_mel = LogMel(self.config)
         return self._log_mel(resample(wave_S, rate_hz, self.config.rate_hz)), seconds

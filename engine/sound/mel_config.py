@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from audio_tokens.engine.errors import EngineError
 from audio_tokens.engine.sound.filterbank import SCALES
+from audio_tokens.errors import UserError
 
 # The least power a decibel is taken of, as in torchaudio.transforms.AmplitudeToDB.
 LEAST_POWER = np.float32(1e-10)
@@ -46,33 +46,33 @@ class MelConfig:
 
     def __post_init__(self) -> None:
         if self.kind not in ("stft", "kaldi"):
-            raise EngineError(f"mel kind {self.kind!r} is unknown; use stft or kaldi")
+            raise UserError(f"mel kind {self.kind!r} is unknown; use stft or kaldi")
         if self.scale not in SCALES:
-            raise EngineError(f"mel scale {self.scale!r} is unknown; use one of {', '.join(SCALES)}")
+            raise UserError(f"mel scale {self.scale!r} is unknown; use one of {', '.join(SCALES)}")
         for name in ("rate_hz", "n_fft", "window_samples", "hop_samples", "bands"):
             if getattr(self, name) < 1:
-                raise EngineError(f"mel {name} is {getattr(self, name)}; it must be at least 1")
+                raise UserError(f"mel {name} is {getattr(self, name)}; it must be at least 1")
         if self.n_fft < 4 or self.n_fft % 2:
-            raise EngineError(f"mel n_fft is {self.n_fft}; it must be even and at least 4")
+            raise UserError(f"mel n_fft is {self.n_fft}; it must be even and at least 4")
         if not 0 <= self.low_hz < self.high_hz <= self.rate_hz / 2:
-            raise EngineError(
+            raise UserError(
                 f"mel bands from {self.low_hz} to {self.high_hz} Hz do not fit a rate of {self.rate_hz} Hz; "
                 f"use 0 <= low_hz < high_hz <= {self.rate_hz / 2}"
             )
         if self.top_db is not None and self.top_db <= 0:
-            raise EngineError(f"mel top_db is {self.top_db}; it must be above 0, or null for no floor")
+            raise UserError(f"mel top_db is {self.top_db}; it must be above 0, or null for no floor")
         if self.kind == "stft" and self.window_samples != self.n_fft:
-            raise EngineError(
+            raise UserError(
                 f"mel window_samples is {self.window_samples}; kind stft wants it equal to n_fft ({self.n_fft})"
             )
         if self.kind == "kaldi":
             power_of_two = 1 << (self.window_samples - 1).bit_length()
             if self.n_fft != power_of_two:
-                raise EngineError(
+                raise UserError(
                     f"mel n_fft is {self.n_fft}; kind kaldi wants {power_of_two} for {self.window_samples} samples"
                 )
             if self.scale != "htk" or self.top_db is not None:
-                raise EngineError("mel kind kaldi has its own scale and no floor; use scale: htk and top_db: null")
+                raise UserError("mel kind kaldi has its own scale and no floor; use scale: htk and top_db: null")
 
     @property
     def least_samples(self) -> int:
@@ -91,11 +91,11 @@ class MelConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "MelConfig":
-        """Return the configuration a manifest or a codebook carries; raises EngineError for a foreign one."""
+        """Return the configuration a manifest or a codebook carries; raises UserError for a foreign one."""
         known = {field.name for field in dataclasses.fields(cls)}
         if set(values) != known:
             odd = ", ".join(sorted(set(values) ^ known))
-            raise EngineError(f"mel configuration differs from this version's in: {odd}; build the shards anew")
+            raise UserError(f"mel configuration differs from this version's in: {odd}; build the shards anew")
         return cls(**values)
 
     @property
@@ -121,7 +121,7 @@ MEL_CONFIGS: dict[str, MelConfig] = {
 
 
 def mel_config(name: str) -> MelConfig:
-    """Return a front end by name; raises EngineError with the names there are."""
+    """Return a front end by name; raises UserError with the names there are."""
     if name not in MEL_CONFIGS:
-        raise EngineError(f"front end {name!r} is unknown; use one of {', '.join(MEL_CONFIGS)}")
+        raise UserError(f"front end {name!r} is unknown; use one of {', '.join(MEL_CONFIGS)}")
     return MEL_CONFIGS[name]

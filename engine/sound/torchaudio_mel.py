@@ -10,8 +10,8 @@ import torch
 from torchaudio import functional, transforms
 from torchaudio.compliance import kaldi
 
-from audio_tokens.engine.errors import EngineError
 from audio_tokens.engine.sound.mel_config import LEAST_POWER, MelConfig
+from audio_tokens.errors import UserError
 
 
 def torchaudio_mel(config: MelConfig, device: str = "cpu") -> Callable[[torch.Tensor], torch.Tensor]:
@@ -21,7 +21,7 @@ def torchaudio_mel(config: MelConfig, device: str = "cpu") -> Callable[[torch.Te
     clip floored by its own maximum.
     """
     if config.kind != "stft":
-        raise EngineError(f"torchaudio_mel wants a front end of kind stft, not {config.kind}; use kaldi_mel")
+        raise UserError(f"torchaudio_mel wants a front end of kind stft, not {config.kind}; use kaldi_mel")
     bins = config.n_fft // 2 + 1
     spectrogram = transforms.Spectrogram(n_fft=config.n_fft, hop_length=config.hop_samples, power=2).to(device)
     if config.scale == "linear":
@@ -48,7 +48,7 @@ def torchaudio_mel(config: MelConfig, device: str = "cpu") -> Callable[[torch.Te
 def kaldi_mel(config: MelConfig) -> Callable[[np.ndarray], np.ndarray]:
     """Return `kind: kaldi`: float32 wave_S -> mel_TF, by Kaldi's fbank as transformers' AST front end calls it."""
     if config.kind != "kaldi":
-        raise EngineError(f"kaldi_mel wants a front end of kind kaldi, not {config.kind}; use LogMel")
+        raise UserError(f"kaldi_mel wants a front end of kind kaldi, not {config.kind}; use LogMel")
 
     def mel(wave_S: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from audio_tokens.engine.errors import EngineError
+from audio_tokens.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +29,11 @@ class ViewConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.count <= 255:
-            raise EngineError(f"views.count {self.count}: from 0 to 255")
+            raise UserError(f"views.count {self.count}: from 0 to 255")
         if not 0 <= self.speed < 1:
-            raise EngineError(f"views.speed {self.speed}: a share from 0 to below 1")
+            raise UserError(f"views.speed {self.speed}: a share from 0 to below 1")
         for name in ("gain_db", "tilt_db", "noise_db"):
             if getattr(self, name) < 0:
-                raise EngineError(f"views.{name} {getattr(self, name)}: must not be negative")
+                raise UserError(f"views.{name} {getattr(self, name)}: must not be negative")
         if not 0 <= self.mix <= 1:
-            raise EngineError(f"views.mix {self.mix}: a share from 0 to 1")
+            raise UserError(f"views.mix {self.mix}: a share from 0 to 1")

@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, ModernBertConfig, ModernBertModel
 
-from audio_tokens.engine.errors import EngineError
 from audio_tokens.engine.systems.pooling import Pooling
 from audio_tokens.engine.systems.tagger import mask_from
+from audio_tokens.errors import UserError
 
 
 class Encoder(nn.Module):
@@ -30,7 +30,7 @@ class Encoder(nn.Module):
         self.longest, width = longest, options["width"]
         self.conv = nn.Conv1d(width, width, options["conv"], padding="same", groups=width) if options["conv"] else None
         if options["positions"] not in BODIES:
-            raise EngineError(f"positions {options['positions']!r} is not one of: {', '.join(BODIES)}")
+            raise UserError(f"positions {options['positions']!r} is not one of: {', '.join(BODIES)}")
         self.body = BODIES[options["positions"]](options, longest + 1)
         # on a CPU the fused kernel's backward pass takes twice the time of plain matrix products in bfloat16
         self.body.set_attn_implementation("sdpa" if torch.cuda.is_available() else "eager")
@@ -43,7 +43,7 @@ class Encoder(nn.Module):
     def forward(
         self, cls_D: Float[Tensor, "D"], x_BTD: Float[Tensor, "B T D"], lengths_B: Int64[Tensor, "B"]
     ) -> Float[Tensor, "B E"]:
-        """Return one vector a clip. EngineError for too long a clip."""
+        """Return one vector a clip. UserError for too long a clip."""
         x_BTD, mask_BT = self.positions(cls_D, x_BTD, lengths_B)
         return self.dropout(self.pooling(x_BTD, mask_BT))
 
@@ -52,9 +52,7 @@ class Encoder(nn.Module):
     ) -> tuple[Float[Tensor, "B U D"], Bool[Tensor, "B U"]]:
         """Return what the transformer makes of [CLS] (first) and every position, and which of them are real."""
         if x_BTD.shape[1] > self.longest:
-            raise EngineError(
-                f"a clip of {x_BTD.shape[1]} positions exceeds the {self.longest} this model was built for"
-            )
+            raise UserError(f"a clip of {x_BTD.shape[1]} positions exceeds the {self.longest} this model was built for")
         if self.conv is not None:
             real_BT = mask_from(lengths_B, x_BTD.shape[1], x_BTD.device)
             mixed_BDT = self.conv((x_BTD * real_BT[..., None]).transpose(1, 2))

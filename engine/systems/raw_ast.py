@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from transformers import ASTConfig, ASTForAudioClassification
 
 from audio_tokens.engine.clips.token_clips import by_audioset
-from audio_tokens.engine.errors import EngineError
 from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, mask_from
+from audio_tokens.errors import UserError
 
 PATCH = 16
 PADDING = by_audioset(np.zeros((1, 1), np.float32)).item()  # the feature extractor pads with 0, then normalises
@@ -54,27 +54,27 @@ class RawAst(Tagger):
         self.post_init()
 
     def forward(self, mel_BTF: Float[Tensor, "B T F"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B L"]:
-        """Return the logits of every label. EngineError for too long a clip."""
+        """Return the logits of every label. UserError for too long a clip."""
         if mel_BTF.shape[1] > self.frames:
-            raise EngineError(f"a clip of {mel_BTF.shape[1]} frames exceeds the {self.frames} this model was built for")
+            raise UserError(f"a clip of {mel_BTF.shape[1]} frames exceeds the {self.frames} this model was built for")
         real_BT1 = mask_from(lengths_B, mel_BTF.shape[1], mel_BTF.device)[..., None]
         mel_BTF = torch.where(real_BT1, mel_BTF, PADDING)
         mel_BTF = nn.functional.pad(mel_BTF, (0, 0, 0, self.frames - mel_BTF.shape[1]), value=PADDING)
         return self.ast(mel_BTF).logits
 
     def initialise(self, centroids: Sequence[Float32[np.ndarray, "_ _"]] = ()) -> None:
-        """Load the published weights that the options name, if they name any. EngineError where they do not fit."""
+        """Load the published weights that the options name, if they name any. UserError where they do not fit."""
         folder = self.config.options["weights"]
         if not folder:
             return
         if not (Path(folder) / "config.json").is_file():
-            raise EngineError(f"weights {folder!r} holds no model (config.json is missing); fetch a checkpoint into it")
+            raise UserError(f"weights {folder!r} holds no model (config.json is missing); fetch a checkpoint into it")
         if not (Path(folder) / "model.safetensors").is_file():
-            raise EngineError(f"weights {folder!r} has no model.safetensors; other forms of a checkpoint may run code")
+            raise UserError(f"weights {folder!r} has no model.safetensors; other forms of a checkpoint may run code")
         theirs = ASTForAudioClassification.from_pretrained(folder, local_files_only=True).state_dict()
         ours = self.ast.state_dict()
         wrong = [k for k in theirs if k in ours and theirs[k].shape != ours[k].shape and "classifier.dense" not in k]
         if wrong or not theirs.keys() >= {key for key in ours if "classifier" not in key}:
-            raise EngineError(f"weights {folder!r} do not fit width, layers, heads, bands or frames: {wrong[:1]}")
+            raise UserError(f"weights {folder!r} do not fit width, layers, heads, bands or frames: {wrong[:1]}")
         fitting = {key: value for key, value in theirs.items() if key in ours and value.shape == ours[key].shape}
         self.ast.load_state_dict(fitting, strict=False)

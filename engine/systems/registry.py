@@ -4,7 +4,6 @@ A new system is one file here and one line in SYSTEMS. This module is light (`--
 own module imports torch and is loaded when it is built.
 """
 
-import difflib
 import importlib
 import json
 from collections.abc import Mapping
@@ -12,8 +11,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audio_tokens.engine.errors import EngineError
 from audio_tokens.engine.train_config import TrainConfig, settings
+from audio_tokens.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig
@@ -121,11 +120,9 @@ SYSTEMS: dict[str, System] = {
 
 
 def find(name: str) -> System:
-    """Return the system of that name; EngineError names the nearest one where there is none."""
+    """Return the system of that name; UserError names the nearest one where there is none."""
     if name not in SYSTEMS:
-        near = difflib.get_close_matches(name, SYSTEMS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(SYSTEMS)}"
-        raise EngineError(f"unknown system {name!r}; {hint}")
+        raise UserError(f"unknown system {name!r}; {did_you_mean(name, SYSTEMS)}")
     return SYSTEMS[name]
 
 
@@ -133,7 +130,7 @@ def resolve(name: str, train: Mapping[str, Any], own: Mapping[str, Any]) -> tupl
     """Return how system `name` trains and its model's options.
 
     Laid over each other, later ones winning: TrainConfig's defaults, the system's, `train` (for every system), and
-    `own` (for this system alone: training and model options mixed). Raises EngineError for an unknown name or a wrong
+    `own` (for this system alone: training and model options mixed). Raises UserError for an unknown name or a wrong
     value.
     """
     system = find(name)
@@ -141,7 +138,7 @@ def resolve(name: str, train: Mapping[str, Any], own: Mapping[str, Any]) -> tupl
     settings(known, own)  # refuses a name that belongs to neither, before the two are told apart
     of_all = [*system.options, "inner_share", "score_views", "soft"]
     if system.solved and (of_steps := [key for key in own if key not in of_all]):
-        raise EngineError(
+        raise UserError(
             f"{name} is solved at once, without steps that {of_steps[0]} could change; it has {', '.join(of_all)}"
         )
     options = settings(system.options, {key: own[key] for key in own if key in system.options})
@@ -153,14 +150,14 @@ def _check(options: Mapping[str, Any]) -> None:
     """Refuse a model's numbers that make no model, before there are hours of data to train it on."""
     for name in ("width", "layers", "heads", "channels", "context", "stride", "patch_stride", "C"):
         if options.get(name, 1) <= 0:
-            raise EngineError(f"{name} is {options[name]}; it must be a number above 0")
+            raise UserError(f"{name} is {options[name]}; it must be a number above 0")
     for name in ("conv", "frames"):
         if options.get(name, 0) < 0:
-            raise EngineError(f"{name} is {options[name]}; it must be 0 or more")
+            raise UserError(f"{name} is {options[name]}; it must be 0 or more")
     if not 0 <= options.get("dropout", 0) < 1:
-        raise EngineError(f"dropout is {options['dropout']}; it must be a share from 0 to below 1")
+        raise UserError(f"dropout is {options['dropout']}; it must be a share from 0 to below 1")
     if options.get("width", 0) % options.get("heads", 1):
-        raise EngineError(f"width {options['width']} is no multiple of heads {options['heads']}; change either")
+        raise UserError(f"width {options['width']} is no multiple of heads {options['heads']}; change either")
 
 
 def build(config: "TaggerConfig") -> "Tagger":
@@ -178,7 +175,7 @@ def load(folder: str | Path) -> "Tagger":
     """Return the trained model of a run's `model/` folder, in evaluation mode."""
     config = Path(folder) / "config.json"
     if not config.is_file():
-        raise EngineError(f"{folder} holds no model (config.json is missing); `audio-tokens train` writes one")
+        raise UserError(f"{folder} holds no model (config.json is missing); `audio-tokens train` writes one")
     _no_progress_bar()
     model = find(json.loads(config.read_text())["system"]).load().from_pretrained(folder)
     for parameter in model.parameters():  # mapped files lie at odd addresses, where products may round differently

@@ -16,7 +16,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from audio_tokens.engine.codebook.slices import SliceConfig, position_count
 from audio_tokens.engine.codebook.soft_tokens import ID, ID_BITS, TEMPERATURE
-from audio_tokens.engine.errors import EngineError
+from audio_tokens.errors import UserError
 
 NUMBERED = re.compile(r"(?:(?:^|\.)(?:layers?|convolutions|norms)\.|lstm\.\w+_l)(\d+)")  # a layer's own parameters
 
@@ -98,7 +98,7 @@ class Tagger(PreTrainedModel):
         """
         kind = self.config.options.get("embedding", "drawn")
         if kind not in ("drawn", "centroids"):
-            raise EngineError(f"embedding {kind!r} is not one of: drawn, centroids")
+            raise UserError(f"embedding {kind!r} is not one of: drawn, centroids")
         if kind == "centroids":
             embed = self.get_submodule("embed")
             assert isinstance(embed, TokenEmbedding), "only systems of tokens have this option"
@@ -147,12 +147,12 @@ class TokenEmbedding(nn.Module):
     def start_from(self, centroids: Sequence[Float32[np.ndarray, "_ _"]]) -> None:
         """Put every token where its centroid is: an image that keeps distances, at the spread the table has otherwise.
 
-        Raises EngineError unless there is a centroid for every token of every stream.
+        Raises UserError unless there is a centroid for every token of every stream.
         """
         sizes = self.special_Q.tolist()
         if [len(centroids_KD) for centroids_KD in centroids] != sizes:
             found = [len(centroids_KD) for centroids_KD in centroids]
-            raise EngineError(f"{found} centroids for tokens of {sizes}; give the codebook the tokens were made with")
+            raise UserError(f"{found} centroids for tokens of {sizes}; give the codebook the tokens were made with")
         for first, size, centroids_KD in zip(self.first_Q.tolist(), sizes, centroids, strict=True):
             image_KW = image(torch.from_numpy(centroids_KD).double(), self.table.embedding_dim)
             self.table.weight[first : first + size] = image_KW * (self.SPREAD / image_KW.std().clamp(min=1e-12))

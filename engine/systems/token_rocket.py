@@ -17,9 +17,9 @@ from jaxtyping import Float, Float32, Int64, UInt
 from torch import Tensor, nn
 
 from audio_tokens.engine.clips.token_clips import ragged
-from audio_tokens.engine.errors import EngineError
 from audio_tokens.engine.systems.tagger import TaggerConfig, TokenEmbedding, mask_from
 from audio_tokens.engine.systems.token_bag import TokenBag, logistic_regression
+from audio_tokens.errors import UserError
 
 TAPS = 9
 DILATIONS = (1, 2, 4, 8)  # positions; the widest kernel reaches over 3 s in the default recipe
@@ -65,11 +65,11 @@ class TokenRocket(TokenBag):
         """Let kernels hear the tokens' spectra, `vectors` [K, F] a stream, where the options say so."""
         kind = self.config.options["embedding"]
         if kind not in ("drawn", "spectra"):
-            raise EngineError(f"embedding {kind!r} of token-rocket is not one of: drawn, spectra")
+            raise UserError(f"embedding {kind!r} of token-rocket is not one of: drawn, spectra")
         if kind == "spectra":
             found, sizes = [len(spectra_KF) for spectra_KF in vectors], self.config.vocab_sizes
             if found != sizes:
-                raise EngineError(f"{found} spectra for tokens of {sizes}; give the codebook the tokens were made with")
+                raise UserError(f"{found} spectra for tokens of {sizes}; give the codebook the tokens were made with")
             bands_FN = bumps(vectors[0].shape[1], self.config.options["kernels"])
             self._hear([torch.from_numpy(spectra_KF) @ bands_FN for spectra_KF in vectors])
 

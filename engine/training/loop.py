@@ -22,9 +22,7 @@ from torch import Tensor, nn
 
 from audio_tokens.engine.clips.device_clips import where_they_train
 from audio_tokens.engine.clips.token_clips import Batch, Clips
-from audio_tokens.engine.errors import EngineError
 from audio_tokens.engine.scores.metrics import Scores, score
-from audio_tokens.engine.seeds import generator
 from audio_tokens.engine.systems.tagger import Tagger
 from audio_tokens.engine.train_config import TrainConfig
 from audio_tokens.engine.training.checkpoints import Checkpoints
@@ -32,6 +30,8 @@ from audio_tokens.engine.training.gradient_report import GradientReport
 from audio_tokens.engine.training.objectives import Objective
 from audio_tokens.engine.training.weight_average import Average
 from audio_tokens.engine.world import precision_of
+from audio_tokens.errors import UserError
+from audio_tokens.seeds import generator
 
 EVALUATION_BATCH_CLIPS = 64  # fixed: what a clip scores must not depend on how it was trained
 
@@ -90,7 +90,7 @@ def fit(
 
     The best epoch is that of the highest validation mAP; without `validation` it is the last one. `stop_after` ends the
     training after so many epochs of the `config.epochs` that the schedule is made for. `stopping` is asked at every
-    step; once it says yes on any process, the state is saved and Interrupted raised. Raises EngineError where a loss is
+    step; once it says yes on any process, the state is saved and Interrupted raised. Raises UserError where a loss is
     not finite, naming the clips of the batch.
     """
     training = _Training(model, clips, config, objective, seed, order, accelerator, checkpoints, stopping)
@@ -210,7 +210,7 @@ class _Training:
         loss, length, stops = self._total(*torch.stack([loss_sum, norm]).tolist(), float(self.stopping()))
         report = GradientReport(self.model) if looked_at or not math.isfinite(length) else None
         if not (math.isfinite(loss) and math.isfinite(length)):
-            raise EngineError(self._not_finite(loss, report))
+            raise UserError(self._not_finite(loss, report))
         if config.clip_norm:
             nn.utils.clip_grads_with_norm_(self.parameters, config.clip_norm, norm)
         self.optimizer.step()

@@ -10,8 +10,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, logsigmoid
 
-from audio_tokens.engine.errors import EngineError
 from audio_tokens.engine.train_config import TrainConfig
+from audio_tokens.errors import UserError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -23,12 +23,10 @@ def loss_of(config: TrainConfig, positives_L: Int64[Tensor, "L"], single_label: 
     else the mean over labels of the binary one; `balanced` weighs labels by their effective number of clips (Cui et
     al. 2019); `focal` (Lin et al. 2017, gamma 2) and `asymmetric` (Ridnik et al. 2021, gamma 4 on negatives, whose
     probability is cut by 0.05) turn down what is already right. Targets may be any share 0..1 (smoothed or mixed).
-    Raises EngineError for the asymmetric one where every clip has one label: a softmax has no negatives of its own.
+    Raises UserError for the asymmetric one where every clip has one label: a softmax has no negatives of its own.
     """
     if single_label and config.loss == "asymmetric":
-        raise EngineError(
-            "loss asymmetric is for clips of several labels, and here each has one; use balanced or focal"
-        )
+        raise UserError("loss asymmetric is for clips of several labels, and here each has one; use balanced or focal")
     weights_L = balance(positives_L) if config.loss == "balanced" else torch.ones(len(positives_L))
 
     def loss(logits_BL: Float[Tensor, "B L"], targets_BL: Float[Tensor, "B L"]) -> Float[Tensor, "B"]:

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from audio_tokens.engine.clips.token_clips import Batch
-from audio_tokens.engine.errors import EngineError
 from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding
 from audio_tokens.engine.systems.token_bert import TokenBert
 from audio_tokens.engine.training.augment import spans
+from audio_tokens.errors import UserError
 
 HEADS = ("head.", "encoder.pooling.", "ast.classifier.")  # what belongs to a task, and is not started from
 INPUTS = ("embed.", "project.", "cls")  # what belongs to what is read, and may be there in one of two systems only
@@ -74,21 +74,21 @@ class MaskedPrediction:
 def start_from(model: Tagger, folder: Path) -> None:
     """Copy the weights of the trained or pre-trained model in `folder` into `model`, all but the head.
 
-    Learnt positions are copied as far as both reach. Raises EngineError where nothing fits, a shape is another, or a
+    Learnt positions are copied as far as both reach. Raises UserError where nothing fits, a shape is another, or a
     layer stands in one of the two only.
     """
     from safetensors.torch import load_file
 
     file = folder / "model.safetensors"
     if not file.is_file():
-        raise EngineError(f"{folder} holds no model (model.safetensors is missing); `audio-tokens pretrain` makes one")
+        raise UserError(f"{folder} holds no model (model.safetensors is missing); `audio-tokens pretrain` makes one")
     theirs, ours = load_file(file), model.state_dict()
     shared = [key for key in ours if key in theirs and not key.startswith(HEADS)]
     if not shared:
-        raise EngineError(f"{folder} shares no layer with {model.config.system}; pre-train the system that is trained")
+        raise UserError(f"{folder} shares no layer with {model.config.system}; pre-train the system that is trained")
     if alone := sorted(key for key in theirs.keys() ^ ours.keys() if not key.startswith(HEADS + INPUTS)):
         where = folder if alone[0] in theirs else "the new model"
-        raise EngineError(f"{alone[0]} stands in {where} alone; train with the options that {folder} was trained with")
+        raise UserError(f"{alone[0]} stands in {where} alone; train with the options that {folder} was trained with")
     with torch.no_grad():
         for key in shared:
             mine, other = ours[key], theirs[key]
@@ -98,4 +98,4 @@ def start_from(model: Tagger, folder: Path) -> None:
             elif mine.shape == other.shape:
                 mine.copy_(other)
             else:
-                raise EngineError(f"{key}: {tuple(other.shape)} in {folder}, {tuple(mine.shape)} here; use one width")
+                raise UserError(f"{key}: {tuple(other.shape)} in {folder}, {tuple(mine.shape)} here; use one width")

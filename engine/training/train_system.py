@@ -15,7 +15,6 @@ from accelerate import Accelerator
 
 from audio_tokens.engine.clips.token_clips import Clips, TokenClips
 from audio_tokens.engine.scores.metrics import Scores
-from audio_tokens.engine.seeds import generator
 from audio_tokens.engine.systems.registry import build
 from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding
 from audio_tokens.engine.systems.token_bag import TokenBag
@@ -25,6 +24,7 @@ from audio_tokens.engine.training.loop import Order, Progress, evaluate, fit
 from audio_tokens.engine.training.losses import loss_of
 from audio_tokens.engine.training.objectives import Tagging
 from audio_tokens.engine.training.pretraining import start_from
+from audio_tokens.seeds import generator
 
 Rows = list[dict[str, Any]]
 

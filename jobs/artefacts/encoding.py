@@ -81,8 +81,8 @@ class FromSource:
         return self.__dict__ | {"tasks": [], "clips_per_task": []}  # a worker is told its task; the listing may be long
 
     def clips(self, task: Task) -> Iterator[MelClip | Reject]:
+        from audio_tokens.errors import ClipError
         from audio_tokens.jobs.inputs.front_end import ClipToViews
-        from audio_tokens.shards.errors import ClipError
         from audio_tokens.shards.tasks.task import UNREADABLE
 
         to_views = ClipToViews(self._front_end, self._views, self._seed)
@@ -157,14 +157,12 @@ class Encoding:
             for index in todo:
                 on_clips(self.run(index, self.input.tasks[index]))
             return []
-        from audio_tokens.engine.errors import EngineError
-        from audio_tokens.shards.errors import ShardsError
         from audio_tokens.shards.workers.local_pool import local_pool
         from audio_tokens.shards.workers.retry import call_all
 
         calls = [(index, self.input.tasks[index]) for index in todo]
         with local_pool(workers) as executor:
-            failures = call_all(executor, self.run, calls, on_clips, mistakes=(ShardsError, EngineError))
+            failures = call_all(executor, self.run, calls, on_clips)
         return [f"task {failure.call[0]} failed three times: {failure.reason}" for failure in failures]
 
     def pack(self, out: Path, attributes: dict[str, Any]) -> int:

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from audio_tokens.jobs.errors import JobError
+from audio_tokens.errors import UserError
 
 
 def digest(*facts: Any) -> str:
@@ -16,7 +16,7 @@ def digest(*facts: Any) -> str:
 def is_done(out: Path, kind: str, fingerprint: str, *, force: bool) -> bool:
     """Whether `out` already holds the artefact with this fingerprint; with `force`, it is made anew in any case.
 
-    Raises JobError where something else lies there, since nothing is replaced unasked.
+    Raises UserError where something else lies there, since nothing is replaced unasked.
     """
     if force or not out.exists():
         return False
@@ -24,7 +24,7 @@ def is_done(out: Path, kind: str, fingerprint: str, *, force: bool) -> bool:
     if found == fingerprint:
         return True
     other = f"a {kind} made with other settings or from other data" if found else f"something that is no {kind}"
-    raise JobError(f"{out} holds {other}; --force replaces it, or choose another --out")
+    raise UserError(f"{out} holds {other}; --force replaces it, or choose another --out")
 
 
 def _fingerprint(out: Path, kind: str) -> str | None:

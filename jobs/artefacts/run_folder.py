@@ -19,7 +19,7 @@ import yaml
 from jaxtyping import Bool, Float32
 
 from audio_tokens.engine.scores.metrics import Scores
-from audio_tokens.jobs.errors import JobError
+from audio_tokens.errors import UserError
 from audio_tokens.shards.publish import publish_bytes, published_file, published_folder
 
 if TYPE_CHECKING:
@@ -49,14 +49,14 @@ class RunFolder:
     def begin(self, settings: dict[str, Any], force: bool) -> bool:
         """Make the folder that of a run with `settings` (its fingerprint among them); return False for a complete one.
 
-        A run of the same settings is resumed. Raises JobError where one of others lies there, unless `force` replaces
+        A run of the same settings is resumed. Raises UserError where one of others lies there, unless `force` replaces
         it; a finished one is then kept in `replaced/` until `finish`.
         """
         if self.path.exists() and not force:
             found = self.settings()["fingerprint"] if (self.path / "config.yaml").is_file() else None
             if found != settings["fingerprint"]:
                 what = "a run made with other settings or from other data" if found else "something that is no run"
-                raise JobError(f"{self.path} holds {what}; --force replaces it, or choose another --out")
+                raise UserError(f"{self.path} holds {what}; --force replaces it, or choose another --out")
             return not (self.path / "result.json").is_file()
         self._set_aside()
         publish_bytes(self.path / "config.yaml", yaml.safe_dump(settings, sort_keys=False).encode())
@@ -78,10 +78,10 @@ class RunFolder:
                 entry.rename(old)
 
     def settings(self) -> dict[str, Any]:
-        """Return config.yaml. Raises JobError where there is none."""
+        """Return config.yaml. Raises UserError where there is none."""
         file = self.path / "config.yaml"
         if not file.is_file():
-            raise JobError(f"{self.path} holds no run (config.yaml is missing); `audio-tokens train` makes one")
+            raise UserError(f"{self.path} holds no run (config.yaml is missing); `audio-tokens train` makes one")
         return yaml.safe_load(file.read_text())
 
     def write_rows(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -139,10 +139,10 @@ class RunFolder:
             )
 
     def predictions(self) -> "Predictions":
-        """Return the scores of the tested clips. Raises JobError where the run is not complete."""
+        """Return the scores of the tested clips. Raises UserError where the run is not complete."""
         file = self.path / "predictions.npz"
         if not file.is_file():
-            raise JobError(f"{self.path} holds no finished run (no predictions.npz); `audio-tokens train` makes one")
+            raise UserError(f"{self.path} holds no finished run (no predictions.npz); `audio-tokens train` makes one")
         with np.load(file, allow_pickle=False) as found:
             return Predictions(
                 keys=found["keys"].tolist(),
@@ -168,12 +168,12 @@ class Predictions:
 
     @classmethod
     def joined(cls, parts: "Sequence[Predictions]") -> "Predictions":
-        """Return the predictions of several folds as one. Raises JobError where their labels or clips do not fit."""
+        """Return the predictions of several folds as one. Raises UserError where their labels or clips do not fit."""
         keys = [key for part in parts for key in part.keys]
         if any(part.labels != parts[0].labels for part in parts):
-            raise JobError("the runs tag other labels; compare runs on the same data")
+            raise UserError("the runs tag other labels; compare runs on the same data")
         if len(set(keys)) < len(keys):
-            raise JobError("the runs were tested on the same clips; join runs of different folds")
+            raise UserError("the runs were tested on the same clips; join runs of different folds")
         return cls(
             keys=keys,
             labels=parts[0].labels,
@@ -182,9 +182,9 @@ class Predictions:
         )
 
     def in_order_of(self, other: "Predictions") -> "Predictions":
-        """Return the same clips in the order of `other`. Raises JobError where they are not the same."""
+        """Return the same clips in the order of `other`. Raises UserError where they are not the same."""
         if sorted(self.keys) != sorted(other.keys) or self.labels != other.labels:
-            raise JobError("the two runs were tested on other clips or labels; compare runs on the same data")
+            raise UserError("the two runs were tested on other clips or labels; compare runs on the same data")
         row_of = {key: row for row, key in enumerate(self.keys)}
         rows = np.array([row_of[key] for key in other.keys])
         return replace(self, keys=other.keys, scores_CL=self.scores_CL[rows], targets_CL=self.targets_CL[rows])

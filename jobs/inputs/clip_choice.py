@@ -8,16 +8,17 @@ import numpy as np
 from jaxtyping import Bool
 
 from audio_tokens.engine.clips.token_clips import Clips
-from audio_tokens.jobs.errors import JobError
+from audio_tokens.errors import UserError
 from audio_tokens.jobs.inputs.training_data import TrainingData
+from audio_tokens.seeds import hashed
 from audio_tokens.shards.labels import choose_labels
-from audio_tokens.shards.subset import hashed, parse_subset
+from audio_tokens.shards.subset import parse_subset
 
 
 def with_classes(data: TrainingData, wanted: str) -> TrainingData:
     """Return `data` with the labels that `wanted` names (shards/labels.py) and only the clips that have one of them.
 
-    Frequencies are those of the training clips. Raises ShardsError where `wanted` names no label.
+    Frequencies are those of the training clips. Raises UserError where `wanted` names no label.
     """
     learnt = tuple(place for place in data.places if place not in ("val", "test"))
     labels = data.read(learnt)[0].labels
@@ -44,20 +45,20 @@ class ClipSubset:
     def mask(self, keys: Sequence[str], groups: Sequence[str]) -> Bool[np.ndarray, "C"]:
         """Return which clips are taken; recordings (groups) are taken whole, keys one by one.
 
-        Raises JobError where a part is neither a number nor a file, or no clip is left.
+        Raises UserError where a part is neither a number nor a file, or no clip is left.
         """
         subset = parse_subset(self.text)
         below = subset.threshold(groups, self.seed)
         named = frozenset(key for name in subset.names for key in _keys(name))
         taken_C = np.array(
             [
-                key in named or hashed("subset", self.seed, group) < below
+                key in named or hashed(self.seed, "subset", group) < below
                 for key, group in zip(keys, groups, strict=True)
             ],
             dtype=bool,
         )
         if not taken_C.any():
-            raise JobError(f"--subset {self.text} takes none of the {len(keys)} training clips")
+            raise UserError(f"--subset {self.text} takes none of the {len(keys)} training clips")
         return taken_C
 
 
@@ -65,4 +66,4 @@ def _keys(name: str) -> list[str]:
     try:
         return Path(name).read_text(encoding="utf-8").split()
     except (FileNotFoundError, IsADirectoryError):
-        raise JobError(f"--subset {name}: no ratio, no number and no file of keys, one a line") from None
+        raise UserError(f"--subset {name}: no ratio, no number and no file of keys, one a line") from None

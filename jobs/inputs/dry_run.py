@@ -7,12 +7,11 @@ from itertools import islice
 
 import numpy as np
 
-from audio_tokens.engine.errors import AudioError
 from audio_tokens.engine.sound.decode import decode, resample
 from audio_tokens.engine.sound.log_mel import LogMel, MelConfig
+from audio_tokens.errors import ClipError, UserError
 from audio_tokens.shards.dataset.packing import Packing
 from audio_tokens.shards.dataset.tar_shard import Sample, pack_sample
-from audio_tokens.shards.errors import ClipError, ShardsError
 from audio_tokens.shards.sources.clip import Clip, Reject
 from audio_tokens.shards.sources.registry import Source, Task
 
@@ -51,7 +50,7 @@ def dry_run(
             with _timed(seconds, "pack"):
                 stored_bytes += pack_sample(Sample(item.key, mel_TF, {"id": item.source_id}), packing).tar_bytes
             sound_bytes += len(sound) if isinstance(sound, bytes) else 0
-        except (AudioError, ClipError, OSError):
+        except (ClipError, OSError):
             rejected += 1
     total_s, written = sum(seconds.values()), max(1, done - rejected)
     total, how = _total_clips(tasks, sound_bytes / written)
@@ -73,7 +72,7 @@ def _sample(
 ) -> Iterator[Clip | Reject]:
     """Yield about `clips` clips, from tasks spread over the list; making them counts as reading.
 
-    A task that cannot be read, and would fail, is a line in `failed`. Raises ShardsError for a user's mistake.
+    A task that cannot be read, and would fail, is a line in `failed`. Raises UserError for a user's mistake.
     """
     chosen = tasks[:: max(1, len(tasks) // SAMPLE_TASKS)][:SAMPLE_TASKS]
     for number, task in enumerate(chosen):
@@ -83,7 +82,7 @@ def _sample(
             try:
                 with _timed(seconds, "read"):
                     item = next(found, None)
-            except ShardsError:
+            except UserError:
                 raise
             except Exception as error:
                 failed.append(f"  task {task.name!r} fails: {type(error).__name__}: {' '.join(str(error).split())}")

@@ -10,22 +10,20 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
-from audio_tokens.engine.errors import AudioError
-from audio_tokens.engine.seeds import generator
 from audio_tokens.engine.sound.decode import decode
 from audio_tokens.engine.sound.log_mel import FrontEnd
 from audio_tokens.engine.sound.mel_config import MelConfig, mel_config
 from audio_tokens.engine.sound.sound_views import mixed, view
 from audio_tokens.engine.sound.view_config import ViewConfig
-from audio_tokens.jobs.errors import JobError
-from audio_tokens.shards.errors import ClipError
+from audio_tokens.errors import ClipError, UserError
+from audio_tokens.seeds import generator
 from audio_tokens.shards.sources.clip import Clip
 
 
 def front_end_config(name_or_file: str) -> MelConfig:
     """Return a front end by name, or from a YAML file of the fields in which it differs from the default one.
 
-    Raises EngineError for an unknown name, JobError for a file that is missing or makes no front end.
+    Raises UserError for an unknown name, UserError for a file that is missing or makes no front end.
     """
     file = Path(name_or_file)
     if file.suffix not in (".yaml", ".yml"):
@@ -41,9 +39,9 @@ def front_end_config(name_or_file: str) -> MelConfig:
                 raise ValueError(f"{name} is {value!r}; it must be of the kind of {defaults[name]!r}")
         return MelConfig.from_dict(defaults | fields)
     except FileNotFoundError:
-        raise JobError(f"front end {name_or_file}: there is no such file") from None
+        raise UserError(f"front end {name_or_file}: there is no such file") from None
     except (yaml.YAMLError, TypeError, ValueError) as error:
-        raise JobError(f"front end {name_or_file}: {' '.join(str(error).split())}") from None
+        raise UserError(f"front end {name_or_file}: {' '.join(str(error).split())}") from None
 
 
 @dataclass(frozen=True)
@@ -54,11 +52,7 @@ class ClipToMel:
 
     def __call__(self, clip: Clip) -> tuple[Float32[np.ndarray, "T F"], float]:
         """Raises ClipError with the reason for a clip that cannot become mel, OSError for one that cannot be read."""
-        sound = clip.sound()
-        try:
-            return self.front_end(sound, clip.promised_s)
-        except AudioError as error:
-            raise ClipError(str(error)) from None
+        return self.front_end(clip.sound(), clip.promised_s)
 
 
 class View(NamedTuple):
@@ -81,17 +75,14 @@ class ClipToViews:
     def __call__(self, clip: Clip) -> list[View]:
         """Raises what ClipToMel raises. A view that cannot become mel (sped up, it is too short) is the clip itself."""
         sound = clip.sound()
-        try:
-            wave_S, rate_hz = decode(sound) if isinstance(sound, bytes) else sound
-            mel_TF, _ = self.front_end((wave_S, rate_hz), clip.promised_s)
-        except AudioError as error:
-            raise ClipError(str(error)) from None
+        wave_S, rate_hz = decode(sound) if isinstance(sound, bytes) else sound
+        mel_TF, _ = self.front_end((wave_S, rate_hz), clip.promised_s)
         own = View(mel_TF, dict.fromkeys(clip.labels, 1.0))
         views = [own]
         for number in range(self.config.count):
             try:
                 views.append(self._view(clip, wave_S, rate_hz, number))
-            except AudioError:
+            except ClipError:
                 views.append(own)
         self._before[clip.place] = (clip, wave_S, rate_hz)
         return views

@@ -5,15 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from audio_tokens.jobs.errors import JobError
+from audio_tokens.errors import UserError
 from audio_tokens.shards.dataset.manifest import Dataset
 from audio_tokens.shards.plan import lane_blocks
 
 
 def mel_of(dataset: Dataset) -> dict[str, Any]:
-    """Return the mel configuration of a data set. Raises JobError where it holds something else."""
+    """Return the mel configuration of a data set. Raises UserError where it holds something else."""
     if "mel" not in dataset.producer:
-        raise JobError(f"{dataset.location} does not say which mel it holds; build the data set again")
+        raise UserError(f"{dataset.location} does not say which mel it holds; build the data set again")
     return dataset.producer["mel"]
 
 

@@ -2,7 +2,7 @@
 
 from typing import Protocol, runtime_checkable
 
-from audio_tokens.jobs.errors import JobError
+from audio_tokens.errors import UserError
 
 
 @runtime_checkable
@@ -18,15 +18,15 @@ class Placed(Protocol):
 def fitted_places(dataset: Placed, test_fold: int | None) -> tuple[str, ...]:
     """Return the splits or folds something may be fitted on: all folds but the tested one, or the train split.
 
-    Raises JobError where the data has no such fold, no folds at all, or no train split.
+    Raises UserError where the data has no such fold, no folds at all, or no train split.
     """
     if dataset.folds:
         tested = f"fold-{test_fold}"
         if test_fold is not None and tested not in dataset.places:
-            raise JobError(f"--test-fold {test_fold}: the data has {', '.join(dataset.places)}")
+            raise UserError(f"--test-fold {test_fold}: the data has {', '.join(dataset.places)}")
         return tuple(place for place in dataset.places if place != tested)
     if test_fold is not None:
-        raise JobError(f"--test-fold {test_fold}: the data has splits ({', '.join(dataset.places)}), not folds")
+        raise UserError(f"--test-fold {test_fold}: the data has splits ({', '.join(dataset.places)}), not folds")
     if "train" not in dataset.places:
-        raise JobError(f"the data has no train split to fit on, only {', '.join(dataset.places)}")
+        raise UserError(f"the data has no train split to fit on, only {', '.join(dataset.places)}")
     return ("train",)

@@ -14,7 +14,7 @@ from audio_tokens.engine.codebook.codebook_file import Codebook
 from audio_tokens.engine.codebook.slices import SliceConfig
 from audio_tokens.engine.codebook.soft_tokens import packed
 from audio_tokens.engine.systems.registry import find
-from audio_tokens.jobs.errors import JobError
+from audio_tokens.errors import UserError
 from audio_tokens.jobs.inputs.places import fitted_places
 from audio_tokens.shards.dataset.manifest import Dataset
 from audio_tokens.shards.plan import held_out
@@ -47,41 +47,41 @@ class TrainingData:
 def open_for(system: str, tokens: str | None, shards: str | None, *, soft: bool = False) -> TrainingData:
     """Open what the system of that name reads, tokens with their alternatives if `soft`.
 
-    Raises JobError where another than that is given, EngineError where there is no such system.
+    Raises UserError where another than that is given, UserError where there is no such system.
     """
     reads, given = find(system).reads, {"tokens": tokens, "mel": shards}
     if [name for name, path in given.items() if path is not None] != list(reads):
         needed = {"tokens": "--tokens TOKENS.zarr", "mel": "--shards SHARDS"}
         wanted = " and ".join(needed[name] for name in reads)
-        raise JobError(f"system {system} reads {' and '.join(reads)}; give it {wanted} alone")
+        raise UserError(f"system {system} reads {' and '.join(reads)}; give it {wanted} alone")
     return open_data(tokens, shards, find(system).mel_scale, soft=soft)
 
 
 def open_data(tokens: str | None, shards: str | None, mel_scale: str = "clip", *, soft: bool = False) -> TrainingData:
     """Open tokens, mel shards or, as one, both; mel will be normalised by `mel_scale`, tokens are soft if asked for.
 
-    Raises JobError where none is given or the two do not belong together, ShardsError where one cannot be read.
+    Raises UserError where none is given or the two do not belong together, UserError where one cannot be read.
     """
     if tokens is not None and shards is not None:
         return _paired(Path(tokens), Path(shards), mel_scale, soft)
     if tokens is None and shards is None:
-        raise JobError("name --tokens TOKENS.zarr (for a token system), --shards SHARDS (for a raw one) or both")
+        raise UserError("name --tokens TOKENS.zarr (for a token system), --shards SHARDS (for a raw one) or both")
     return _tokens(Path(tokens), soft) if tokens is not None else _mel(Path(str(shards)), mel_scale)
 
 
 def vectors_of(data: TrainingData, codebook: str | None, embedding: str) -> list[np.ndarray]:
     """Return what embeddings begin with, a table per stream: nothing if `drawn`, `centroids` [K, D], `spectra` [K, F].
 
-    They are those of the codebook that the tokens of `data` were made with. Raises JobError where `codebook` is not
-    named or is another one, EngineError where it cannot be read.
+    They are those of the codebook that the tokens of `data` were made with. Raises UserError where `codebook` is not
+    named or is another one, UserError where it cannot be read.
     """
     if embedding not in ("centroids", "spectra"):
         return []
     if codebook is None:
-        raise JobError(f"embedding: {embedding} begins with those of the tokens' codebook; name it with --codebook")
+        raise UserError(f"embedding: {embedding} begins with those of the tokens' codebook; name it with --codebook")
     found = Codebook.load(codebook)
     if found.hash != data.codebook:
-        raise JobError(f"--codebook {codebook} is not the one these tokens were made with; name that one")
+        raise UserError(f"--codebook {codebook} is not the one these tokens were made with; name that one")
     return found.spectra() if embedding == "spectra" else [stream.centroids_KD for stream in found.streams]
 
 
@@ -114,10 +114,10 @@ def parts_of(
 
     `subset` narrows what is learnt from; validation and test clips stay whole.
     Data without a `val` split is chosen on an inner split of `train`; without a `test` split it is tested on `val`.
-    Raises JobError for a fold that is not there, or folds of which none is named.
+    Raises UserError for a fold that is not there, or folds of which none is named.
     """
     if data.folds and test_fold is None:
-        raise JobError(f"this data has the folds {', '.join(data.places)}; --test-fold I names the one to test")
+        raise UserError(f"this data has the folds {', '.join(data.places)}; --test-fold I names the one to test")
     learning = fitted_places(data, test_fold)
     clips, groups = data.read(learning)
     if subset is not None:
@@ -125,7 +125,7 @@ def parts_of(
         clips, groups = clips.select(taken), [groups[clip] for clip in taken]
     test = f"fold-{test_fold}" if data.folds else "test" if "test" in data.places else "val"
     if test not in data.places:
-        raise JobError(f"the data has no clips to test on, only {', '.join(data.places)}; build it with a test split")
+        raise UserError(f"the data has no clips to test on, only {', '.join(data.places)}; build it with a test split")
     if "val" in data.places:
         validation = data.read(("val",))[0]
         tested = validation if test == "val" else data.read((test,))[0]
@@ -147,7 +147,7 @@ def _tokens(path: Path, soft: bool) -> TrainingData:
     if soft:
         top_ids_PQM = group_of(store.places[0]).top_ids_PQM
         if top_ids_PQM is None:
-            raise JobError(
+            raise UserError(
                 f"{path} holds one token a position; soft: true wants those of `audio-tokens encode --top M`"
             )
         alternatives = top_ids_PQM.shape[2]
@@ -266,9 +266,9 @@ def _paired(tokens: Path, shards: Path, scale: str, soft: bool) -> TrainingData:
     """Put tokens beside the mel they were made from, matched by key; the store says which frames a position saw."""
     store = TokenStore.open(tokens)
     if store.dataset_hash != Dataset.open(shards).hash:
-        raise JobError(f"{tokens} was not encoded from {shards}; name the shards that it was, or encode these")
+        raise UserError(f"{tokens} was not encoded from {shards}; name the shards that it was, or encode these")
     if "stride_frames" not in store.attributes:
-        raise JobError(f"{tokens} does not tell which frames its positions stand for; encode it again with --force")
+        raise UserError(f"{tokens} does not tell which frames its positions stand for; encode it again with --force")
     slices = SliceConfig(contexts=(store.attributes["context_frames"],), stride=store.attributes["stride_frames"])
     of_tokens, of_mel = _tokens(tokens, soft), _mel(shards, scale)
 
@@ -279,7 +279,7 @@ def _paired(tokens: Path, shards: Path, scale: str, soft: bool) -> TrainingData:
         assert isinstance(mel, MelClips)
         row_of = {key: row for row, key in enumerate(mel.keys)}
         if missing := [key for key in clips.keys if key not in row_of]:
-            raise JobError(f"{shards} lacks {len(missing)} clips of {tokens}, {missing[0]} for one; encode it again")
+            raise UserError(f"{shards} lacks {len(missing)} clips of {tokens}, {missing[0]} for one; encode it again")
         rows = np.array([row_of[key] for key in clips.keys], dtype=np.int64)
         return PairedClips(tokens=clips, mel=mel.select(rows), slices=slices), groups
 

@@ -1,6 +1,5 @@
 """A folder of shards and its manifest `dataset.json`, written last: without it there is no data set."""
 
-import difflib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -11,8 +10,8 @@ from typing import Any
 
 import fsspec
 
+from audio_tokens.errors import UserError, did_you_mean
 from audio_tokens.shards.dataset.tar_shard import Sample, ShardReader, stream
-from audio_tokens.shards.errors import ShardsError
 from audio_tokens.shards.publish import publish_bytes
 
 FORMAT = "audio-tokens-shards"
@@ -51,29 +50,29 @@ class Dataset:
 
     @classmethod
     def open(cls, location: str | Path) -> "Dataset":
-        """Open a data set. Raises ShardsError where there is none, or one of another version or format."""
+        """Open a data set. Raises UserError where there is none, or one of another version or format."""
         location = str(location).rstrip("/")
         try:
             with fsspec.open(f"{location}/{MANIFEST}", "rb") as file:
                 data: bytes = file.read()
         except FileNotFoundError:
-            raise ShardsError(_nothing_at(location)) from None
+            raise UserError(_nothing_at(location)) from None
         except Exception as error:  # each file system has its own: no package for it, no host, no credentials
-            raise ShardsError(f"shards {location!r} cannot be read: {' '.join(str(error).split())}") from None
+            raise UserError(f"shards {location!r} cannot be read: {' '.join(str(error).split())}") from None
         try:
             manifest = json.loads(data)
             kind, version = manifest["format"], manifest["format_version"]
         except (ValueError, TypeError, KeyError):
-            raise ShardsError(f"{location}/{MANIFEST} is no manifest of mel shards; build the data set again") from None
+            raise UserError(f"{location}/{MANIFEST} is no manifest of mel shards; build the data set again") from None
         if (kind, version) != (FORMAT, VERSION):
-            raise ShardsError(
+            raise UserError(
                 f"{location} holds {kind} version {version}, this program reads {FORMAT} version {VERSION}; "
                 "build it again with `audio-tokens build`"
             )
         try:
             return cls(location, data)
         except (KeyError, TypeError) as error:
-            raise ShardsError(f"{location}/{MANIFEST} is damaged ({error}); build the data set again") from None
+            raise UserError(f"{location}/{MANIFEST} is damaged ({error}); build the data set again") from None
 
     @cached_property
     def folds(self) -> bool:
@@ -85,12 +84,11 @@ class Dataset:
         return sum(shard.clips for shard in self.shards)
 
     def shards_of(self, *places: str) -> tuple[int, ...]:
-        """Return the indices of the shards of these places, in order. Raises ShardsError for an unknown place."""
+        """Return the indices of the shards of these places, in order. Raises UserError for an unknown place."""
         for place in places:
             if place not in self.places:
-                near = difflib.get_close_matches(place, self.places, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(self.places)}"
-                raise ShardsError(f"{self.location} has no split or fold {place!r}; {hint}")
+                hint = did_you_mean(place, self.places)
+                raise UserError(f"{self.location} has no split or fold {place!r}; {hint}")
         return tuple(index for index, shard in enumerate(self.shards) if shard.place in places)
 
     def read(self, shard_index: int, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
@@ -107,9 +105,9 @@ class Dataset:
                     yield sample
 
     def sample(self, shard_index: int, clip_index: int) -> Sample:
-        """Return one sample of a local shard. Raises ShardsError under a URL, which is read as a stream."""
+        """Return one sample of a local shard. Raises UserError under a URL, which is read as a stream."""
         if not self._local:
-            raise ShardsError(f"{self.location} is remote and read as a stream; copy it to a local folder first")
+            raise UserError(f"{self.location} is remote and read as a stream; copy it to a local folder first")
         return self._local_reader(shard_index).sample(clip_index)
 
     def _local_reader(self, shard_index: int) -> ShardReader:

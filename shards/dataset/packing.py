@@ -13,7 +13,7 @@ import numpy as np
 import zstandard
 from jaxtyping import Float
 
-from audio_tokens.shards.errors import ClipError, ShardsError
+from audio_tokens.errors import ClipError, UserError
 
 NPY_MAGIC = b"\x93NUMPY\x01\x00"
 
@@ -61,7 +61,7 @@ def pack(array_TF: Float[np.ndarray, "T F"], packing: Packing) -> tuple[bytes, d
 def unpack(member: bytes | memoryview, ending: str, affine: list[float] | None = None) -> Float[np.ndarray, "T F"]:
     """Return the array of a member, read-only: float16 as stored (a view, no copy), or float32 where it was uint8.
 
-    Raises ShardsError for bytes that are no array of ours.
+    Raises UserError for bytes that are no array of ours.
     """
     if ending.endswith(".zst"):
         member = zstandard.decompress(member)
@@ -91,5 +91,5 @@ def _parse_npy_header(header: bytes) -> tuple[np.dtype, tuple[int, ...]]:
     except (ValueError, SyntaxError, KeyError, TypeError):
         known = False
     if not known:
-        raise ShardsError("a member is no float16 or uint8 npy array; `audio-tokens verify` names the torn shard")
+        raise UserError("a member is no float16 or uint8 npy array; `audio-tokens verify` names the torn shard")
     return dtype, shape

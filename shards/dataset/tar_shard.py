@@ -19,8 +19,8 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int64
 
+from audio_tokens.errors import UserError
 from audio_tokens.shards.dataset.packing import Packing, pack, unpack
-from audio_tokens.shards.errors import ShardsError
 
 BLOCK = 512
 
@@ -95,20 +95,20 @@ class ShardReader:
     """Random access to the samples of one local shard, without a copy: arrays are read-only views of the file."""
 
     def __init__(self, path: Path) -> None:
-        """Map the shard. Raises ShardsError where it is missing or torn."""
+        """Map the shard. Raises UserError where it is missing or torn."""
         try:
             with path.open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError:
-            raise ShardsError(f"shard {path} is missing; build the data set again") from None
+            raise UserError(f"shard {path} is missing; build the data set again") from None
         except ValueError:  # nothing to map
-            raise ShardsError(f"shard {path} is empty; build the data set again") from None
+            raise UserError(f"shard {path} is empty; build the data set again") from None
         self._path, self._view = path, memoryview(self._map)
         found = read_index(path)
         self.index = scan(self._view, path) if found is None else found
         last = self.index[-1] if len(self.index) else np.zeros(4, np.int64)
         if len(self._view) != last[2] + last[3] + -int(last[3]) % BLOCK + ShardWriter.END_BYTES:
-            raise ShardsError(f"shard {path} is torn: it has {len(self._view)} bytes; `audio-tokens verify` tells more")
+            raise UserError(f"shard {path} is torn: it has {len(self._view)} bytes; `audio-tokens verify` tells more")
 
     def __len__(self) -> int:
         return len(self.index)
@@ -118,7 +118,7 @@ class ShardReader:
             key, ending, array, meta = self._members(clip_index)
             return _sample(key, ending, array, bytes(meta))
         except ValueError as error:
-            raise ShardsError(
+            raise UserError(
                 f"shard {self._path} is damaged at its clip {clip_index} ({error}); `audio-tokens verify` tells more"
             ) from None
 
@@ -149,14 +149,14 @@ def stream(file: IOBase) -> Iterator[Sample]:
 
 
 def scan(view: memoryview, path: Path) -> Int64[np.ndarray, "C 4"]:
-    """Return the index of a shard by walking over its headers. Raises ShardsError for a torn one."""
+    """Return the index of a shard by walking over its headers. Raises UserError for a torn one."""
     members, at = [], 0
     while at + BLOCK <= len(view) and view[at]:
         _, member_bytes = _parse_header(bytes(view[at : at + BLOCK]))
         members.append((at + BLOCK, member_bytes))
         at += BLOCK + member_bytes + -member_bytes % BLOCK
     if at + ShardWriter.END_BYTES != len(view) or len(members) % 2:
-        raise ShardsError(f"shard {path} is torn: its members end at byte {at} of {len(view)}; build it again")
+        raise UserError(f"shard {path} is torn: its members end at byte {at} of {len(view)}; build it again")
     return np.array(members, np.int64).reshape(-1, 4)
 
 
@@ -165,7 +165,7 @@ def index_file(path: Path) -> Path:
 
 
 def read_index(path: Path) -> Int64[np.ndarray, "C 4"] | None:
-    """Return the index beside a shard, or None where there is none. Raises ShardsError for one that is damaged."""
+    """Return the index beside a shard, or None where there is none. Raises UserError for one that is damaged."""
     try:
         found = np.load(index_file(path))
     except FileNotFoundError:
@@ -173,7 +173,7 @@ def read_index(path: Path) -> Int64[np.ndarray, "C 4"] | None:
     except (ValueError, EOFError):
         found = None
     if not isinstance(found, np.ndarray) or found.dtype != np.int64 or found.ndim != 2 or found.shape[1] != 4:
-        raise ShardsError(f"index {index_file(path)} is damaged; delete it, and the shard is read without")
+        raise UserError(f"index {index_file(path)} is damaged; delete it, and the shard is read without")
     return found
 
 
@@ -186,7 +186,7 @@ def _exactly(file: IOBase, member_bytes: int) -> bytes:
     """Read a member's bytes and skip its padding."""
     data = file.read(member_bytes + -member_bytes % BLOCK)
     if len(data) < member_bytes:
-        raise ShardsError(f"a shard ends {member_bytes - len(data)} bytes too early; fetch or build it again")
+        raise UserError(f"a shard ends {member_bytes - len(data)} bytes too early; fetch or build it again")
     return data[:member_bytes]
 
 
@@ -207,5 +207,5 @@ def _header_halves(member_bytes: int) -> tuple[bytes, bytes]:
 
 def _parse_header(header: bytes) -> tuple[str, int]:
     if header[257:262] != b"ustar":
-        raise ShardsError("a shard is torn: no tar header where one belongs; `audio-tokens verify` names it")
+        raise UserError("a shard is torn: no tar header where one belongs; `audio-tokens verify` names it")
     return header[:100].rstrip(b"\0").decode("ascii"), int(header[124:135], 8)

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
+from audio_tokens.errors import UserError
 from audio_tokens.shards.dataset.manifest import REJECTS, Dataset, ShardEntry
 from audio_tokens.shards.dataset.tar_shard import ShardReader, index_file, read_index, scan
-from audio_tokens.shards.errors import ShardsError
 
 
 def complaints(folder: Path) -> Iterator[tuple[str, str | None]]:
     """Yield (file, what is wrong with it or None) for every shard and for the list of rejects.
 
-    Raises ShardsError where there is no data set.
+    Raises UserError where there is no data set.
     """
     dataset = Dataset.open(folder)
     for shard in dataset.shards:
@@ -38,7 +38,7 @@ def _shard_complaint(path: Path, shard: ShardEntry) -> str | None:
         return "torn: its sha256 is not the manifest's"
     try:
         return _content_complaint(path, shard)
-    except ShardsError as error:
+    except UserError as error:
         return str(error)
 
 

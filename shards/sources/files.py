@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 import fsspec
 from braceexpand import braceexpand
 
-from audio_tokens.shards.errors import ShardsError
+from audio_tokens.errors import UserError
 
 AUDIO_ENDINGS = ("flac", "wav", "ogg", "opus", "mp3")
 LIST_ENDING = ".txt"
@@ -35,18 +35,18 @@ def find_files(url: str, ending: str | tuple[str, ...]) -> list[FileOfSource]:
     `url` may be one such file, a folder of any depth, a pattern with `*` or `{a,b}` or `{00..99}`, or a text file
     (`*.txt`) with an address a line, relative to itself, for servers that list nothing.
 
-    Raises ShardsError where nothing is found, for any name that braces make too, or a folder cannot be listed.
+    Raises UserError where nothing is found, for any name that braces make too, or a folder cannot be listed.
     """
     found: dict[str, FileOfSource] = {}
     try:
         parts = list(braceexpand(url))
     except ValueError as error:
-        raise ShardsError(f"source {url!r}: {error}") from None
+        raise UserError(f"source {url!r}: {error}") from None
     for part in parts:
         files = _find(part, ending)
         if not files:
             endings = (ending,) if isinstance(ending, str) else ending
-            raise ShardsError(f"there is no {' or '.join(f'*{name}' for name in endings)} at {part}")
+            raise UserError(f"there is no {' or '.join(f'*{name}' for name in endings)} at {part}")
         found |= {file.url: file for file in files}
     return [found[name] for name in sorted(found)]
 
@@ -57,12 +57,12 @@ def open_file(url: str) -> IOBase:
 
 
 def text_lines(url: str) -> Iterator[str]:
-    """Yield the lines of a text in UTF-8, with or without a byte order mark. Raises ShardsError for other bytes."""
+    """Yield the lines of a text in UTF-8, with or without a byte order mark. Raises UserError for other bytes."""
     with open_file(url) as file:
         try:
             yield from codecs.iterdecode(file, "utf-8-sig")
         except UnicodeDecodeError:
-            raise ShardsError(f"{url} is not UTF-8 text; save it as such") from None
+            raise UserError(f"{url} is not UTF-8 text; save it as such") from None
 
 
 def tar_members(url: str) -> Iterator[tuple[str, bytes]]:
@@ -94,10 +94,10 @@ def _find(url: str, ending: str | tuple[str, ...]) -> list[FileOfSource]:
             details = file_system.find(path, detail=True)
     except FileNotFoundError:
         return []
-    except ShardsError:
+    except UserError:
         raise
     except Exception as error:  # each file system has its own: no such protocol, no package, no host, no credentials
-        raise ShardsError(f"source {url!r} cannot be read: {' '.join(str(error).split())}") from None
+        raise UserError(f"source {url!r} cannot be read: {' '.join(str(error).split())}") from None
     return [
         FileOfSource(file_system.unstrip_protocol(name) if "://" in url else name, detail.get("size"))
         for name, detail in details.items()

@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from audio_tokens.shards.errors import ClipError
+from audio_tokens.errors import ClipError
 from audio_tokens.shards.sources.clip import Clip, Reject, path_key
 from audio_tokens.shards.sources.registry import Task
 

@@ -4,13 +4,12 @@ A source lists its work once (`tasks`, a pure function of the listing) and yield
 whatever process asks: it is pickled to the workers, so it holds the listing's frame and the tasks hold the rows.
 """
 
-import difflib
 import importlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
-from audio_tokens.shards.errors import ShardsError
+from audio_tokens.errors import UserError, did_you_mean
 from audio_tokens.shards.sources.clip import Clip, Reject
 
 # Each module has `source(where: str) -> Source`.
@@ -63,13 +62,11 @@ class Source(Protocol):
 def open_source(spec: str) -> Source:
     """Return the source that `spec` names: `soundscapes[:CLIPS[,clip_s=4]]`, `esc50:DIR`, `csv:FILE`, ...
 
-    Raises ShardsError for an unknown kind, and for a place where there is no such source.
+    Raises UserError for an unknown kind, and for a place where there is no such source.
     """
     kind, _, where = spec.partition(":")
     if kind not in SOURCES:
-        near = difflib.get_close_matches(kind, SOURCES, n=1)
-        hint = f"did you mean {near[0]}:?" if near else f"one of: {', '.join(f'{name}:' for name in SOURCES)}"
-        raise ShardsError(f"source {spec!r} is of no known kind; {hint}")
+        raise UserError(f"source {spec!r} is of no known kind; {did_you_mean(kind, SOURCES, form='{}:')}")
     source: Source = importlib.import_module(SOURCES[kind]).source(where)
     return source
 
@@ -91,18 +88,18 @@ def first_clips(tasks: list[Task], limit: int) -> list[Task]:
 
 
 def val_and_seed(kind: str, options: dict[str, str]) -> tuple[float, int]:
-    """Return the share of the training clips that validate, and the seed. Raises ShardsError where they are none."""
+    """Return the share of the training clips that validate, and the seed. Raises UserError where they are none."""
     try:
         val_share, seed = float(options.get("val", "0.05")), int(options.get("seed", "0"))
     except ValueError:
-        raise ShardsError(f"{kind}: val and seed are numbers, not {options}") from None
+        raise UserError(f"{kind}: val and seed are numbers, not {options}") from None
     if not 0 <= val_share < 1:
-        raise ShardsError(f"{kind}: val={val_share:g} is not a share in [0, 1)")
+        raise UserError(f"{kind}: val={val_share:g} is not a share in [0, 1)")
     return val_share, seed
 
 
 def split_options(where: str, known: tuple[str, ...]) -> tuple[str, dict[str, str]]:
-    """Split `WHERE,name=value,...` into WHERE and its options. Raises ShardsError for an option not in `known`."""
+    """Split `WHERE,name=value,...` into WHERE and its options. Raises UserError for an option not in `known`."""
     where, *words = where.split(",")
     if "=" in where:  # only options
         where, words = "", [where, *words]
@@ -110,8 +107,6 @@ def split_options(where: str, known: tuple[str, ...]) -> tuple[str, dict[str, st
     for word in words:
         name, equals, value = word.partition("=")
         if name not in known or not equals:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}=?" if near else f"known: {', '.join(f'{name}=' for name in known)}"
-            raise ShardsError(f"source option {word!r} is unknown; {hint}")
+            raise UserError(f"source option {word!r} is unknown; {did_you_mean(name, known, form='{}=')}")
         options[name] = value
     return where, options

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float32
 
-from audio_tokens.shards.errors import ShardsError
+from audio_tokens.errors import UserError
+from audio_tokens.seeds import generator
 from audio_tokens.shards.sources.clip import Clip
 from audio_tokens.shards.sources.registry import Task, split_options
 from audio_tokens.shards.sources.synthesis import ORDER_VOICES, RATE_HZ, VOICES, coloured_noise
@@ -38,7 +39,6 @@ NOISE_DB = (-60.0, -50.0)
 FULL_SCALE = 0.95
 
 # Set apart from every other use of the same seed.
-PURPOSE = 0x50_0D
 
 
 class Soundscapes:
@@ -104,7 +104,7 @@ class Soundscapes:
         return self._draw_labels(self._rng(index), index)
 
     def _rng(self, index: int) -> np.random.Generator:
-        return np.random.default_rng([PURPOSE, self.seed, index])
+        return generator(self.seed, "soundscape", index)
 
     def _draw_labels(self, rng: np.random.Generator, index: int) -> tuple[str, ...]:
         """One to three different classes, at most one of them an order class; in the order of LABELS."""
@@ -128,17 +128,17 @@ class Soundscapes:
 
 
 def source(where: str) -> Soundscapes:
-    """Open `[CLIPS][,clip_s=S][,seed=N]`. Raises ShardsError for a value that is no number or makes no sense."""
+    """Open `[CLIPS][,clip_s=S][,seed=N]`. Raises UserError for a value that is no number or makes no sense."""
     where, options = split_options(where, ("clip_s", "seed"))
     clips = _number(where or str(CLIPS), "number of clips")
     clip_s = _number(options.get("clip_s", str(CLIP_S)), "clip_s")
     seed = _number(options.get("seed", "0"), "seed")
     if clips < 1 or not clips.is_integer():
-        raise ShardsError(f"soundscapes: {where!r} clips cannot be made; use a whole number from 1")
+        raise UserError(f"soundscapes: {where!r} clips cannot be made; use a whole number from 1")
     if not 1 <= clip_s <= 600:
-        raise ShardsError(f"soundscapes: clip_s={clip_s:g} is not between 1 and 600 seconds")
+        raise UserError(f"soundscapes: clip_s={clip_s:g} is not between 1 and 600 seconds")
     if seed < 0 or not seed.is_integer():
-        raise ShardsError(f"soundscapes: seed={seed:g} is not a whole number from 0")
+        raise UserError(f"soundscapes: seed={seed:g} is not a whole number from 0")
     return Soundscapes(clips=int(clips), clip_s=clip_s, seed=int(seed))
 
 
@@ -146,7 +146,7 @@ def _number(text: str, name: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ShardsError(f"soundscapes: {name} {text!r} is not a number; e.g. soundscapes:8000,clip_s=4") from None
+        raise UserError(f"soundscapes: {name} {text!r} is not a number; e.g. soundscapes:8000,clip_s=4") from None
 
 
 def _amplitude(rng: np.random.Generator, range_db: tuple[float, float]) -> np.float32:

@@ -13,12 +13,12 @@ from itertools import groupby
 from pathlib import PurePosixPath
 from typing import Any
 
-from audio_tokens.shards.errors import ShardsError
+from audio_tokens.errors import UserError
+from audio_tokens.seeds import HASHES, hashed
 from audio_tokens.shards.labels import audioset
 from audio_tokens.shards.sources.clip import Clip, Reject, id_key
 from audio_tokens.shards.sources.files import AUDIO_ENDINGS, find_files, tar_members, text_lines
 from audio_tokens.shards.sources.registry import Task, split_options, val_and_seed
-from audio_tokens.shards.subset import WHOLE, hashed
 
 SPLIT_WORDS = {
     "train": None,
@@ -73,7 +73,7 @@ class WebdatasetAudio:
                 continue
             place = split
             if place is None:
-                place = "val" if hashed("val", seed, source_id) < val_share * WHOLE else "train"
+                place = "val" if hashed(seed, "val", source_id) < val_share * HASHES else "train"
             yield Clip(
                 key=id_key(source_id),
                 labels=labels,
@@ -94,7 +94,7 @@ class WebdatasetAudio:
 
 
 def source(where: str) -> WebdatasetAudio:
-    """Open shards by pattern. Raises ShardsError where there are none, or an option makes no sense."""
+    """Open shards by pattern. Raises UserError where there are none, or an option makes no sense."""
     pattern, options = _split_pattern(where)
     val_share, seed = val_and_seed("wds", options)
     labels = audioset().names
@@ -102,9 +102,9 @@ def source(where: str) -> WebdatasetAudio:
         try:
             labels = tuple(line.strip() for line in text_lines(options["labels"]) if line.strip())
         except (FileNotFoundError, IsADirectoryError):
-            raise ShardsError(f"wds: there is no file of labels at {options['labels']}") from None
+            raise UserError(f"wds: there is no file of labels at {options['labels']}") from None
         if not labels or len(set(labels)) < len(labels):
-            raise ShardsError(f"wds: {options['labels']} needs a label a line, each once; it has {len(labels)} lines")
+            raise UserError(f"wds: {options['labels']} needs a label a line, each once; it has {len(labels)} lines")
     opened = WebdatasetAudio(pattern, labels, val_share, seed)
     find_files(pattern, ".tar")  # a pattern without files is the user's mistake, and told at once
     return opened

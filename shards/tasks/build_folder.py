@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from audio_tokens.errors import UserError
 from audio_tokens.shards.dataset.manifest import MANIFEST, REJECTS, Dataset
 from audio_tokens.shards.dataset.tar_shard import index_file
-from audio_tokens.shards.errors import ShardsError
 from audio_tokens.shards.publish import is_temporary
 from audio_tokens.shards.sources.registry import Task
 from audio_tokens.shards.tasks.task import RECORD, TASKS, Job, begin, digest_of, locked, read_fingerprint, read_settings
@@ -21,12 +21,12 @@ def prepare(job: Job, tasks: Iterable[tuple[int, Task]], *, force: bool) -> bool
     """Make the folder ready for the numbered tasks of `job`. Returns True where the data set is complete already.
 
     A build of the same fingerprint is resumed. So is one of the same settings whose listing has changed since (a torn
-    file was repaired), as long as everything that is finished is still listed as it was. Raises ShardsError for another
+    file was repaired), as long as everything that is finished is still listed as it was. Raises UserError for another
     one unless `force`, which discards it, and for a folder with other things in it.
     """
     folder = job.folder
     if folder.exists() and not folder.is_dir():
-        raise ShardsError(f"{folder} is a file; name a folder for the shards")
+        raise UserError(f"{folder} is a file; name a folder for the shards")
     folder.mkdir(parents=True, exist_ok=True)
     if _found(folder) != job.fingerprint:
         with locked(folder, fcntl.LOCK_EX):
@@ -83,12 +83,12 @@ def _begin(job: Job, tasks: Iterable[tuple[int, Task]], force: bool) -> None:
     if found is not None and not _goes_on(job, tasks):
         if not force:
             what = "a data set" if (folder / MANIFEST).exists() else "an unfinished build"
-            raise ShardsError(f"{folder} holds {what} of another source or configuration; --force replaces it")
+            raise UserError(f"{folder} holds {what} of another source or configuration; --force replaces it")
         (folder / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(folder / TASKS, ignore_errors=True)
         sweep(folder)
     elif found is None and any(not is_temporary(path.name) and path.name != TASKS for path in folder.iterdir()):
-        raise ShardsError(f"{folder} is not empty and holds no shards; name another folder")
+        raise UserError(f"{folder} is not empty and holds no shards; name another folder")
     begin(job)
 
 

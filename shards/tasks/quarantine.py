@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from audio_tokens.shards.errors import ClipError
+from audio_tokens.errors import ClipError
 from audio_tokens.shards.sources.clip import Clip
 from audio_tokens.shards.workers.child_process import DiedError, call_apart
 from audio_tokens.shards.workers.time_limit import time_limit

@@ -21,7 +21,7 @@ def run_tasks(
     A worker's death is not the task's failure where the journal names a new suspect: the clip then pays, next time.
     `on_progress` is told, twice a second, what is done so far: finished tasks and the clips behind the running ones.
 
-    Raises ShardsError at once where the disk is full or the user made a mistake: no retry would help.
+    Raises UserError at once where the disk is full or the user made a mistake: no retry would help.
     """
     suspected = {index: len(suspects(job.journal_file(index))) for index, _ in tasks}
     finished = TaskCounts(0, 0)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from audio_tokens.shards.errors import ClipError
+from audio_tokens.errors import ClipError
 from audio_tokens.shards.publish import publish_bytes
 from audio_tokens.shards.sources.clip import Clip, Reject
 from audio_tokens.shards.sources.registry import Source, Task
@@ -80,7 +80,7 @@ class TaskCounts(NamedTuple):
 def run_task(job: Job, index: int, task: Task) -> TaskCounts:
     """Build the shards of task `index` and publish its record; nothing to do where a record lies already.
 
-    Raises ShardsError for a user's mistake, and whatever reading and writing raise; nothing is then left half-written.
+    Raises UserError for a user's mistake, and whatever reading and writing raise; nothing is then left half-written.
     """
     # One thread a worker: the pool has a worker per core, and a second thread each only gets in the way.
     with locked(job.folder, fcntl.LOCK_SH), threadpool_limits(1):

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from audio_tokens.errors import ClipError, UserError
 from audio_tokens.shards.dataset.manifest import ShardEntry
 from audio_tokens.shards.dataset.packing import Packing
 from audio_tokens.shards.dataset.tar_shard import PackedSample, Sample, ShardWriter, index_file, pack_sample
-from audio_tokens.shards.errors import ClipError, ShardsError
 from audio_tokens.shards.publish import published_file
 from audio_tokens.shards.sources.clip import Clip
 
@@ -35,9 +35,7 @@ class ShardConfig:
 
     def __post_init__(self) -> None:
         if self.shard_clips < 1 or self.shard_bytes < 1:
-            raise ShardsError(
-                f"a shard holds at least 1 clip and 1 byte, not {self.shard_clips} and {self.shard_bytes}"
-            )
+            raise UserError(f"a shard holds at least 1 clip and 1 byte, not {self.shard_clips} and {self.shard_bytes}")
 
 
 class TaskShards:

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt8, UInt16
 
-from audio_tokens.shards.errors import ShardsError
+from audio_tokens.errors import UserError
 
 FORMAT, VERSION = "audio-tokens-store", 1
 # The arrays that hold a clip's values one after the other, and the array of offsets that cuts them up.
@@ -70,29 +70,25 @@ class TokenStore:
 
     @classmethod
     def open(cls, path: str | Path) -> "TokenStore":
-        """Open a store. Raises ShardsError where there is none, or one that is incomplete or of another version."""
+        """Open a store. Raises UserError where there is none, or one that is incomplete or of another version."""
         path = Path(path)
         try:
             attributes = json.loads((path / "zarr.json").read_bytes())["attributes"]
             kind, version = attributes["format"], attributes["version"]
         except FileNotFoundError:
-            raise ShardsError(f"there are no tokens at {path}; `audio-tokens encode` makes them") from None
+            raise UserError(f"there are no tokens at {path}; `audio-tokens encode` makes them") from None
         except (ValueError, KeyError, TypeError, NotADirectoryError):
-            raise ShardsError(
-                f"{path} is no token store of this program's; make it with `audio-tokens encode`"
-            ) from None
+            raise UserError(f"{path} is no token store of this program's; make it with `audio-tokens encode`") from None
         if (kind, version) != (FORMAT, VERSION):
-            raise ShardsError(
+            raise UserError(
                 f"{path} holds {kind} version {version}, this program reads {FORMAT} version {VERSION}; encode again"
             )
         if attributes.get("complete") is not True:
-            raise ShardsError(
-                f"{path} is not complete: it was never finished, and what is missing would read as token 0"
-            )
+            raise UserError(f"{path} is not complete: it was never finished, and what is missing would read as token 0")
         try:
             return cls(path, attributes)
         except (KeyError, TypeError) as error:
-            raise ShardsError(f"{path} is damaged ({error}); encode again with --force") from None
+            raise UserError(f"{path} is damaged ({error}); encode again with --force") from None
 
     @cached_property
     def folds(self) -> bool:
@@ -100,18 +96,18 @@ class TokenStore:
         return bool(self.places) and all(place.startswith("fold-") for place in self.places)
 
     def group(self, place: str) -> TokenGroup:
-        """Read a split or fold, or with VIEWS after its name its views, into memory. Raises ShardsError for others."""
+        """Read a split or fold, or with VIEWS after its name its views, into memory. Raises UserError for others."""
         import zarr
 
         if (place.removesuffix(VIEWS) if self.views else place) not in self.places:
-            raise ShardsError(f"{self.path} has no split or fold {place!r}; it has {', '.join(self.places)}")
+            raise UserError(f"{self.path} has no split or fold {place!r}; it has {', '.join(self.places)}")
         try:
             node = zarr.open_group(self.path, mode="r")[place]
             assert isinstance(node, zarr.Group)
             arrays = {name: _whole(node, name) for name in node.array_keys()}
             return self._group(arrays)
         except (KeyError, ValueError, RuntimeError, FileNotFoundError) as error:
-            raise ShardsError(f"{self.path} is damaged in {place} ({error}); encode again with --force") from None
+            raise UserError(f"{self.path} is damaged in {place} ({error}); encode again with --force") from None
 
     def _group(self, arrays: dict[str, np.ndarray]) -> TokenGroup:
         return TokenGroup(

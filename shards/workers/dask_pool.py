@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
-from audio_tokens.shards.errors import ShardsError
+from audio_tokens.errors import UserError
 from audio_tokens.shards.workers.child_process import call_apart
 from audio_tokens.shards.workers.retry import Executor
 
@@ -21,20 +21,20 @@ ANSWER_TIMEOUT = "20s"
 def dask_pool(address: str) -> Iterator[Executor]:
     """Yield an executor on the cluster whose scheduler listens at `address` ("tcp://host:8786").
 
-    Raises ShardsError where dask is not installed, no scheduler answers, or it has no worker.
+    Raises UserError where dask is not installed, no scheduler answers, or it has no worker.
     """
     try:
         from distributed import Client
     except ImportError:
-        raise ShardsError("--dask needs the extra `dask`: pip install 'audio-tokens[dask]'") from None
+        raise UserError("--dask needs the extra `dask`: pip install 'audio-tokens[dask]'") from None
     try:
         client = Client(address, timeout=ANSWER_TIMEOUT)
     except (OSError, ValueError) as error:
-        raise ShardsError(f"no Dask scheduler answers at {address}: {' '.join(str(error).split())}") from None
+        raise UserError(f"no Dask scheduler answers at {address}: {' '.join(str(error).split())}") from None
     with client:
         threads = sum(client.nthreads().values())
         if not threads:
-            raise ShardsError(f"the Dask scheduler at {address} has no worker; start some with `dask worker {address}`")
+            raise UserError(f"the Dask scheduler at {address} has no worker; start some with `dask worker {address}`")
         executor = client.get_executor(pure=False)
 
         class DaskPool:

@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from audio_tokens.shards.errors import ShardsError
+from audio_tokens.errors import UserError
 from audio_tokens.shards.publish import is_full
 
 RETRIES = 2
@@ -42,12 +42,11 @@ def call_all(
     *,
     forgive: Callable[[Call], bool] = lambda call: False,
     on_poll: Callable[[list[Call]], object] = lambda running: None,
-    mistakes: tuple[type[Exception], ...] = (ShardsError,),
 ) -> list[Failure]:
     """Call `function(*call)` for every one of `calls`; return those that failed three times, the rest goes on.
 
     `forgive(call)` says of a failure that it does not count; `on_poll` is told twice a second which calls run.
-    Raises at once what no retry would help: a user's mistake (one of `mistakes`), a full disk.
+    Raises at once what no retry would help: a user's mistake, a full disk.
     """
     waiting = [(call, 0) for call in reversed(calls)]
     running: dict[Future, tuple[Call, int]] = {}
@@ -61,7 +60,7 @@ def call_all(
             error = future.exception()
             if error is None:
                 on_result(future.result())
-            elif isinstance(error, mistakes) or is_full(error):
+            elif isinstance(error, UserError) or is_full(error):
                 raise error
             elif forgive(call):
                 waiting.append((call, failed))

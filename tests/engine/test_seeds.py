@@ -1,7 +1,7 @@
 import pytest
 
-from audio_tokens.engine.errors import EngineError
-from audio_tokens.engine.seeds import generator
+from audio_tokens.errors import UserError
+from audio_tokens.seeds import generator
 
 
 def test_equal_names_equal_draws_and_any_difference_another_stream():
@@ -14,5 +14,5 @@ def test_equal_names_equal_draws_and_any_difference_another_stream():
 
 
 def test_a_negative_seed_is_refused():
-    with pytest.raises(EngineError, match="-1"):
+    with pytest.raises(UserError, match="-1"):
         generator(-1, "a")

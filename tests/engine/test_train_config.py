@@ -2,8 +2,8 @@
 
 import pytest
 
-from audio_tokens.engine.errors import EngineError
 from audio_tokens.engine.train_config import TrainConfig
+from audio_tokens.errors import UserError
 
 
 def test_later_layers_win_and_numbers_take_their_fields_type() -> None:
@@ -27,5 +27,5 @@ def test_later_layers_win_and_numbers_take_their_fields_type() -> None:
     ],
 )
 def test_mistakes_are_named(layer: dict, words: str) -> None:
-    with pytest.raises(EngineError, match=words):
+    with pytest.raises(UserError, match=words):
         TrainConfig.of(layer)

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from audio_tokens.errors import UserError
 from audio_tokens.jobs import cli
 from audio_tokens.shards.dataset.manifest import Dataset
-from audio_tokens.shards.errors import ShardsError
 from audio_tokens.shards.sources.audioset.segments import read_segments, segment_table
 from audio_tokens.shards.sources.clip import Clip
 from audio_tokens.shards.sources.registry import open_source
@@ -124,10 +124,10 @@ def test_a_file_of_other_columns_is_refused_before_anything_is_built(clips: list
         number = table.schema.get_field_index(column)
         pyarrow.parquet.write_table(table.set_column(number, column, pa.array(values)), file)
         for subset in ("", ",subset=3"):
-            with pytest.raises(ShardsError, match=f"{words}; this is not AudioSet's parquet layout"):
+            with pytest.raises(UserError, match=f"{words}; this is not AudioSet's parquet layout"):
                 open_source(source + subset).tasks()
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(ShardsError, match=r"a number of clips needs the ids in .*00\.parquet, which cannot be read"):
+    with pytest.raises(UserError, match=r"a number of clips needs the ids in .*00\.parquet, which cannot be read"):
         open_source(f"{source},subset=3")
 
 
@@ -153,7 +153,7 @@ def test_segment_lists_as_people_save_them(clips: list[Listed], tmp_path: Path) 
         (b"abc, 1\n", "'abc,1' is not YTID"),
     ):
         file.write_bytes(data)
-        with pytest.raises(ShardsError, match=words):
+        with pytest.raises(UserError, match=words):
             list(read_segments(str(file)))
 
 

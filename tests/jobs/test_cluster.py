@@ -10,11 +10,9 @@ from pathlib import Path
 import pytest
 
 from audio_tokens.engine.codebook.codebook_file import Codebook
-from audio_tokens.engine.errors import EngineError
+from audio_tokens.errors import UserError
 from audio_tokens.jobs.cluster import Cluster, cluster
-from audio_tokens.jobs.errors import JobError
 from audio_tokens.shards.dataset.manifest import Dataset
-from audio_tokens.shards.errors import ShardsError
 from tests.jobs.toy_tokens import RECIPE, recipe, toy_codebook, toy_shards
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +50,7 @@ def test_what_is_complete_is_left_alone_and_what_differs_is_refused(shards, code
     toy_codebook(shards, Path(codebook))
     assert "complete already" in capsys.readouterr().out
     for other in ({"seed": 1}, {"recipe": recipe(clusters=(21,))}):
-        with pytest.raises(JobError, match="--force"):
+        with pytest.raises(UserError, match="--force"):
             toy_codebook(shards, Path(codebook), **other)
     assert Codebook.load(codebook).hash == before
 
@@ -80,11 +78,11 @@ def test_the_objective_is_reported_per_pass_and_falls(codebook):
 
 
 def test_mistakes_are_refused_by_name(shards, tmp_path):
-    with pytest.raises(ShardsError, match="nowhere"):
+    with pytest.raises(UserError, match="nowhere"):
         cluster(Cluster(shards=str(tmp_path / "nowhere"), out=str(tmp_path / "out")))
-    with pytest.raises(JobError, match="--test-fold 1"):
+    with pytest.raises(UserError, match="--test-fold 1"):
         cluster(Cluster(shards=shards, out=str(tmp_path / "out"), test_fold=1))
-    with pytest.raises(EngineError, match="vectors cannot fill 60000 centroids"):
+    with pytest.raises(UserError, match="vectors cannot fill 60000 centroids"):
         toy_codebook(shards, tmp_path / "out", recipe=recipe(clusters=(60_000,)))
     assert not (tmp_path / "out").exists()
 
@@ -92,7 +90,7 @@ def test_mistakes_are_refused_by_name(shards, tmp_path):
 def test_a_folder_that_is_no_codebook_is_not_replaced_unasked(shards, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("dear diary")
-    with pytest.raises(JobError, match="no codebook"):
+    with pytest.raises(UserError, match="no codebook"):
         toy_codebook(shards, tmp_path / "mine")
     assert (tmp_path / "mine" / "notes.txt").exists()
 
@@ -124,7 +122,7 @@ def test_the_tested_fold_is_left_out_and_a_leak_is_said_and_recorded(folds, tmp_
     leaky = Codebook.load(toy_codebook(folds, tmp_path / "leaky"))
     assert leaky.origin["leak"] == "all-folds"
     assert "warning" in capsys.readouterr().out
-    with pytest.raises(JobError, match="--test-fold 7"):
+    with pytest.raises(UserError, match="--test-fold 7"):
         toy_codebook(folds, tmp_path / "none", test_fold=7)
 
 
@@ -147,7 +145,7 @@ def test_an_interrupted_fit_goes_on_to_the_same_codebook(shards, tmp_path, monke
         with pytest.raises(KeyboardInterrupt):
             toy_codebook(shards, tmp_path / "broken", recipe=settings)
     assert not (tmp_path / "broken").exists()
-    with pytest.raises(JobError, match="--force begins anew"):
+    with pytest.raises(UserError, match="--force begins anew"):
         toy_codebook(shards, tmp_path / "broken", recipe=settings, seed=1)
     resumed = Codebook.load(toy_codebook(shards, tmp_path / "broken", recipe=settings))
     assert resumed.hash == whole.hash

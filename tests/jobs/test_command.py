@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from audio_tokens.errors import UserError
 from audio_tokens.jobs import cli
 from audio_tokens.jobs.command import command, parse, recipe_file
-from audio_tokens.jobs.errors import JobError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,7 @@ def test_flags_and_lists_as_people_type_them() -> None:
 def test_a_mistake_is_one_line_and_exit_code_2(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(JobError, match=re.escape(message)):
+    with pytest.raises(UserError, match=re.escape(message)):
         parsed(*words)
     assert command(Toy, lambda toy: None, words) == 2
     error = capsys.readouterr().err

@@ -12,11 +12,9 @@ import pytest
 
 from audio_tokens.engine.codebook.soft_tokens import shares
 from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
-from audio_tokens.engine.errors import EngineError
+from audio_tokens.errors import UserError
 from audio_tokens.jobs.encode import Encode, encode
-from audio_tokens.jobs.errors import JobError
 from audio_tokens.shards.dataset.manifest import Dataset
-from audio_tokens.shards.errors import ShardsError
 from audio_tokens.shards.tokens.token_store import TokenStore
 from tests.jobs.toy_tokens import recipe, toy_codebook, toy_shards
 
@@ -119,26 +117,26 @@ def test_what_is_complete_is_left_alone_and_what_differs_is_refused(made, tokens
     assert encode(Encode(**made, out=str(tokens))) == 0
     assert "complete already" in capsys.readouterr().out
     other = toy_codebook(made["shards"], tmp_path / "other", recipe=recipe(clusters=(7,)))
-    with pytest.raises(JobError, match="--force"):
+    with pytest.raises(UserError, match="--force"):
         encode(Encode(shards=made["shards"], codebook=other, out=str(tokens)))
     assert TokenStore.open(tokens).vocab_sizes == (20,)
 
 
 def test_mistakes_are_refused_by_name(made, tmp_path):
     out = str(tmp_path / "tokens.zarr")
-    with pytest.raises(EngineError, match="holds no codebook"):
+    with pytest.raises(UserError, match="holds no codebook"):
         encode(Encode(shards=made["shards"], codebook=str(tmp_path), out=out))
-    with pytest.raises(ShardsError, match="nowhere"):
+    with pytest.raises(UserError, match="nowhere"):
         encode(Encode(shards=str(tmp_path / "nowhere"), codebook=made["codebook"], out=out))
-    with pytest.raises(JobError, match="one of --shards SHARDS and --source SOURCE"):
+    with pytest.raises(UserError, match="one of --shards SHARDS and --source SOURCE"):
         Encode(codebook=made["codebook"], out=out)
-    with pytest.raises(JobError, match="top is 21"):
+    with pytest.raises(UserError, match="top is 21"):
         encode(Encode(**made, out=out, top=21))
 
 
 def test_a_codebook_of_another_mel_configuration_is_refused(made, tmp_path):
     other = toy_shards(tmp_path, clips=4, mel="ast16k")
-    with pytest.raises(JobError, match="another mel configuration"):
+    with pytest.raises(UserError, match="another mel configuration"):
         encode(Encode(shards=other, codebook=made["codebook"], out=str(tmp_path / "tokens.zarr")))
 
 

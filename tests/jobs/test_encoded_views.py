@@ -10,16 +10,16 @@ import yaml
 
 from audio_tokens.engine.clips.token_clips import Labels, TokenClips
 from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
-from audio_tokens.engine.seeds import generator
 from audio_tokens.engine.sound.sound_views import mixed, view
 from audio_tokens.engine.sound.view_config import ViewConfig
+from audio_tokens.errors import UserError
 from audio_tokens.jobs.artefacts.run_folder import RunFolder
 from audio_tokens.jobs.cross_validate import CrossValidate, cross_validate
 from audio_tokens.jobs.encode import Encode, encode
-from audio_tokens.jobs.errors import JobError
 from audio_tokens.jobs.inputs.training_data import open_data
 from audio_tokens.jobs.recipe import Recipe
 from audio_tokens.jobs.train import Train, train
+from audio_tokens.seeds import generator
 from audio_tokens.shards.sources.registry import open_source
 from audio_tokens.shards.tokens.token_store import VIEWS, TokenStore
 from tests.jobs.toy_tokens import RECIPE, toy_codebook, toy_shards
@@ -110,12 +110,12 @@ def test_another_seed_or_other_extents_are_other_tokens_and_ask_for_force(codebo
     job = {"source": SOURCE, "codebook": codebook, "out": str(store.path), "views": ViewConfig(count=COUNT, mix=0.5)}
     assert encode(Encode(**job)) == 0  # complete already
     for change in ({"seed": 1}, {"views": ViewConfig(count=COUNT)}, {"views": ViewConfig()}):
-        with pytest.raises(JobError, match="other settings"):
+        with pytest.raises(UserError, match="other settings"):
             encode(Encode(**job | change))
 
 
 def test_views_are_made_from_sound(codebook):
-    with pytest.raises(JobError, match="made from sound"):
+    with pytest.raises(UserError, match="made from sound"):
         Encode(shards="s", codebook=codebook, out="o", views=ViewConfig(count=1))
 
 

@@ -2,9 +2,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from audio_tokens.errors import UserError
 from audio_tokens.jobs import export as export_job
 from audio_tokens.jobs.encode import Encode, encode
-from audio_tokens.jobs.errors import JobError
 from audio_tokens.jobs.export import Export, export
 from audio_tokens.shards.tokens.token_store import TokenStore
 from tests.jobs.toy_tokens import toy_codebook, toy_shards
@@ -38,5 +38,5 @@ def test_every_clip_is_a_row_with_its_tokens_and_label_names(tokens, tmp_path, m
 
 def test_nothing_is_replaced_unasked(tokens, tmp_path):
     (tmp_path / "parquet").mkdir()
-    with pytest.raises(JobError, match="--force"):
+    with pytest.raises(UserError, match="--force"):
         export(Export(tokens=tokens, out=str(tmp_path / "parquet")))

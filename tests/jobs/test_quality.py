@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from audio_tokens.errors import UserError
 from audio_tokens.jobs.encode import Encode, encode
-from audio_tokens.jobs.errors import JobError
 from audio_tokens.jobs.quality import Quality, quality
 from tests.jobs.toy_tokens import recipe, toy_codebook, toy_shards
 
@@ -37,5 +37,5 @@ def test_the_report_holds_figures_of_what_was_not_fitted_on_and_pictures(made, t
 
 def test_tokens_of_another_codebook_are_refused(made, tmp_path):
     other = toy_codebook(made["shards"], tmp_path / "other", recipe=recipe(clusters=(7,)))
-    with pytest.raises(JobError, match="was not made from"):
+    with pytest.raises(UserError, match="was not made from"):
         quality(Quality(**{**made, "codebook": other}, out=str(tmp_path / "quality")))

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audio_tokens.errors import UserError
 from audio_tokens.jobs.audioset_labels import AudiosetLabels, audioset_labels
-from audio_tokens.shards.errors import ShardsError
+from audio_tokens.seeds import HASHES, hashed
 from audio_tokens.shards.labels import audioset, choose_labels
 from audio_tokens.shards.sources.audioset.places import Choice, part_of
 from audio_tokens.shards.sources.audioset.segments import SegmentTable, read_segments
-from audio_tokens.shards.subset import WHOLE, Subset, hashed, parse_subset
+from audio_tokens.shards.subset import Subset, parse_subset
 
 
 def test_the_shipped_file_is_made_from_the_published_ones(data_dir: Path, tmp_path: Path) -> None:
@@ -72,13 +73,13 @@ def test_classes_by_name_mid_subtree_and_frequency() -> None:
         "top:0": "needs a number above 0",
         "": "no label ''",
     }.items():
-        with pytest.raises(ShardsError) as caught:
+        with pytest.raises(UserError) as caught:
             choose_labels(wanted, labels, counts)
         assert words in str(caught.value)
 
 
 def test_a_subtree_means_nothing_to_other_labels() -> None:
-    with pytest.raises(ShardsError, match="names no label of this data set"):
+    with pytest.raises(UserError, match="names no label of this data set"):
         choose_labels("below:Dog", ("cat", "cow"), (1, 1))
 
 
@@ -95,24 +96,24 @@ def test_shares_are_kept_and_subsets_lie_within_one_another() -> None:
     ids = [f"video {number}" for number in range(20_000)]
     shares = {}
     for ratio in (0.05, 0.1, 0.5):
-        choice = Choice(everything=False, below=round(ratio * WHOLE), val_share=0.2)
+        choice = Choice(everything=False, below=round(ratio * HASHES), val_share=0.2)
         taken = {video_id: choice.place("unbal_train", video_id) for video_id in ids}
         shares[ratio] = {video_id for video_id, place in taken.items() if place}
         assert len(shares[ratio]) / len(ids) == pytest.approx(ratio, abs=0.01)
         validating = sum(place == "val" for place in taken.values())
         assert validating / len(shares[ratio]) == pytest.approx(0.2, abs=0.03)
     assert shares[0.05] < shares[0.1] < shares[0.5]
-    union = Choice(everything=False, balanced=True, below=round(0.05 * WHOLE))
+    union = Choice(everything=False, balanced=True, below=round(0.05 * HASHES))
     assert all(union.place("bal_train", video_id) for video_id in ids)
     assert {video_id for video_id in ids if union.place("unbal_train", video_id)} == shares[0.05]
-    assert hashed("a", 0, "x") != hashed("b", 0, "x") != hashed("b", 1, "x")
+    assert hashed(0, "a", "x") != hashed(0, "b", "x") != hashed(1, "b", "x")
 
 
 def test_subsets_are_read() -> None:
     assert parse_subset("all") == Subset((), (), ("all",))
     assert parse_subset("balanced+0.1+200k+20000") == Subset((0.1,), (200_000, 20_000), ("balanced",))
     for wrong in ("1.5", "0", "-3", "", "balanced+", "0k"):
-        with pytest.raises(ShardsError, match="a part is a ratio like"):
+        with pytest.raises(UserError, match="a part is a ratio like"):
             parse_subset(wrong)
 
 
@@ -121,4 +122,4 @@ def test_a_number_takes_so_many_ids_whatever_their_order(ids: set[str], size: in
     subset = parse_subset(str(size))
     below = subset.threshold(sorted(ids), seed)
     assert below == subset.threshold(sorted(ids, reverse=True), seed)
-    assert sum(hashed("subset", seed, name) < below for name in ids) == min(size, len(ids))
+    assert sum(hashed(seed, "subset", name) < below for name in ids) == min(size, len(ids))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from audio_tokens.shards.errors import ShardsError
+from audio_tokens.errors import UserError
 from audio_tokens.shards.publish import publish_bytes, published_file, published_folder
 
 
@@ -65,6 +65,6 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing(publish, tmp_path: Path
         with publish(tmp_path / "x"):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(ShardsError, match=r"no space left for .*/x; make room and run the same command again"):
+    with pytest.raises(UserError, match=r"no space left for .*/x; make room and run the same command again"):
         fill()
     assert list(tmp_path.iterdir()) == []

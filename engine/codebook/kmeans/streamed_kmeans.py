@@ -14,10 +14,10 @@ from jaxtyping import Float32, Float64, Int64
 from audio_tokens.engine.codebook.kmeans.reservoir import Reservoir
 from audio_tokens.engine.codebook.kmeans.starts import STARTS
 from audio_tokens.engine.codebook.nearest.search import Metric, Nearest, best_nearest, unit_length
-from audio_tokens.engine.errors import EngineError
 from audio_tokens.engine.lanes import Lanes, in_lane_order
-from audio_tokens.engine.seeds import generator
 from audio_tokens.engine.world import World
+from audio_tokens.errors import UserError
+from audio_tokens.seeds import generator
 
 WORST = 32  # badly served vectors that each lane proposes for dead centroids in a pass
 DEAD_AFTER = 20  # vectors per centroid after which one that met none counts as dead, in the mini-batches
@@ -58,15 +58,15 @@ class KMeansConfig:
 
     def __post_init__(self) -> None:
         if not self.clusters or min(self.clusters) < 1 or max(self.clusters) > 65_000:
-            raise EngineError(
+            raise UserError(
                 f"kmeans.clusters {list(self.clusters)}: 1 to 65,000 per stream (tokens are 16-bit numbers)"
             )
         for name in ("sample_per_centroid", "chunk_vectors", "passes", "checkpoint_batches", "lanes", "block_clips"):
             if getattr(self, name) < 1:
-                raise EngineError(f"kmeans.{name} {getattr(self, name)}: must be at least 1")
+                raise UserError(f"kmeans.{name} {getattr(self, name)}: must be at least 1")
         for name in ("batch_epochs", "memory_vectors", "tolerance"):
             if getattr(self, name) < 0:
-                raise EngineError(f"kmeans.{name} {getattr(self, name)}: must not be negative")
+                raise UserError(f"kmeans.{name} {getattr(self, name)}: must not be negative")
 
 
 @runtime_checkable
@@ -112,7 +112,7 @@ class KMeans:
     def states(self, state: KMeansState | None = None) -> Iterator[KMeansState]:
         """Yield the state after the start, every `checkpoint_batches` mini-batches and every pass, done at last.
 
-        Goes on from `state` where one is given. Raises EngineError where there are fewer vectors than centroids.
+        Goes on from `state` where one is given. Raises UserError where there are fewer vectors than centroids.
         """
         if state is None:
             state = self._start()
@@ -147,7 +147,7 @@ class KMeans:
         if self.config.metric == "cosine":
             x_SD = x_SD[x_SD.any(axis=1)]  # silence scaled to 0 has no direction a centroid could take
         if len(x_SD) < self.clusters:
-            raise EngineError(
+            raise UserError(
                 f"{len(x_SD)} vectors cannot fill {self.clusters} centroids; give more clips or lower kmeans.clusters"
             )
         draw = STARTS[self.config.start]

@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
-from audio_tokens.shards.errors import ShardsError
+from audio_tokens.errors import UserError
 from audio_tokens.shards.labels import audioset
 from audio_tokens.shards.sources.audioset.places import EVAL, Choice, part_of
 from audio_tokens.shards.sources.audioset.segments import read_segments, segment_table
@@ -39,10 +39,10 @@ LISTING_THREADS = 16  # footers over a network: waiting, not work
 
 
 def source(where: str) -> "ParquetAudioSet | TarAudioSet":
-    """Open AudioSet at a URL. Raises ShardsError where neither layout is there, or an option makes no sense."""
+    """Open AudioSet at a URL. Raises UserError where neither layout is there, or an option makes no sense."""
     url, options = split_options(where, ("subset", "val", "seed", "segments"))
     if not url:
-        raise ShardsError("audioset:URL names a folder, a bucket or a hub's data set")
+        raise UserError("audioset:URL names a folder, a bucket or a hub's data set")
     val_share, seed = val_and_seed("audioset", options)
     choice = Choice(val_share=val_share, seed=seed)
     files = find_files(url, (".parquet", ".tar", ".csv"))
@@ -51,9 +51,9 @@ def source(where: str) -> "ParquetAudioSet | TarAudioSet":
     parquets = [file for file in files if file.name.endswith(".parquet")]
     tars = [file for file in files if file.name.endswith(".tar")]
     if not parquets and not tars:
-        raise ShardsError(f"there is no AudioSet at {url}: no *.parquet and no *.tar")
+        raise UserError(f"there is no AudioSet at {url}: no *.parquet and no *.tar")
     if not parquets and not segments:
-        raise ShardsError(f"{url} has tars but no *segments*.csv; name the lists' place with --segments")
+        raise UserError(f"{url} has tars but no *segments*.csv; name the lists' place with --segments")
     found = ParquetAudioSet(parquets, choice, segments) if parquets else TarAudioSet(tars, choice, segments)
     found.choose(options.get("subset", "all"))
     return found
@@ -70,11 +70,11 @@ class AudioSet(ABC):
         return audioset().names
 
     def choose(self, subset: str) -> None:
-        """Take a subset of the training clips. Raises ShardsError where it is no subset."""
+        """Take a subset of the training clips. Raises UserError where it is no subset."""
         chosen = parse_subset(subset)
         unknown = set(chosen.names) - {"all", "balanced"}
         if unknown:
-            raise ShardsError(f"audioset: subset {unknown.pop()!r} is none of all, balanced, a ratio, a number")
+            raise UserError(f"audioset: subset {unknown.pop()!r} is none of all, balanced, a ratio, a number")
         self._choice = replace(
             self._choice,
             everything="all" in chosen.names,
@@ -178,10 +178,10 @@ class ParquetAudioSet(AudioSet):
                         yield clip
 
     def part(self, url: str) -> str:
-        """Raises ShardsError where the folder of the file is none of the parts'."""
+        """Raises UserError where the folder of the file is none of the parts'."""
         part = part_of(PurePosixPath(url).parent.name)
         if part is None:
-            raise ShardsError(f"{url} lies in none of bal_train, eval, unbal_train: not AudioSet's parquet layout")
+            raise UserError(f"{url} lies in none of bal_train, eval, unbal_train: not AudioSet's parquet layout")
         return part
 
     def training_ids(self) -> Iterator[str]:
@@ -197,7 +197,7 @@ class ParquetAudioSet(AudioSet):
                 for batch in parquet.iter_batches(columns=["video_id"]):
                     yield from filter(None, batch.column(0).to_pylist())
         except (pyarrow.ArrowInvalid, OSError) as error:
-            raise ShardsError(f"a number of clips needs the ids in {file.url}, which cannot be read: {error}") from None
+            raise UserError(f"a number of clips needs the ids in {file.url}, which cannot be read: {error}") from None
 
 
 class TarAudioSet(AudioSet):
@@ -231,7 +231,7 @@ class TarAudioSet(AudioSet):
 
 
 def _open_parquet(url: str) -> Any:
-    """Open a file. Raises ShardsError where its columns are not the layout's, and what reading raises."""
+    """Open a file. Raises UserError where its columns are not the layout's, and what reading raises."""
     import pyarrow.parquet
 
     # Buffered, not pre-buffered: a row group of AudioSet is 130 MB of audio, and a worker needs eight clips of it.
@@ -241,5 +241,5 @@ def _open_parquet(url: str) -> Any:
         found = str(schema.field(name).type) if name in schema.names else "missing"
         if parquet.metadata.num_rows and not re.search(like, found):  # columns without a row may have no type
             parquet.close()
-            raise ShardsError(f"{url}: column {name} is {found}; this is not AudioSet's parquet layout")
+            raise UserError(f"{url}: column {name} is {found}; this is not AudioSet's parquet layout")
     return parquet

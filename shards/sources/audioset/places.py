@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from audio_tokens.shards.subset import WHOLE, hashed
+from audio_tokens.seeds import HASHES, hashed
 
 EVAL, BALANCED, UNBALANCED = "eval", "bal_train", "unbal_train"
 PART_WORDS = {"eval": EVAL, "bal": BALANCED, "balanced": BALANCED, "unbal": UNBALANCED, "unbalanced": UNBALANCED}
@@ -44,6 +44,6 @@ class Choice:
         if part == EVAL:
             return "test"
         taken = self.everything or (self.balanced and part == BALANCED)
-        if not taken and hashed("subset", self.seed, video_id) >= self.below:
+        if not taken and hashed(self.seed, "subset", video_id) >= self.below:
             return None
-        return "val" if hashed("val", self.seed, video_id) < self.val_share * WHOLE else "train"
+        return "val" if hashed(self.seed, "val", video_id) < self.val_share * HASHES else "train"

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from audio_tokens.shards.errors import ShardsError
+from audio_tokens.errors import UserError
 from audio_tokens.shards.sources.audioset.places import part_of
 from audio_tokens.shards.sources.files import text_lines
 
@@ -27,7 +27,7 @@ class Segment(NamedTuple):
 
 
 def read_segments(url: str) -> Iterator[Segment]:
-    """Yield the lines of one list. Raises ShardsError, naming the line, for one that is no segment."""
+    """Yield the lines of one list. Raises UserError, naming the line, for one that is no segment."""
     part = part_of(url.rsplit("/", 1)[-1])
     lines = (line for line in text_lines(url) if line.strip() and not line.startswith("#"))
     for row in csv.reader(lines, skipinitialspace=True):
@@ -37,7 +37,7 @@ def read_segments(url: str) -> Iterator[Segment]:
             if not math.isfinite(seconds):
                 raise ValueError(seconds)
         except ValueError:
-            raise ShardsError(f"{url}: {','.join(row)!r} is not YTID, start, end, labels") from None
+            raise UserError(f"{url}: {','.join(row)!r} is not YTID, start, end, labels") from None
         yield Segment(video_id, tuple(filter(None, map(str.strip, mids.split(",")))), seconds, part)
 
 

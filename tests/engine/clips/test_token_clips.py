@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audio_tokens.engine.clips.token_clips import Batch, Labels, MelClips, TokenClips, ahead, normalised, ragged
-from audio_tokens.engine.errors import EngineError
+from audio_tokens.errors import UserError
 
 VOCAB = (9, 5)
 
@@ -78,7 +78,7 @@ def test_mel_is_normalised_clip_by_clip() -> None:
 
 def test_ids_beyond_the_vocabulary_are_refused() -> None:
     good = token_clips([3, 4])
-    with pytest.raises(EngineError, match="vocabulary sizes are"):
+    with pytest.raises(UserError, match="vocabulary sizes are"):
         TokenClips(**{**vars(good), "ids_PQ": np.full_like(good.ids_PQ, 9)})
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from audio_tokens.engine.codebook.kmeans.starts import STARTS
 from audio_tokens.engine.codebook.kmeans.streamed_kmeans import KMeans, KMeansConfig, moved
 from audio_tokens.engine.codebook.nearest.search import NumpyNearest
-from audio_tokens.engine.errors import EngineError
+from audio_tokens.errors import UserError
 from tests.engine.codebook.toy_fit import ArrayLanes, blobs, in_worlds
 
 CONFIG = KMeansConfig(clusters=(20,), chunk_vectors=16, checkpoint_batches=2, sample_per_centroid=16)
@@ -103,7 +103,7 @@ def test_the_number_of_processes_does_not_change_one_bit(size):
 
 
 def test_fewer_vectors_than_centroids_are_refused():
-    with pytest.raises(EngineError, match="15 vectors cannot fill 20 centroids"):
+    with pytest.raises(UserError, match="15 vectors cannot fill 20 centroids"):
         fit(np.array_split(blobs(6, 15, 1), 3))
 
 

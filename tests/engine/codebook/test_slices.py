@@ -13,7 +13,7 @@ from audio_tokens.engine.codebook.slices import (
     stack,
     window_frames,
 )
-from audio_tokens.engine.errors import EngineError
+from audio_tokens.errors import UserError
 
 shapes = st.tuples(st.lists(st.integers(1, 12), min_size=1, max_size=3), st.integers(1, 12))
 
@@ -109,5 +109,5 @@ def test_convolution_bank_equals_the_obvious_loop_and_is_drawn_from_its_seed():
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(fields, word):
-    with pytest.raises(EngineError, match=word):
+    with pytest.raises(UserError, match=word):
         SliceConfig(**fields)

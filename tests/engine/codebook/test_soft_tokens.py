@@ -8,11 +8,11 @@ import torch
 
 from audio_tokens.engine.clips.token_clips import Labels, TokenClips
 from audio_tokens.engine.codebook.soft_tokens import packed, shares, unpacked
-from audio_tokens.engine.errors import EngineError
 from audio_tokens.engine.systems.registry import SYSTEMS, build
 from audio_tokens.engine.systems.tagger import TaggerConfig, TokenEmbedding
 from audio_tokens.engine.systems.token_bag import histograms
 from audio_tokens.engine.training.augment import masked_tokens, mixed_embeddings, mixed_tokens, rolled
+from audio_tokens.errors import UserError
 
 VOCAB, TOP, CLIPS, LABELS = (12, 7), 3, 9, 4
 
@@ -135,5 +135,5 @@ def test_augmentations_move_alternatives_with_their_shares_and_mask_all_of_them(
 def test_an_id_beyond_the_vocabulary_is_refused_under_any_cosine():
     top_ids_PQM, cosines_PQM, clips = drawn()
     top_ids_PQM[0, 1, 2] = VOCAB[1]
-    with pytest.raises(EngineError, match="token ids reach"):
+    with pytest.raises(UserError, match="token ids reach"):
         replace(clips, ids_PQ=packed(top_ids_PQM, cosines_PQM))

@@ -8,8 +8,8 @@ from audio_tokens.engine.codebook.fit_codebook import Fit
 from audio_tokens.engine.codebook.kmeans.streamed_kmeans import KMeansConfig
 from audio_tokens.engine.codebook.slices import SliceConfig, position_count
 from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
-from audio_tokens.engine.errors import EngineError
 from audio_tokens.engine.sound.log_mel import MelConfig
+from audio_tokens.errors import UserError
 from tests.engine.codebook.toy_fit import ArrayLanes, in_worlds, toy_mels
 
 MEL = MelConfig(bands=8, n_fft=256, window_samples=256, hop_samples=128)
@@ -98,9 +98,9 @@ def test_silence_has_tokens_and_they_decode_to_something_finite(tokenizer):
 
 def test_ids_that_are_no_tokens_and_mel_of_other_bands_are_refused(tokenizer):
     ids_PQ = tokenizer.encode_mel(MELS[0])
-    with pytest.raises(EngineError, match="this codebook has"):
+    with pytest.raises(UserError, match="this codebook has"):
         tokenizer.decode(ids_PQ + np.uint16(max(tokenizer.vocab_sizes)))
-    with pytest.raises(EngineError, match="mel of 9 bands"):
+    with pytest.raises(UserError, match="mel of 9 bands"):
         tokenizer.encode_mel(np.zeros((30, 9), np.float32))
 
 
@@ -150,20 +150,20 @@ def test_a_fit_is_the_same_on_any_number_of_processes(size):
 
 
 def test_a_folder_without_a_codebook_or_with_another_version_is_refused(tmp_path, tokenizer):
-    with pytest.raises(EngineError, match="holds no codebook"):
+    with pytest.raises(UserError, match="holds no codebook"):
         Codebook.load(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     config = (tmp_path / "config.json").read_text()
     (tmp_path / "config.json").write_text(config.replace('"version": 1', '"version": 99'))
-    with pytest.raises(EngineError, match="version 99"):
+    with pytest.raises(UserError, match="version 99"):
         Codebook.load(tmp_path)
     (tmp_path / "config.json").write_text(config)
     whole = (tmp_path / "codebook.safetensors").read_bytes()
     (tmp_path / "codebook.safetensors").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(EngineError, match="damaged"):
+    with pytest.raises(UserError, match="damaged"):
         Codebook.load(tmp_path)
 
 
 def test_streams_and_clusters_of_different_number_are_refused():
-    with pytest.raises(EngineError, match=r"clusters \[5, 5\] and slices.contexts \[4\]"):
+    with pytest.raises(UserError, match=r"clusters \[5, 5\] and slices.contexts \[4\]"):
         Fit(ArrayLanes([MELS]), MEL.to_dict(), SliceConfig(), KMeansConfig(clusters=(5, 5)))

@@ -9,8 +9,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio_tokens.engine.errors import AudioError
 from audio_tokens.engine.sound.decode import check_duration, decode, resample
+from audio_tokens.errors import ClipError
 
 RATE_HZ = 44_100
 
@@ -63,7 +63,7 @@ def test_lossy_and_packed_formats_keep_their_length(format: str, subtype: str) -
 def test_a_cut_file_never_passes_for_a_whole_one(share: float, kind: tuple[str, str]) -> None:
     """libsndfile decodes what is left of most of these without an error."""
     data = encode(noise(60_000), format=kind[0], subtype=kind[1])
-    with pytest.raises(AudioError, match=r"cut off|cannot be decoded|no samples"):
+    with pytest.raises(ClipError, match=r"cut off|cannot be decoded|no samples"):
         decode(data[: int(len(data) * share)])
 
 
@@ -79,7 +79,7 @@ def test_an_ogg_cut_at_a_page_boundary_is_noticed() -> None:
     data = encode(noise(200_000), format="OGG", subtype="VORBIS")
     last_page = data.rfind(b"OggS")
     assert last_page > len(data) // 2
-    with pytest.raises(AudioError, match="no end-of-stream page"):
+    with pytest.raises(ClipError, match="no end-of-stream page"):
         decode(data[:last_page])
 
 
@@ -96,7 +96,7 @@ def test_an_ogg_cut_at_a_page_boundary_is_noticed() -> None:
     ],
 )
 def test_a_bad_file_is_refused_with_its_reason(data: bytes, reason: str) -> None:
-    with pytest.raises(AudioError, match=reason) as refusal:
+    with pytest.raises(ClipError, match=reason) as refusal:
         decode(data)
     assert "\n" not in str(refusal.value)
     assert "0x" not in str(refusal.value), "an address would make rejects differ from run to run"
@@ -137,7 +137,7 @@ def test_a_clip_shorter_than_its_source_promised_is_refused(
     seconds: float, promised_s: float | None, refused: bool
 ) -> None:
     if refused:
-        with pytest.raises(AudioError, match=f"{seconds:.2f} s decoded of {promised_s:.2f} s promised"):
+        with pytest.raises(ClipError, match=f"{seconds:.2f} s decoded of {promised_s:.2f} s promised"):
             check_duration(seconds, promised_s)
     else:
         check_duration(seconds, promised_s)

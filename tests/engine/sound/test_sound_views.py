@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from audio_tokens.engine.errors import EngineError
 from audio_tokens.engine.sound.sound_views import level, mixed, view
 from audio_tokens.engine.sound.view_config import ViewConfig
+from audio_tokens.errors import UserError
 
 RATE_HZ = 16_000
 PLAIN = {"speed": 0.0, "gain_db": 0.0, "tilt_db": 0.0, "noise_db": 0.0, "roll": False}
@@ -89,5 +89,5 @@ def test_mixed_clips_are_heard_by_their_shares_whatever_their_levels(other_hz):
 @pytest.mark.parametrize("wrong", [{"count": -1}, {"count": 256}, {"speed": 1.0}, {"noise_db": -1.0}, {"mix": 1.5}])
 def test_a_value_out_of_range_is_named(wrong):
     (name,) = wrong
-    with pytest.raises(EngineError, match=rf"views\.{name} "):
+    with pytest.raises(UserError, match=rf"views\.{name} "):
         ViewConfig(**wrong)

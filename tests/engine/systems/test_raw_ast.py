@@ -8,10 +8,10 @@ import torch
 from transformers import ASTConfig, ASTForAudioClassification
 
 from audio_tokens.engine.clips.token_clips import by_audioset
-from audio_tokens.engine.errors import EngineError
 from audio_tokens.engine.systems.raw_ast import RawAst
 from audio_tokens.engine.systems.registry import build, resolve
 from audio_tokens.engine.systems.tagger import TaggerConfig
+from audio_tokens.errors import UserError
 
 SMALL = {"width": 24, "layers": 2, "heads": 2}
 
@@ -61,12 +61,12 @@ def test_published_weights_serve_other_labels_and_must_fit(tmp_path: Path) -> No
     body = model.ast.audio_spectrogram_transformer.state_dict()
     for key, value in reference.audio_spectrogram_transformer.state_dict().items():
         assert torch.equal(body[key], value), key
-    with pytest.raises(EngineError, match="do not fit width, layers, heads, bands or frames"):
+    with pytest.raises(UserError, match="do not fit width, layers, heads, bands or frames"):
         ours(50, frames=80, weights=str(tmp_path))
     (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
-    with pytest.raises(EngineError, match=r"has no model\.safetensors"):
+    with pytest.raises(UserError, match=r"has no model\.safetensors"):
         ours(50, frames=64, weights=str(tmp_path))
-    with pytest.raises(EngineError, match="holds no model"):
+    with pytest.raises(UserError, match="holds no model"):
         ours(50, frames=64, weights=str(tmp_path / "absent"))
 
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audio_tokens.engine.clips.token_clips import Batch
-from audio_tokens.engine.errors import EngineError
 from audio_tokens.engine.systems.registry import SYSTEMS, build, find, load, resolve, save
 from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding, mask_from, slices_of
 from audio_tokens.engine.train_config import TrainConfig
+from audio_tokens.errors import UserError
 
 VOCAB, BANDS, LONGEST, LABELS = (50, 20), 16, 40, 5
 # Every system as it is, and those with options that change what it computes.
@@ -156,7 +156,7 @@ def test_slices_stack_a_clips_own_frames_to_its_last(frames: int, context: int, 
 
 
 def test_too_long_a_clip_is_refused_by_a_model_with_learnt_positions() -> None:
-    with pytest.raises(EngineError, match="a clip of 41 positions exceeds the 40"):
+    with pytest.raises(UserError, match="a clip of 41 positions exceeds the 40"):
         logits(fresh("token-bert"), clips("token-bert", [LONGEST + 1], LONGEST + 1))
 
 
@@ -164,16 +164,16 @@ def test_options_are_laid_over_each_other_and_strangers_refused() -> None:
     train, options = resolve("token-lstm", {"epochs": 4, "learning_rate": 1e-2}, {"epochs": 6, "width": 8})
     assert (train.epochs, train.learning_rate, options["width"]) == (6, 1e-2, 8)
     assert resolve("token-lstm", {}, {})[0] == TrainConfig.of(SYSTEMS["token-lstm"].train)
-    with pytest.raises(EngineError, match=r"unknown training option 'widht'; did you mean width\?"):
+    with pytest.raises(UserError, match=r"unknown training option 'widht'; did you mean width\?"):
         resolve("token-lstm", {}, {"widht": 8})
-    with pytest.raises(EngineError, match=r"unknown system 'token-bart'; did you mean token-bert\?"):
+    with pytest.raises(UserError, match=r"unknown system 'token-bart'; did you mean token-bert\?"):
         find("token-bart")
 
 
 def test_a_system_without_steps_has_none_of_their_options() -> None:
     """A recipe's options for all systems do not concern it; those named for it must not be lost silently."""
     assert resolve("token-bag", {"mix": 0.5, "mix_kind": "embeddings"}, {"C": 10, "inner_share": 0.3})[1] == {"C": 10.0}
-    with pytest.raises(EngineError, match="token-bag is solved at once, without steps that mix_kind could change"):
+    with pytest.raises(UserError, match="token-bag is solved at once, without steps that mix_kind could change"):
         resolve("token-bag", {}, {"mix_kind": "embeddings"})
 
 

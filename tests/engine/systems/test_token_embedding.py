@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from audio_tokens.engine.errors import EngineError
 from audio_tokens.engine.systems.registry import SYSTEMS
 from audio_tokens.engine.systems.tagger import TokenEmbedding
+from audio_tokens.errors import UserError
 from tests.engine.systems.test_systems import VARIANTS, clips, fresh, logits
 
 # those that are solved at once have no steps in which clips could be blended
@@ -69,7 +69,7 @@ def test_streams_do_not_share_their_axes() -> None:
 
 
 def test_centroids_of_other_tokens_are_refused() -> None:
-    with pytest.raises(EngineError, match=r"\[9\] centroids for tokens of \[12\]"):
+    with pytest.raises(UserError, match=r"\[9\] centroids for tokens of \[12\]"):
         TokenEmbedding([12], 4).start_from([np.zeros((9, 3), np.float32)])
     constant = begun([np.ones((5, 3), np.float32)], 4)[0]
     assert torch.isfinite(constant).all()
@@ -101,5 +101,5 @@ def test_the_option_chooses_where_tokens_begin(system: str) -> None:
     first = model.embed.table.weight[: len(centroids[0])]
     assert torch.equal(neighbours(first.detach()), neighbours(torch.from_numpy(centroids[0])))
     model.config.options["embedding"] = "centroid"
-    with pytest.raises(EngineError, match="embedding 'centroid' is not one of: drawn, centroids"):
+    with pytest.raises(UserError, match="embedding 'centroid' is not one of: drawn, centroids"):
         model.initialise(centroids)

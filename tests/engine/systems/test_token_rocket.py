@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from audio_tokens.engine.clips.token_clips import Labels, TokenClips
-from audio_tokens.engine.errors import EngineError
 from audio_tokens.engine.systems.registry import build, resolve
 from audio_tokens.engine.systems.tagger import TaggerConfig
 from audio_tokens.engine.systems.token_bag import TokenBag
 from audio_tokens.engine.systems.token_rocket import DILATIONS, TAPS, TokenRocket
+from audio_tokens.errors import UserError
 
 VOCAB = (12, 7)
 
@@ -124,7 +124,7 @@ def test_kernels_hear_spectra_where_asked() -> None:
     model.initialise(spectra)
     torch.testing.assert_close(model.embed.table.weight[4], model.embed.table.weight[9])
     assert not torch.equal(model.embed.table.weight[4], model.embed.table.weight[5])
-    with pytest.raises(EngineError, match=r"\[12\] spectra for tokens of \[12, 7\]"):
+    with pytest.raises(UserError, match=r"\[12\] spectra for tokens of \[12, 7\]"):
         model.initialise(spectra[:1])
-    with pytest.raises(EngineError, match="embedding 'centroids' of token-rocket"):
+    with pytest.raises(UserError, match="embedding 'centroids' of token-rocket"):
         rocket(embedding="centroids").initialise(spectra)

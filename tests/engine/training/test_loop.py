@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from audio_tokens.engine.clips.token_clips import Labels, TokenClips
-from audio_tokens.engine.errors import EngineError
 from audio_tokens.engine.systems.registry import SYSTEMS, build, resolve
 from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding
 from audio_tokens.engine.train_config import TrainConfig
@@ -19,6 +18,7 @@ from audio_tokens.engine.training.loop import Interrupted, Order, Progress, _see
 from audio_tokens.engine.training.losses import loss_of
 from audio_tokens.engine.training.objectives import Tagging
 from audio_tokens.engine.world import processes
+from audio_tokens.errors import UserError
 from audio_tokens.shards.plan import epoch_order, rank_batch
 from audio_tokens.shards.publish import published_file
 
@@ -205,7 +205,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_it(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_names_its_clips(tmp_path: Path) -> None:
     tagger = model("token-linear", 0.0)
     tagger.embed.table.weight.data[3] = math.nan
-    with pytest.raises(EngineError, match=r"the loss is nan at step 0; clips of the batch: clip-\d+, clip-\d+"):
+    with pytest.raises(UserError, match=r"the loss is nan at step 0; clips of the batch: clip-\d+, clip-\d+"):
         trained(tagger, tmp_path, CONFIG, drawn(21))
 
 
@@ -214,9 +214,7 @@ def test_a_gradient_that_is_not_finite_names_its_layers_and_clips(tmp_path: Path
     tagger = model("token-linear", 0.0)
     before = weights(tagger)
     tagger.head.weight.register_hook(lambda gradient: gradient * math.inf)
-    with pytest.raises(
-        EngineError, match=r"the gradient is not finite in head at step 0; clips of the batch: clip-\d+"
-    ):
+    with pytest.raises(UserError, match=r"the gradient is not finite in head at step 0; clips of the batch: clip-\d+"):
         trained(tagger, tmp_path, CONFIG, drawn(21))
     assert all(torch.equal(value, weights(tagger)[key]) for key, value in before.items())
 
@@ -261,5 +259,5 @@ def test_the_rate_climbs_then_falls_to_nothing() -> None:
 def test_processes_that_did_not_find_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with processes():  # accelerate settles on one process; a launcher that set up no group leaves it so
         monkeypatch.setenv("WORLD_SIZE", "2")
-        with pytest.raises(EngineError, match="WORLD_SIZE is 2 but 1 processes found each other"), processes():
+        with pytest.raises(UserError, match="WORLD_SIZE is 2 but 1 processes found each other"), processes():
             pass

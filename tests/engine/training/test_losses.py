@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from audio_tokens.engine.clips.token_clips import Labels
-from audio_tokens.engine.errors import EngineError
 from audio_tokens.engine.train_config import TrainConfig
 from audio_tokens.engine.training.clip_weights import clip_weights
 from audio_tokens.engine.training.losses import balance, loss_of
+from audio_tokens.errors import UserError
 from audio_tokens.shards.plan import weighted_order
 
 POSITIVES = torch.tensor([1000, 100, 10, 0])
@@ -51,7 +51,7 @@ def test_what_is_right_already_counts_less_than_plainly(name: str) -> None:
 
 def test_a_loss_of_several_labels_is_refused_where_there_is_one() -> None:
     """It used to fall back on the plain loss without a word."""
-    with pytest.raises(EngineError, match="loss asymmetric is for clips of several labels"):
+    with pytest.raises(UserError, match="loss asymmetric is for clips of several labels"):
         loss_of(TrainConfig(loss="asymmetric"), POSITIVES, single_label=True)
 
 

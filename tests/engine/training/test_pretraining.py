@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audio_tokens.engine.clips.token_clips import Batch
-from audio_tokens.engine.errors import EngineError
 from audio_tokens.engine.systems.registry import build, resolve, save
 from audio_tokens.engine.systems.tagger import TaggerConfig
 from audio_tokens.engine.training.pretraining import MaskedPrediction, MaskedTokens, start_from
+from audio_tokens.errors import UserError
 
 VOCAB, LONGEST = (11, 7), 30
 
@@ -77,9 +77,9 @@ def test_a_tagger_starts_from_the_body_and_keeps_its_own_head(tmp_path: Path) ->
         elif not key.startswith("head."):
             assert torch.equal(value, theirs[key]), key
     assert torch.equal(tagger.head.weight, head)
-    with pytest.raises(EngineError, match="use one width"):
+    with pytest.raises(UserError, match="use one width"):
         start_from(build(config(width=8)), tmp_path)
-    with pytest.raises(EngineError, match="holds no model"):
+    with pytest.raises(UserError, match="holds no model"):
         start_from(tagger, tmp_path / "absent")
 
 
@@ -106,7 +106,7 @@ def test_layers_that_find_no_place_are_never_lost_in_silence(tmp_path: Path) -> 
     for own in ({"layers": 3}, {"layers": 1}, {"positions": "rotary"}, {"conv": 5}):
         options = resolve("token-bert", {}, {"width": 16, "heads": 2, "layers": 2} | own)[1]
         tagger = TaggerConfig(system="token-bert", vocab_sizes=VOCAB, longest=LONGEST, options=options, num_labels=2)
-        with pytest.raises(EngineError, match="alone; train with the options that"):
+        with pytest.raises(UserError, match="alone; train with the options that"):
             start_from(build(tagger), tmp_path)
     options = resolve("hybrid-bert", {}, {"width": 16, "heads": 2, "layers": 2})[1]
     hybrid = build(

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from audio_tokens.engine.clips.token_clips import Labels
+from audio_tokens.errors import UserError
 from audio_tokens.jobs import cli
 from audio_tokens.jobs.inputs.clip_choice import ClipSubset, with_classes
 from audio_tokens.jobs.inputs.training_data import open_data, parts_of
-from audio_tokens.shards.errors import ShardsError
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_a_run_on_some_classes_is_evaluated_on_them(shards: str, tmp_path: Path)
 
 
 def test_mistakes_are_named(shards: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ShardsError, match="there is no label 'dgo'"):
+    with pytest.raises(UserError, match="there is no label 'dgo'"):
         with_classes(open_data(None, shards), "dgo")
     words = f"train --shards {shards} --system raw-linear --out {tmp_path}/run --subset nowhere.txt"
     assert cli.main(words.split()) == 2

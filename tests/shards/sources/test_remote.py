@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import s3fs
 
+from audio_tokens.errors import UserError
 from audio_tokens.shards.dataset.manifest import Dataset
-from audio_tokens.shards.errors import ShardsError
 from audio_tokens.shards.sources.clip import Clip
 from audio_tokens.shards.sources.files import find_files
 from audio_tokens.shards.sources.registry import open_source
@@ -85,9 +85,9 @@ def test_remote_shards_are_read_as_streams_and_hold_the_same_samples(tmp_path: P
                 ours, theirs = list(local.read(shard, start, stop)), list(remote.read(shard, start, stop))
                 assert [(a.key, a.meta) for a in ours] == [(b.key, b.meta) for b in theirs]
                 assert all(np.array_equal(a.array_TF, b.array_TF) for a, b in zip(ours, theirs, strict=True))
-        with pytest.raises(ShardsError, match="is remote and read as a stream"):
+        with pytest.raises(UserError, match="is remote and read as a stream"):
             remote.sample(0, 0)
-        with pytest.raises(ShardsError, match="there are no shards at http"):
+        with pytest.raises(UserError, match="there are no shards at http"):
             Dataset.open(f"{served.url}/none")
 
 
@@ -107,7 +107,7 @@ print(find_files({str(tmp_path)!r}, ".tar"))
     closed.chmod(0)
     asked = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     closed.chmod(0o755)
-    assert "ShardsError" in asked.stderr
+    assert "UserError" in asked.stderr
     assert "cannot be read: [Errno 13] Permission denied" in asked.stderr
 
 
@@ -117,23 +117,23 @@ def test_a_bucket_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("HOME", str(tmp_path))
     s3fs.S3FileSystem.clear_instance_cache()
-    with pytest.raises(ShardsError, match="'s3://none/x' cannot be read: Unable to locate credentials"):
+    with pytest.raises(UserError, match="'s3://none/x' cannot be read: Unable to locate credentials"):
         find_files("s3://none/x", ".tar")
-    with pytest.raises(ShardsError, match="'s3://none/x' cannot be read: Unable to locate credentials"):
+    with pytest.raises(UserError, match="'s3://none/x' cannot be read: Unable to locate credentials"):
         Dataset.open("s3://none/x")
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ShardsError, match=r"there is no \*\.tar at"):
+    with pytest.raises(UserError, match=r"there is no \*\.tar at"):
         find_files(str(tmp_path), ".tar")
     (tmp_path / "x-00.tar").touch()
-    with pytest.raises(ShardsError, match=r"there is no \*\.tar at .*x-01\.tar"):  # one of the names that braces make
+    with pytest.raises(UserError, match=r"there is no \*\.tar at .*x-01\.tar"):  # one of the names that braces make
         find_files(f"{tmp_path}/x-{{00..01}}.tar", ".tar")
     (tmp_path / "x-00.tar").unlink()
-    with pytest.raises(ShardsError, match="cannot be read: Protocol not known: nonsense"):
+    with pytest.raises(UserError, match="cannot be read: Protocol not known: nonsense"):
         find_files("nonsense://x", ".tar")
-    with pytest.raises(ShardsError, match=r"there is no \*\.parquet or \*\.tar or \*\.csv at"):
+    with pytest.raises(UserError, match=r"there is no \*\.parquet or \*\.tar or \*\.csv at"):
         open_source(f"audioset:{tmp_path}")
     (tmp_path / "eval00.tar").touch()
-    with pytest.raises(ShardsError, match=r"has tars but no \*segments\*.csv; name the lists' place with --segments"):
+    with pytest.raises(UserError, match=r"has tars but no \*segments\*.csv; name the lists' place with --segments"):
         open_source(f"audioset:{tmp_path}")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio_tokens.shards.errors import ShardsError
+from audio_tokens.errors import UserError
 from audio_tokens.shards.sources.clip import Clip
 from audio_tokens.shards.sources.registry import Source, open_source
 from audio_tokens.shards.sources.soundscapes import FULL_SCALE, LABELS, ORDER_OF_HUNDRED, PLACES, Soundscapes
@@ -171,5 +171,5 @@ def test_the_spec_names_clips_seconds_and_seed() -> None:
     ],
 )
 def test_a_wrong_spec_names_its_value(spec: str, message: str) -> None:
-    with pytest.raises(ShardsError, match=message):
+    with pytest.raises(UserError, match=message):
         open_source(spec)

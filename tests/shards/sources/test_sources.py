@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio_tokens.shards.errors import ClipError, ShardsError
+from audio_tokens.errors import ClipError, UserError
 from audio_tokens.shards.sources.clip import KEY, Clip, Reject, path_key
 from audio_tokens.shards.sources.listed import TASK_CLIPS
 from audio_tokens.shards.sources.registry import Task, first_clips, open_source, split_options
@@ -116,7 +116,7 @@ MISTAKES = {
 @pytest.mark.parametrize("name", MISTAKES)
 def test_mistakes_are_named(name: str, tmp_path: Path) -> None:
     spec, words = MISTAKES[name]
-    with pytest.raises(ShardsError) as caught:
+    with pytest.raises(UserError) as caught:
         open_source(spec.format(folder=tmp_path))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -148,7 +148,7 @@ def test_paths_that_no_file_can_have_are_rejects(tmp_path: Path) -> None:
 @pytest.mark.parametrize("header", LISTS)
 def test_what_is_wrong_with_a_list_is_named(header: str, tmp_path: Path) -> None:
     line, words = LISTS[header]
-    with pytest.raises(ShardsError) as caught:
+    with pytest.raises(UserError) as caught:
         open_source(write_list(tmp_path, line, header=header))
     assert words in str(caught.value)
 
@@ -171,5 +171,5 @@ def test_a_limit_takes_the_first_clips(counts: list[int], limit: int) -> None:
 def test_options_of_a_source() -> None:
     assert split_options("100,clip_s=4", ("clip_s", "seed")) == ("100", {"clip_s": "4"})
     assert split_options("seed=3", ("clip_s", "seed")) == ("", {"seed": "3"})
-    with pytest.raises(ShardsError, match="'clip=4' is unknown; did you mean clip_s="):
+    with pytest.raises(UserError, match="'clip=4' is unknown; did you mean clip_s="):
         split_options("100,clip=4", ("clip_s", "seed"))

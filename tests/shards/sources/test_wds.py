@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from audio_tokens.shards.errors import ShardsError
+from audio_tokens.errors import UserError
 from audio_tokens.shards.labels import audioset
 from audio_tokens.shards.sources.clip import Clip, Reject
 from audio_tokens.shards.sources.registry import open_source
@@ -98,16 +98,16 @@ def test_splits_by_path_else_by_hash(tmp_path: Path) -> None:
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ShardsError, match=r"there is no \*\.tar at"):
+    with pytest.raises(UserError, match=r"there is no \*\.tar at"):
         open_source(f"wds:{tmp_path}/x-{{000..003}}.tar")
     write_wds(tmp_path, 1)
-    with pytest.raises(ShardsError, match="did you mean val="):
+    with pytest.raises(UserError, match="did you mean val="):
         open_source(f"wds:{tmp_path},vla=0.1")
-    with pytest.raises(ShardsError, match="there is no file of labels at"):
+    with pytest.raises(UserError, match="there is no file of labels at"):
         open_source(f"wds:{tmp_path},labels={tmp_path}/none.txt")
     for data, words in ((b"\xff", "is not UTF-8 text"), (b"a\na\n", "each once"), (b"", "needs a label a line")):
         (tmp_path / "labels.txt").write_bytes(data)
-        with pytest.raises(ShardsError, match=words):
+        with pytest.raises(UserError, match=words):
             open_source(f"wds:{tmp_path},labels={tmp_path}/labels.txt")
-    with pytest.raises(ShardsError, match=r"val=7 is not a share"):
+    with pytest.raises(UserError, match=r"val=7 is not a share"):
         open_source(f"wds:{tmp_path},val=7")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from audio_tokens.errors import UserError
 from audio_tokens.shards.dataset.manifest import Dataset
-from audio_tokens.shards.errors import ShardsError
 from audio_tokens.shards.tasks.build_folder import is_recorded, prepare
 from audio_tokens.shards.tasks.commit import commit
 from audio_tokens.shards.tasks.task import locked, run_task
@@ -141,7 +141,7 @@ def test_a_task_that_fails_for_good_is_reported_and_the_rest_goes_on(undisturbed
     (failure,) = toy_build(job)
     assert (failure.call[1].name, failure.reason) == ("from 12", "RuntimeError: a bug")
     assert [is_recorded(job, index) for index in range(4)] == [True, False, True, True]
-    with pytest.raises(ShardsError, match="has not finished; the same `audio-tokens build` command resumes it"):
+    with pytest.raises(UserError, match="has not finished; the same `audio-tokens build` command resumes it"):
         Dataset.open(tmp_path / "s")
     assert toy_build(toy_job(tmp_path / "s")) == []  # the bug is mended
     assert contents(tmp_path / "s") == contents(undisturbed)
@@ -158,7 +158,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing_half_written(undistur
     flags = tmp_path / "flags"
     flags.mkdir()
     job = toy_job(tmp_path / "s", transform=ToyTransform(full_disk=("-k26",), once=flags))
-    with pytest.raises(ShardsError, match=r"no space left for .*; make room and run the same command again"):
+    with pytest.raises(UserError, match=r"no space left for .*; make room and run the same command again"):
         toy_build(job, workers=1)
     for name, sha256 in contents(tmp_path / "s").items():
         if name.endswith((".tar", ".npy")):
@@ -214,13 +214,13 @@ def test_a_commit_cut_short_is_made_again(
 def test_another_build_in_the_same_folder_is_refused_without_force(undisturbed: Path, tmp_path: Path) -> None:
     job, other = toy_job(tmp_path / "s"), toy_job(tmp_path / "s", source=ToySource(tasks_count=2))
     toy_build(other, workers=1)
-    with pytest.raises(ShardsError, match="holds a data set of another source or configuration; --force replaces it"):
+    with pytest.raises(UserError, match="holds a data set of another source or configuration; --force replaces it"):
         prepare(job, enumerate(job.source.tasks()), force=False)
     toy_build(job, workers=1, force=True)
     assert contents(tmp_path / "s") == contents(undisturbed)
     assert prepare(job, enumerate(job.source.tasks()), force=False)  # complete: nothing to do
     prepare(other, enumerate(other.source.tasks()), force=True)
-    with pytest.raises(ShardsError, match="holds an unfinished build of another source"):
+    with pytest.raises(UserError, match="holds an unfinished build of another source"):
         prepare(job, enumerate(job.source.tasks()), force=False)
 
 
@@ -248,7 +248,7 @@ def test_a_finished_task_that_is_listed_no_more_is_not_dropped(other: ToySource,
     prepare(before, enumerate(before.source.tasks()), force=False)
     run_task(before, 1, before.source.tasks()[1])
     kept = contents(tmp_path / "s")
-    with pytest.raises(ShardsError, match="holds an unfinished build of another source"):
+    with pytest.raises(UserError, match="holds an unfinished build of another source"):
         prepare(job, enumerate(other.tasks()), force=False)
     assert contents(tmp_path / "s") == kept
 
@@ -277,7 +277,7 @@ def test_a_job_may_join_while_others_are_at_work_and_sweeps_nothing_of_theirs(tm
 
 def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "holiday.tar").write_text("mine")
-    with pytest.raises(ShardsError, match="is not empty and holds no shards; name another folder"):
+    with pytest.raises(UserError, match="is not empty and holds no shards; name another folder"):
         prepare(toy_job(tmp_path), [], force=True)
     assert (tmp_path / "holiday.tar").read_text() == "mine"
 

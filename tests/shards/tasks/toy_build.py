@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import audio_tokens.shards.publish
-from audio_tokens.shards.errors import ClipError
+from audio_tokens.errors import ClipError
 from audio_tokens.shards.sources.clip import Clip, Reject
 from audio_tokens.shards.sources.registry import Task, numbered
 from audio_tokens.shards.tasks.build_folder import is_recorded, prepare

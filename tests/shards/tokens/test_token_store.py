@@ -7,7 +7,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio_tokens.shards.errors import ShardsError
+from audio_tokens.errors import UserError
 from audio_tokens.shards.tokens import token_parts
 from audio_tokens.shards.tokens.token_parts import TokenClip, pack, write_part
 from audio_tokens.shards.tokens.token_store import RAGGED, TokenStore
@@ -117,20 +117,20 @@ def test_a_store_that_is_not_complete_is_refused_by_name(tmp_path):
     whole = json.loads(meta.read_text())
     for incomplete in ({**whole["attributes"], "complete": False}, {**whole["attributes"], "complete": None}):
         meta.write_text(json.dumps(whole | {"attributes": incomplete}))
-        with pytest.raises(ShardsError, match=r"tokens\.zarr is not complete"):
+        with pytest.raises(UserError, match=r"tokens\.zarr is not complete"):
             TokenStore.open(tmp_path / "tokens.zarr")
 
 
 def test_what_is_no_store_of_ours_is_refused(tmp_path):
-    with pytest.raises(ShardsError, match="there are no tokens"):
+    with pytest.raises(UserError, match="there are no tokens"):
         TokenStore.open(tmp_path / "nothing.zarr")
     zarr.create_group(tmp_path / "foreign.zarr", zarr_format=3)
-    with pytest.raises(ShardsError, match="no token store"):
+    with pytest.raises(UserError, match="no token store"):
         TokenStore.open(tmp_path / "foreign.zarr")
     stored(tmp_path)
     meta = tmp_path / "tokens.zarr" / "zarr.json"
     meta.write_text(meta.read_text().replace('"version": 1', '"version": 7'))
-    with pytest.raises(ShardsError, match="version 7"):
+    with pytest.raises(UserError, match="version 7"):
         TokenStore.open(tmp_path / "tokens.zarr")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from audio_tokens.shards.errors import ClipError
+from audio_tokens.errors import ClipError
 from audio_tokens.shards.workers.child_process import DiedError, call_apart, portable
 from audio_tokens.shards.workers.local_pool import local_pool
 from tests.shards.workers.toy_calls import add, die, fail_oddly, refuse

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from audio_tokens.shards.errors import ShardsError
+from audio_tokens.errors import UserError
 from audio_tokens.shards.tasks.build_folder import prepare
 from audio_tokens.shards.tasks.commit import commit
 from audio_tokens.shards.tasks.run_tasks import run_tasks
@@ -98,5 +98,5 @@ def test_dask_gives_the_local_bytes_whoever_is_killed(tmp_path: Path) -> None:
 
 def test_a_scheduler_that_is_not_there_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("audio_tokens.shards.workers.dask_pool.ANSWER_TIMEOUT", "1s")
-    with pytest.raises(ShardsError, match="no Dask scheduler answers at tcp"):
+    with pytest.raises(UserError, match="no Dask scheduler answers at tcp"):
         dask_pool("tcp://127.0.0.1:9").__enter__()

@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from audio_tokens.shards.errors import ClipError
+from audio_tokens.errors import ClipError
 
 
 class OddError(Exception):
