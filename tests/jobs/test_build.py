@@ -186,7 +186,8 @@ import sys
 from audio_tokens.engine.sound.log_mel import MEL_CONFIGS, FrontEnd
 from audio_tokens.jobs.inputs.front_end import ClipToMel
 from audio_tokens.shards.workers.local_pool import local_pool
-import audio_tokens.shards.tasks.task, audio_tokens.shards.sources.csv_list, audio_tokens.shards.sources.esc50
+import audio_tokens.shards.tasks.task, audio_tokens.shards.tasks.shard_maker
+import audio_tokens.shards.sources.csv_list, audio_tokens.shards.sources.esc50
 
 def loaded(transform):
     import numpy as np

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from audio_tokens.shards.dataset.manifest import MANIFEST
 from audio_tokens.shards.tasks.journal import in_hand
-from audio_tokens.shards.tasks.task import TASKS
+from audio_tokens.shards.tasks.task_set import TASKS
 
 
 def command(*words: str) -> list[str]:
