@@ -115,7 +115,7 @@ def test_rooms_import_only_what_they_may(room: str) -> None:
         ("engine.sound.planted", "from audio_tokens.engine.codebook.slices import SliceConfig"),
         ("engine.world", "from audio_tokens.engine.lanes import Lanes"),
         ("engine.scores.planted", "def f():\n    import audio_tokens.shards.publish"),
-        ("shards.tokens.planted", "from audio_tokens.shards.tasks.task import Job"),
+        ("shards.tokens.planted", "from audio_tokens.shards.tasks.task_set import TaskSet"),
         ("shards.publish", "from audio_tokens.jobs import command"),
         ("jobs.display.planted", "from audio_tokens.jobs.artefacts import run_folder"),
         ("jobs.inputs.planted", "from audio_tokens.jobs.train import train"),
