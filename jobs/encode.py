@@ -10,6 +10,7 @@ from zipfile import BadZipFile
 
 from tqdm import tqdm
 
+from audio_tokens.engine.ranges import Count, Natural, check
 from audio_tokens.engine.sound.view_config import ViewConfig
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
@@ -41,9 +42,9 @@ class Encode:
     shards: str | None = None
     source: str | None = None
     views: ViewConfig = field(default_factory=ViewConfig)
-    seed: int = 0
-    top: int = 1
-    workers: int | None = None
+    seed: Natural = 0
+    top: Count = 1
+    workers: Count | None = None
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -51,10 +52,7 @@ class Encode:
             raise UserError("name one of --shards SHARDS and --source SOURCE")
         if self.views.count and self.source is None:
             raise UserError(f"views.count is {self.views.count}, and views are made from sound: name --source SOURCE")
-        for name in ("workers", "top"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name} is {value}; it must be at least 1")
+        check(self)
 
 
 def encode(job: Encode) -> int:

@@ -3,8 +3,6 @@
 import csv
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -252,29 +250,6 @@ def test_compare_cross_validate_and_sweep(work: Path, tmp_path: Path, capsys: py
         ("hybrid-bert", "g-k4"), ("hybrid-bert", "g-k6"), ("raw-linear", "g-k4"), ("token-bag", "g-k4"),
         ("token-bag", "g-k6"),
     ]  # fmt: skip
-
-
-@pytest.mark.long
-@pytest.mark.timeout(1200)
-def test_a_compiled_step_is_the_same_step_under_the_same_names(work: Path, tmp_path: Path) -> None:
-    """In a process of its own: checked types, as tests have them, cannot be compiled."""
-    words = f"--tokens {work}/splits.zarr --system token-bert {QUICK} --options.width 16 --options.dropout 0"
-    found = []
-    for compiled in ("false", "true"):
-        out = tmp_path / compiled
-        command = [sys.executable, "-m", "audio_tokens.jobs.train", *words.split(), "--out", str(out)]
-        done = subprocess.run(
-            [*command, "--options.precision", "fp32", "--options.compile", compiled], capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        with (out / "metrics.csv").open(newline="") as file:
-            losses = [float(row["train_loss"]) for row in csv.DictReader(file)]
-        names = [
-            set(load_file(out / name)) for name in ("model/model.safetensors", "checkpoints/choose/last.safetensors")
-        ]
-        found.append((losses, names))
-    assert found[0][0] == pytest.approx(found[1][0], rel=1e-4)
-    assert found[0][1] == found[1][1]
 
 
 def test_predictions_are_joined_only_where_they_fit() -> None:
