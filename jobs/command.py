@@ -20,13 +20,15 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter
 
 from audio_tokens.errors import UserError, did_you_mean
-from audio_tokens.jobs.training_recipe import ANY_SYSTEM, PARTS, Trainable
+from audio_tokens.jobs.training_recipe import PARTS, Trainable
 from audio_tokens.jobs.typed import one_line
 
 T = TypeVar("T")
 
 # What a path on the line may turn out to be; every other OSError is a bug, or a disk's.
 UNUSABLE_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+UNKNOWN = re.compile(r"unrecognized arguments: --([^\s=]+)|(?:Group '([^']+)' does not accept option|Option) '([^']+)'")
+OF_SYSTEM = re.compile(r"--recipe\.systems\.([\w-]+)\.(\w+)")
 UNUSABLE_ERRNOS = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 
 
@@ -36,12 +38,12 @@ def command(
     argv: Sequence[str] | None = None,
     *,
     positional: str | None = None,
-    options: Callable[[str], Trainable] | None = None,
+    options: Callable[[str | None], Trainable] | None = None,
 ) -> int:
     """Parse `argv` into the dataclass `config`, run it, and return the exit code.
 
     `positional` names the field (a tuple of strings) that takes the words without an option name; `options` says what
-    can be chosen about a system, by its name, and fills the field of that name.
+    can be chosen about the system that the line names, if it does, and fills the field `options`.
     """
     prog = "audio-tokens " + re.sub(r"(?<=[a-z])(?=[A-Z])", "-", config.__name__).lower()
     try:
@@ -67,7 +69,7 @@ def parse(
     *,
     prog: str,
     positional: str | None = None,
-    options: Callable[[str], Trainable] | None = None,
+    options: Callable[[str | None], Trainable] | None = None,
 ) -> T:
     """Return `config` filled from `argv`: YAML first, then dotted overrides, whatever their order on the line.
 
@@ -75,7 +77,11 @@ def parse(
     Raises UserError with one line for an unknown option (with the nearest one), a wrong value or a missing one.
     """
     parser = ArgumentParser(
-        prog=prog, description=(config.__doc__ or "").split("\n", 1)[0], exit_on_error=False, formatter_class=_Plain
+        prog=prog,
+        description=(config.__doc__ or "").split("\n", 1)[0],
+        exit_on_error=False,
+        formatter_class=_Plain,
+        allow_abbrev=False,
     )
     parser.add_argument("--config", action=ActionConfigFile, help="a YAML file with any of the options below")
     if positional:
@@ -85,7 +91,7 @@ def parse(
     try:
         words = _files_first(argv, get_type_hints(config).get("recipe"))
         if options:
-            chosen = options(system) if (system := _last(argv, "system")) is not None else ANY_SYSTEM
+            chosen = options(_last(argv, "system"))
             unused = {field.name for field in fields(chosen.options)} - set(chosen.names)
             parser.add_class_arguments(chosen.options, "options", skip=unused)
             types |= option_types(chosen.options, "--options.")
@@ -124,26 +130,42 @@ def recipe_file(name_or_file: str) -> Path:
 def _files_first(argv: Sequence[str], recipe: type | None) -> list[str]:
     """Move `--config X` and `--recipe X` ahead of everything, so that dotted overrides win from any place.
 
-    A recipe's file becomes its contents, as far as the command's `recipe` has these parts.
+    A recipe's file becomes its contents, as far as the command's `recipe` has these parts, with what the line says of
+    one system's options (`--recipe.systems.SYSTEM.NAME`) laid over them: the parser would drop the system's others.
     """
     files: dict[str, str] = {}
+    of_systems: dict[str, dict[str, Any]] = {}
     rest: list[str] = []
     words = iter(argv)
     for word in words:
         option, equals, value = word.partition("=")
-        if option not in ("--config", "--recipe"):
+        of_system = OF_SYSTEM.fullmatch(option) if recipe is not None else None
+        if option not in ("--config", "--recipe") and not of_system:
             rest.append(word)
             continue
-        files[option] = value if equals else next(words, "")
-    if recipe is not None and "--recipe" in files:
-        path = recipe_file(files["--recipe"])
-        parts = {"name": path.stem} | read_yaml(path)
-        for part in parts:
-            if part not in PARTS:
-                raise UserError(f"{path} has the unknown part {part!r}; {did_you_mean(str(part), PARTS)}")
-        mine = {name: part for name, part in parts.items() if name in {f.name for f in fields(recipe)}}
-        files["--recipe"] = json.dumps(mine | {"name": path.stem})
+        value = value if equals else next(words, "")
+        if of_system:
+            of_systems.setdefault(of_system[1], {})[of_system[2]] = yaml.safe_load(value)
+        else:
+            files[option] = value
+    if recipe is not None and ("--recipe" in files or of_systems):
+        parts = _parts(recipe_file(files["--recipe"])) if "--recipe" in files else {}
+        parts = {name: part for name, part in parts.items() if name in {f.name for f in fields(recipe)}}
+        if of_systems:
+            systems = parts.get("systems") or {}
+            over = {name: (systems.get(name) or {}) | options for name, options in of_systems.items()}
+            parts["systems"] = systems | over
+        files["--recipe"] = json.dumps(parts)
     return [word for option in sorted(files) for word in (option, files[option])] + rest
+
+
+def _parts(recipe: Path) -> dict[str, Any]:
+    """Return the parts of the recipe in a file, by whose name it goes. Raises UserError for a part that is none."""
+    parts = read_yaml(recipe)
+    for part in parts:
+        if part not in PARTS:
+            raise UserError(f"{recipe} has the unknown part {part!r}; {did_you_mean(str(part), PARTS)}")
+    return parts | {"name": recipe.stem}
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
@@ -222,8 +244,13 @@ def _underscored(word: str, types: dict[str, Any]) -> str:
 def _answered(message: str, parser: ArgumentParser) -> str:
     """Fold an error of the parser into one line; an unknown option gets the nearest known one."""
     line = one_line(message)
-    if not (unknown := re.search(r"unrecognized arguments: (--[^\s=]+)|Option '([^']+)' is not accepted", line)):
+    if not (unknown := UNKNOWN.search(line)):
         return line
-    name = unknown[1] or f"--{unknown[2]}"
+    name = "--" + ".".join(filter(None, unknown.groups()))
+    group, _, own = name.rpartition(".")
     known = [option for action in parser._actions for option in action.option_strings]
-    return f"unknown option {name}; {did_you_mean(name, known)}; --help lists the options of {parser.prog}"
+    if near := [option.removeprefix(f"{group}.") for option in known if group and option.startswith(f"{group}.")]:
+        hint = did_you_mean(own, near, form=f"{group}.{{}}")
+    else:
+        hint = did_you_mean(name, known)
+    return f"unknown option {name}; {hint}; --help lists the options of {parser.prog}"

@@ -66,11 +66,15 @@ def must_read(system: str, tokens: str | None, shards: str | None) -> None:
         raise UserError(f"system {system} reads {' and '.join(reads)}; give it {wanted} alone")
 
 
-def trainable(system: str) -> Trainable:
-    """Return what can be chosen about the system of that name. Raises UserError where there is none."""
+def trainable(system: str | None) -> Trainable:
+    """Return what can be chosen about the system of that name, or, where none is named, about the training of any.
+
+    Raises UserError for an unknown system.
+    """
+    if system is None:
+        return Trainable("", TrainConfig, tuple(field.name for field in fields(TrainConfig)))
     found = find(system)
     return Trainable(system, found.options, tuple(found.option_names))
 
 
 PRETRAINABLE = Trainable("token-bert", PretrainOptions, tuple(field.name for field in fields(PretrainOptions)))
-ANY_SYSTEM = Trainable("", TrainConfig, tuple(field.name for field in fields(TrainConfig)))  # as far as none is named
