@@ -96,7 +96,7 @@ def load(folder: str | Path) -> "Tagger":
     """Return the trained model of a run's `model/` folder, in evaluation mode."""
     config = Path(folder) / "config.json"
     if not config.is_file():
-        raise UserError(f"{folder} holds no model (config.json is missing); `audio-tokens train` writes one")
+        raise UserError(f"{folder} holds no model (config.json is missing); name the `model` folder of a run")
     _no_progress_bar()
     model = find(json.loads(config.read_text())["system"]).load().from_pretrained(folder)
     for parameter in model.parameters():  # mapped files lie at odd addresses, where products may round differently

@@ -24,7 +24,7 @@ from audio_tokens.errors import UserError
 TAPS = 9
 DILATIONS = (1, 2, 4, 8)  # positions; the widest kernel reaches over 3 s in the default recipe
 REACH = TAPS // 2 * max(DILATIONS)
-FIRST_STREAM = 0.7  # share of the kernels that hear the first stream; the rest hear the others
+FIRST_STREAM = 0.7  # share of the kernels that read the first stream; the rest read the others
 LEAST_POWER = 1e-3  # of a response, whose spread is about 1
 LEAST_BAR = 1e-3  # added to every bar: where nothing moves a response is 0 but for rounding, which must not count
 EVENED = 0.1  # share of the features' mean deviation that is added to each: those that hardly move stay small
@@ -62,7 +62,7 @@ class TokenRocket(TokenBag):
         self.post_init()
 
     def initialise(self, vectors: Sequence[Float32[np.ndarray, "_ _"]] = ()) -> None:
-        """Let kernels hear the tokens' spectra, `vectors` [K, F] a stream, where the options say so."""
+        """Let kernels read the tokens' spectra, `vectors` [K, F] a stream, where the options say so."""
         if self.config.options["embedding"] == "spectra":
             found, sizes = [len(spectra_KF) for spectra_KF in vectors], self.config.vocab_sizes
             if found != sizes:
@@ -72,7 +72,7 @@ class TokenRocket(TokenBag):
 
     @torch.no_grad()
     def _hear(self, heard: Sequence[Float[Tensor, "_ N"]]) -> None:
-        """Set what each kernel hears in each token; a kernel hears one stream."""
+        """Set what each kernel reads in each token; a kernel reads one stream."""
         rows = 0
         for heard_KN, hears_N in zip(heard, self.hears_QN, strict=True):
             self.embed.table.weight[rows : rows + len(heard_KN)] = heard_KN * hears_N
@@ -156,7 +156,7 @@ class TokenRocket(TokenBag):
 
 
 def bumps(bands: int, kernels: int) -> Float[Tensor, "F N"]:
-    """Draw what kernels hear of a spectrum: a bump of bands, and beside half of them another one, added or taken off.
+    """Draw what kernels read of a spectrum: a bump of bands, and beside half of them another one, added or taken off.
 
     Bumps are Gaussian, anywhere, from two bands wide to a quarter of all.
     """

@@ -60,9 +60,10 @@ def test_a_run_holds_what_it_promises(system: str, work: Path, tmp_path: Path) -
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert {
         "system", "seed", "test_fold", "clips_train", "clips_eval", "mAP", "mAUC", "dprime", "accuracy",
-        "peak_val_mAP", "parameters", "seconds", "eval_place",
+        "peak_val_mAP", "parameters", "seconds", "eval_place", "chosen_on", "leak",
     } <= result.keys()  # fmt: skip
-    assert (result["eval_place"], result["accuracy"]) == ("test", None)
+    assert (result["eval_place"], result["accuracy"], result["leak"]) == ("test", None, None)
+    assert result["chosen_on"] == (None if system == "token-bag" else "val")
     with (tmp_path / "run" / "per_class.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["split"] for row in rows} == {"val", "test"}
@@ -136,6 +137,28 @@ def test_a_codebook_that_saw_the_tested_fold_is_warned_of(
     assert run(f"train --tokens {work}/folds.zarr --system token-bag --test-fold 1 --out {tmp_path}/run") == 0
     assert "the codebook has seen fold 1, which is tested" in capsys.readouterr().err
     assert RunFolder(tmp_path / "run").settings()["leak"] == "all-folds"
+
+
+def test_a_run_that_has_learnt_from_the_tested_fold_is_no_start_unless_the_leak_is_allowed_and_recorded(
+    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = "--options.width 16 --options.heads 2 --options.layers 1 --options.epochs 1"
+    data = f"--tokens {work}/folds.zarr {small}"
+    assert run(f"pretrain {data} --test-fold 2 --out {tmp_path}/body") == 0
+    assert RunFolder(tmp_path / "body").settings()["learnt_from"] == ["fold-1", "fold-3"]
+    words = f"train {data} --system token-bert --init {tmp_path}/body"
+    assert run(f"{words} --test-fold 2 --out {tmp_path}/honest") == 0
+    honest = RunFolder(tmp_path / "honest")
+    assert "leak" not in honest.settings()
+    assert run(f"{words} --test-fold 1 --out {tmp_path}/leaky") == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path}/body has learnt from fold-1, which is tested; start from a run that has not" in said
+    assert not (tmp_path / "leaky").exists()
+    assert run(f"{words} --test-fold 1 --out {tmp_path}/leaky --allow-leak") == 0
+    leaky = RunFolder(tmp_path / "leaky")
+    assert leaky.settings()["leak"] == "all-folds, init", "the codebook has seen fold 1 too"
+    assert json.loads((leaky.path / "result.json").read_text())["leak"] == "all-folds, init"
+    assert leaky.settings()["learnt_from"] == ["fold-2", "fold-3", "fold-1"], "what its start has learnt from too"
 
 
 def test_tokens_and_mel_that_do_not_belong_together_are_refused(
