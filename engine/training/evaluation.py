@@ -42,7 +42,7 @@ def _predict(
 ) -> tuple[Float32[np.ndarray, "C L"], Float32[np.ndarray, "C"]]:
     """Return the scores and losses of clips in one version.
 
-    Batches are the same on any number of processes, and each is one process's alone: no process waits for another inside
+    Batches are the same on any number of processes, each is one process's alone, and none waits for another inside
     the loop. The clips are then gathered by position; one that came back twice or never is our own bug.
     """
     model.eval()
