@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from audio_tokens.engine.ranges import Count, Natural, check
 from audio_tokens.engine.sound.view_config import ViewConfig
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.artefacts.task_command import TaskOptions
@@ -35,8 +36,8 @@ class Encode(TaskOptions):
     shards: str | None = None
     source: str | None = None
     views: ViewConfig = field(default_factory=ViewConfig)
-    seed: int = 0
-    top: int = 1
+    seed: Natural = 0
+    top: Count = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,8 +45,7 @@ class Encode(TaskOptions):
             raise UserError("name one of --shards SHARDS and --source SOURCE")
         if self.views.count and self.source is None:
             raise UserError(f"views.count is {self.views.count}, and views are made from sound: name --source SOURCE")
-        if self.top < 1:
-            raise UserError(f"top is {self.top}; it must be at least 1")
+        check(self)
 
 
 def encode(config: Encode) -> int:

@@ -19,14 +19,15 @@ SHARED = ("errors", "seeds")  # the two files of `audio_tokens/` itself: what ev
 MAY_IMPORT = {
     "engine/world": "",
     "engine/lanes": "world",
-    "engine/train_config": "",
-    "engine/sound": "",
-    "engine/codebook": "world lanes sound codebook/nearest codebook/kmeans",
+    "engine/ranges": "",
+    "engine/train_config": "ranges",
+    "engine/sound": "ranges",
+    "engine/codebook": "world lanes ranges sound codebook/nearest codebook/kmeans",
     "engine/codebook/nearest": "",
-    "engine/codebook/kmeans": "world lanes codebook/nearest",
+    "engine/codebook/kmeans": "world lanes ranges codebook/nearest",
     "engine/clips": "codebook",
     "engine/scores": "",
-    "engine/systems": "train_config codebook clips",
+    "engine/systems": "ranges train_config codebook clips",
     "engine/training": "world train_config clips scores systems",
     "shards/publish": "",
     "shards/labels": "",
@@ -39,13 +40,15 @@ MAY_IMPORT = {
     "shards/tasks": "publish plan sources dataset workers",
     "shards/tokens": "publish",
     "jobs/recipes": "",
-    "jobs/recipe": "recipes",
-    "jobs/command": "recipe recipes",
+    "jobs/typed": "",
+    "jobs/training_recipe": "typed",
+    "jobs/recipe": "training_recipe",
+    "jobs/command": "typed training_recipe recipes",
     "jobs/display": "",
-    "jobs/inputs": "recipe display",
+    "jobs/inputs": "training_recipe recipe display",
     "jobs/artefacts": "recipe display inputs",
 }
-COMMANDS_IMPORT = "recipe command display inputs artefacts"  # and each other: `run` is made of the rest
+COMMANDS_IMPORT = "training_recipe recipe command display inputs artefacts"  # and each other: `run` is made of the rest
 
 
 def python_files(room: str) -> list[Path]:
