@@ -94,7 +94,6 @@ def encode(config: Encode) -> int:
         to_views=to_views,
         codebook=str(Path(config.codebook).resolve()),
         codebook_hash=codebook.hash,
-        bands=codebook.mel["bands"],
         top=config.top,
         mixed=bool(config.views.mix),
         gpus=gpu_count() if config.dask is None else 0,  # those of this machine are not the cluster's

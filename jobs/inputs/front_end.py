@@ -95,8 +95,7 @@ class ClipToViews:
         A view that cannot become mel (sped up, it is too short) is the clip itself.
         """
         wave_S, rate_hz = wave_of(clip)
-        mel_TF, _ = self.front_end((wave_S, rate_hz), clip.promised_s)
-        own = View(mel_TF, dict.fromkeys(clip.labels, 1.0))
+        own = View(self._mel(wave_S, rate_hz, clip.promised_s), dict.fromkeys(clip.labels, 1.0))
         views = [own]
         for number in range(self.config.count):
             try:
@@ -120,4 +119,15 @@ class ClipToViews:
             shares = dict.fromkeys(clip.labels, share)
             for label in before.labels:
                 shares[label] = shares.get(label, 0.0) + 1 - share
-        return View(self.front_end(view(wave_S, rate_hz, self.config, rng))[0], shares)
+        return View(self._mel(*view(wave_S, rate_hz, self.config, rng)), shares)
+
+    def _mel(
+        self, wave_S: Float32[np.ndarray, "S"], rate_hz: float, promised_s: float | None = None
+    ) -> Float32[np.ndarray, "T F"]:
+        """Return a wave's mel. Raises ClipError where it is none, as of samples beyond all measure."""
+        mel_TF, _ = self.front_end((wave_S, rate_hz), promised_s)
+        if mel_TF.ndim != 2 or mel_TF.shape[1] != self.front_end.config.bands or not len(mel_TF):
+            raise ClipError(f"mel of shape {mel_TF.shape}, not of frames and {self.front_end.config.bands} bands")
+        if not np.isfinite(mel_TF).all():
+            raise ClipError("mel is not finite")
+        return mel_TF

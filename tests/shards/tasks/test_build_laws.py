@@ -282,7 +282,7 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "holiday.tar").read_text() == "mine"
 
 
-def test_an_orphan_of_another_build_writes_nothing(tmp_path: Path) -> None:
+def test_a_worker_that_outlived_its_build_writes_nothing(tmp_path: Path) -> None:
     job = toy_tasks(tmp_path / "s")
     toy_build(job, workers=1)
     before = contents(tmp_path / "s")
