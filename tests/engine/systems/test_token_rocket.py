@@ -128,5 +128,3 @@ def test_kernels_hear_spectra_where_asked() -> None:
     assert not torch.equal(model.embed.table.weight[4], model.embed.table.weight[5])
     with pytest.raises(UserError, match=r"\[12\] spectra for tokens of \[12, 7\]"):
         model.initialise(spectra[:1])
-    with pytest.raises(UserError, match="embedding 'centroids' of token-rocket"):
-        rocket(embedding="centroids").initialise(spectra)
