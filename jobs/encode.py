@@ -59,10 +59,20 @@ class Encode:
 
 def encode(job: Encode) -> int:
     """Encode what there is, or what an interrupted run left, into one store. Returns 1 when tasks failed, else 0."""
+    from audio_tokens.jobs.artefacts.outputs import claim
+    from audio_tokens.shards.publish import target_lock
+
+    claim(job.out, "token store", [job.shards, job.source, job.codebook])
+    with target_lock(job.out):
+        return _encode(job)
+
+
+def _encode(job: Encode) -> int:
     from audio_tokens.engine.codebook.codebook_file import Codebook
     from audio_tokens.engine.codebook.nearest.search import gpu_count
     from audio_tokens.jobs.artefacts.encoding import Encoding, FromShards, FromSource
     from audio_tokens.jobs.artefacts.fingerprints import digest, is_done
+    from audio_tokens.shards.integrity import ids_of
 
     codebook = Codebook.load(job.codebook)
     if job.top > min(codebook.vocab_sizes):
@@ -72,7 +82,8 @@ def encode(job: Encode) -> int:
         raise UserError(
             f"{job.codebook} was made for another mel configuration than {job.shards} has; cluster these shards anew"
         )
-    out = Path(job.out)
+    out, parents = Path(job.out), ids_of(codebook=job.codebook, shards=job.shards)
+    parents |= {} if job.shards else {"listing": given.parent}
     fingerprint = digest(given.parent, codebook.hash, job.top)
     if is_done(out, "token store", fingerprint, force=job.force):
         print(f"encode: {out} is complete already")
@@ -105,7 +116,9 @@ def encode(job: Encode) -> int:
         "origin": codebook.origin,
     }
     try:
-        rejected = encoding.pack(out, attributes)
+        rejected = encoding.pack(out, attributes, parents)
+    except UserError:
+        raise
     except (BadZipFile, ValueError, KeyError, EOFError, FileNotFoundError) as error:
         raise UserError(f"{parts} is damaged ({error}); remove that folder and give the same command again") from None
     shutil.rmtree(parts.parent)

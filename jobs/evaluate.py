@@ -9,6 +9,8 @@ from pathlib import Path
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
 
+WAIT_S = 60.0  # another evaluation may just be written down
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
@@ -39,7 +41,8 @@ def evaluate(job: Evaluate) -> None:
     from audio_tokens.jobs.artefacts.run_folder import RunFolder, figures_of
     from audio_tokens.jobs.inputs.clip_choice import with_classes
     from audio_tokens.jobs.inputs.training_data import open_for
-    from audio_tokens.shards.publish import publish_bytes
+    from audio_tokens.shards.integrity import add_file
+    from audio_tokens.shards.publish import target_lock
 
     folder = RunFolder(Path(job.run))
     settings = folder.settings()
@@ -47,8 +50,8 @@ def evaluate(job: Evaluate) -> None:
         raise UserError(f"{job.run} is a pre-training, which tags nothing; evaluate a run of `train --init {job.run}`")
     data = open_for(
         settings["system"],
-        job.tokens or settings["tokens"],
-        job.shards or settings["shards"],
+        job.tokens or folder.located(settings["tokens"]),
+        job.shards or folder.located(settings["shards"]),
         soft=settings["train"].get("soft", False),
     )
     if "classes" in settings:
@@ -84,7 +87,8 @@ def evaluate(job: Evaluate) -> None:
                 **{f"{name}_95": interval(figures_R) for name, figures_R in again.items()},
             }
             text = json.dumps(result | {"classes": classes}, indent=1) + "\n"
-            publish_bytes(folder.path / f"evaluation-{job.split}.json", text.encode())
+            with target_lock(folder.path, wait_s=WAIT_S):
+                add_file(folder.path, f"evaluation-{job.split}.json", text.encode())
             print(json.dumps(result))
 
 

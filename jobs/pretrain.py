@@ -53,23 +53,26 @@ def pretrain(job: Pretrain) -> None:
     from audio_tokens.engine.training.loop import Interrupted, fit
     from audio_tokens.engine.training.pretraining import MaskedPrediction, MaskedTokens
     from audio_tokens.engine.world import processes
+    from audio_tokens.jobs.artefacts.outputs import claim
     from audio_tokens.jobs.artefacts.run_folder import RunFolder, asked_to_stop
     from audio_tokens.jobs.inputs.epoch_order import order_of
     from audio_tokens.jobs.inputs.places import fitted_places
     from audio_tokens.jobs.inputs.training_data import open_data, vectors_of
     from audio_tokens.seeds import generator
+    from audio_tokens.shards.integrity import ids_of
     from audio_tokens.shards.publish import published_file
 
     if not 0 < job.hide < 1:
         raise UserError(f"--hide {job.hide:g}: the share of positions that are hidden lies between 0 and 1")
+    claim(job.out, "run", [job.tokens, job.codebook])
     config, options = resolve("token-bert", job.recipe.train, job.recipe.systems.get("token-bert", {}) | job.options)
     data = open_data(job.tokens, None)
     vectors = vectors_of(data, job.codebook, options["embedding"])
     settings = {"system": "masked-tokens", "seed": job.seed, "test_fold": job.test_fold, "hide": job.hide}
     settings |= {"train": asdict(config), "options": options, "data": data.hash}
-    settings |= {"fingerprint": digest(settings), "tokens": job.tokens, "shards": None}
-    folder = RunFolder(Path(job.out))
-    with processes(job.tracker, job.out) as accelerator, asked_to_stop() as stopping:
+    folder = RunFolder(Path(job.out), ids_of(tokens=job.tokens, codebook=job.codebook))
+    settings |= {"fingerprint": digest(settings), "tokens": folder.relative(job.tokens), "shards": None}
+    with processes(job.tracker, job.out) as accelerator, asked_to_stop() as stopping, folder.lock(accelerator):
         say = print if accelerator.is_main_process else lambda *_: None
         wanted = [folder.begin(settings, job.force) if accelerator.is_main_process else False]
         if not broadcast_object_list(wanted)[0]:

@@ -69,8 +69,11 @@ def train(job: Train) -> None:
 
     from audio_tokens.engine.training.loop import Interrupted
     from audio_tokens.engine.world import processes
+    from audio_tokens.jobs.artefacts.outputs import claim
     from audio_tokens.jobs.artefacts.run_folder import RunFolder, asked_to_stop
+    from audio_tokens.shards.integrity import ids_of
 
+    claim(job.out, "run", [job.tokens, job.shards, job.codebook, job.init])
     data, config, model, vectors = _resolve(job)
     settings = {
         "system": job.system,
@@ -86,9 +89,11 @@ def train(job: Train) -> None:
     if f"fold-{job.test_fold}" in data.fitted_on:
         settings["leak"] = "all-folds"
         print(f"train: warning: the codebook has seen fold {job.test_fold}, which is tested", file=sys.stderr)
-    settings |= {"fingerprint": digest(settings), "tokens": job.tokens, "shards": job.shards}
-    folder = RunFolder(Path(job.out))
-    with processes(job.tracker, job.out) as accelerator, asked_to_stop() as stopping:
+    made_from = ids_of(tokens=job.tokens, shards=job.shards, codebook=job.codebook, init=job.init)
+    folder = RunFolder(Path(job.out), made_from)
+    settings |= {"fingerprint": digest(settings)}
+    settings |= {"tokens": folder.relative(job.tokens), "shards": folder.relative(job.shards)}
+    with processes(job.tracker, job.out) as accelerator, asked_to_stop() as stopping, folder.lock(accelerator):
         say = print if accelerator.is_main_process else lambda *_: None
         wanted = [folder.begin(settings, job.force) if accelerator.is_main_process else False]
         if not broadcast_object_list(wanted)[0]:

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
+
 from audio_tokens.engine.train_config import TrainConfig, settings
-from audio_tokens.errors import UserError, did_you_mean
+from audio_tokens.errors import UserError, damaged, did_you_mean
 
 if TYPE_CHECKING:
     from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig
@@ -39,6 +41,9 @@ class System:
         """Import the system's module and return its class."""
         return getattr(importlib.import_module(f"audio_tokens.engine.systems.{self.module}"), self.model)
 
+
+# What transformers and safetensors say of files that are not what they were; SafetensorError is an Exception only.
+MODEL_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, OSError, RuntimeError, IndexError, SafetensorError)
 
 BERT = {"width": 96, "layers": 2, "heads": 4, "dropout": 0.1, "positions": "learnt", "pooling": "first", "conv": 0}
 
@@ -172,12 +177,21 @@ def save(model: "Tagger", folder: str | Path) -> None:
 
 
 def load(folder: str | Path) -> "Tagger":
-    """Return the trained model of a run's `model/` folder, in evaluation mode."""
+    """Return the trained model of a run's `model/` folder, in evaluation mode.
+
+    Raises UserError where there is none, or a damaged one: transformers itself would draw the weights that it lacks.
+    """
     config = Path(folder) / "config.json"
     if not config.is_file():
         raise UserError(f"{folder} holds no model (config.json is missing); `audio-tokens train` writes one")
     _no_progress_bar()
-    model = find(json.loads(config.read_text())["system"]).load().from_pretrained(folder)
+    try:
+        system = find(json.loads(config.read_bytes())["system"]).load()
+        model, told = system.from_pretrained(folder, output_loading_info=True)
+        if differing := sorted(map(str, {*told["missing_keys"], *told["unexpected_keys"], *told["mismatched_keys"]})):
+            raise ValueError(f"{differing[0]} is missing or of another shape")
+    except MODEL_DAMAGED as error:
+        raise damaged(Path(folder), error) from None
     for parameter in model.parameters():  # mapped files lie at odd addresses, where products may round differently
         parameter.data = parameter.data.clone()
     return model.eval()

@@ -109,9 +109,9 @@ def fit(
                 progress.rows.append(row)
                 if improved:
                     training.save("best", to_resume=False)
-            training.save("last")
             if accelerator.is_main_process:
-                on_epoch(progress)
+                on_epoch(progress)  # before the state: killed in between, the epoch is done and told again
+            training.save("last")
     accelerator.wait_for_everyone()
     checkpoints.load("best", training.model)
     return progress

@@ -165,7 +165,7 @@ class Encoding:
             failures = call_all(executor, self.run, calls, on_clips)
         return [f"task {failure.call[0]} failed three times: {failure.reason}" for failure in failures]
 
-    def pack(self, out: Path, attributes: dict[str, Any]) -> int:
+    def pack(self, out: Path, attributes: dict[str, Any], parents: dict[str, str | None]) -> int:
         """Put all parts together as the store `out`; return the number of rejects, which lie in its rejects.jsonl."""
         from audio_tokens.shards.dataset.manifest import place_rank
         from audio_tokens.shards.tokens.token_parts import pack
@@ -178,7 +178,7 @@ class Encoding:
             for place in places
         }
         rejects = [(source_id, reason) for record in records for source_id, reason in record["rejects"]]
-        pack(out, parts, attributes, rejects)
+        pack(out, parts, attributes, rejects, parents)
         return len(rejects)
 
 

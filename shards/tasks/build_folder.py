@@ -10,11 +10,12 @@ from pathlib import Path
 from audio_tokens.errors import UserError
 from audio_tokens.shards.dataset.manifest import MANIFEST, REJECTS, Dataset
 from audio_tokens.shards.dataset.tar_shard import index_file
+from audio_tokens.shards.integrity import INTEGRITY
 from audio_tokens.shards.publish import is_temporary
 from audio_tokens.shards.sources.registry import Task
 from audio_tokens.shards.tasks.task import RECORD, TASKS, Job, begin, digest_of, locked, read_fingerprint, read_settings
 
-OURS = re.compile(r"[a-z0-9-]+-\d{6,}-\d{3,}(-unique)?\.(tar|index\.npy)")
+OURS = re.compile(r"[a-z0-9-]+-\d{6,}-\d{3,}(-unique)?\.(tar|index\.npy)|integrity\.json")
 
 
 def prepare(job: Job, tasks: Iterable[tuple[int, Task]], *, force: bool) -> bool:
@@ -63,7 +64,7 @@ def sweep(folder: Path) -> None:
     if (folder / MANIFEST).exists():
         shutil.rmtree(folder / TASKS, ignore_errors=True)
         names = [shard.name for shard in Dataset.open(folder).shards]
-        listed = {REJECTS, *names, *(index_file(Path(name)).name for name in names)}
+        listed = {REJECTS, INTEGRITY, *names, *(index_file(Path(name)).name for name in names)}
     elif read_fingerprint(folder) is not None:
         listed = {path.name for path in folder.iterdir() if not is_temporary(path.name)}
     else:
