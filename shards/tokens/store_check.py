@@ -4,7 +4,7 @@ Whoever opens a store asks here, so that damage is one line at once and not wron
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -32,6 +32,7 @@ ATTRIBUTES = {
 }
 
 
+@runtime_checkable
 class Shaped(Protocol):
     """An array, in memory or on disk."""
 
