@@ -53,7 +53,7 @@ def ancestry(folder: Path, within: Sequence[str] = (), depth: int = 1) -> Iterat
 
 def _find(wanted: str, child: Path, within: Sequence[str]) -> tuple[Path | None, list[Path]]:
     """Return the folder of the artefact with the id `wanted`, and the damaged manifests that were met on the way."""
-    damaged = []
+    damaged: list[Path] = []
     for place in (*map(Path, within), *child.absolute().parents[:LEVELS]):
         for candidate in (place, *sorted(path for path in place.iterdir() if path.is_dir())):
             if not (candidate / INTEGRITY).is_file():

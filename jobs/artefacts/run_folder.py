@@ -190,7 +190,7 @@ class RunFolder:
         """Commit the run; the one it replaces is let go."""
         data = (json.dumps(result, indent=1) + "\n").encode()
         entry = FileEntry(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
-        loose = ("checkpoints", "audio-tokens", "replaced")  # of use to a training alone, or a tracker's
+        loose = ("checkpoints", "audio-tokens", INTEGRITY)  # of use to a training alone, a tracker's, and itself
         written = [path for pattern in WRITTEN for path in self.path.glob(pattern) if path.name not in loose]
         files = [
             path.relative_to(self.path).as_posix()

@@ -19,12 +19,22 @@ FORMAT = "audio-tokens-shards"
 VERSION = 1
 MANIFEST = "dataset.json"
 REJECTS = "rejects.jsonl"
-KEYS: dict[str, type] = {
+Kinds = Mapping[str, type | tuple[type, ...]]
+KEYS: Kinds = {
     **dict.fromkeys(("build", "producer", "totals", "label_counts"), dict),
     **{"labels": list, "places": list, "shards": list, "single_label": bool},
 }
-ENTRY = {"name": str, "place": str, "clips": int, "frames": int, "seconds": (float, int), "bytes": int, "sha256": str}
-META = {"labels": list, "id": str, "seconds": (float, int), "place": str, "group": str}
+ENTRY: Kinds = {
+    "name": str,
+    "place": str,
+    "clips": int,
+    "frames": int,
+    "seconds": (float, int),
+    "bytes": int,
+    "sha256": str,
+}
+TOTALS: Kinds = {**dict.fromkeys(("clips", "frames", "bytes", "rejected"), int), "seconds": (float, int)}
+META: Kinds = {"labels": list, "id": str, "seconds": (float, int), "place": str, "group": str}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ def complaints(folder: Path) -> Iterator[tuple[str, str | None]]:
     for shard in dataset.shards:
         try:
             yield shard.name, _content_complaint(folder / shard.name, shard)
-        except (UserError, OSError) as error:
+        except (OSError, ValueError, KeyError, IndexError) as error:  # whatever torn bytes make a reader say
             yield shard.name, str(error)
     yield REJECTS, _rejects_complaint(folder / REJECTS, dataset.manifest["totals"]["rejected"])
 
