@@ -54,7 +54,7 @@ def processes(tracker: str | None = None, folder: str | None = None) -> "Iterato
     if tracker is not None and tracker not in LOGGER_TYPE_TO_CLASS:
         raise UserError(f"tracker is {tracker!r}; it must be one of {', '.join(sorted(LOGGER_TYPE_TO_CLASS))}")
     if tracker is not None and tracker not in map(str, get_available_trackers()):
-        raise UserError(f"tracker {tracker!r} is not installed; install its package, or leave --tracker at tensorboard")
+        raise UserError(f"tracker {tracker!r} is not installed; install its package, or keep to tensorboard")
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), log_with=tracker, project_dir=folder)
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != launched:

@@ -10,9 +10,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+from audio_tokens.engine.ranges import Natural, check
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
-from audio_tokens.jobs.recipe import Recipe
+from audio_tokens.jobs.recipe import CodebookRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class Cluster:
     Args:
         shards: the folder of the mel shards
         out: the folder of the codebook
-        recipe: a packaged recipe's name or a YAML file
+        recipe: a packaged recipe's name or a YAML file; of its parts, `slices` and `kmeans` are read
         seed: of every draw
         test_fold: the fold that is left out, to be tested on; data with splits is fitted on its train split
         force: replace a codebook that was fitted otherwise
@@ -32,17 +33,16 @@ class Cluster:
 
     shards: str
     out: str
-    recipe: Recipe = field(default_factory=Recipe)
-    seed: int = 0
+    recipe: CodebookRecipe = field(default_factory=CodebookRecipe)
+    seed: Natural = 0
     test_fold: int | None = None
     force: bool = False
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise UserError(f"seed is {self.seed}; it must be at least 0")
+        check(self)
 
 
-def cluster(job: Cluster) -> None:
+def cluster(request: Cluster) -> None:
     """Fit the codebook, or go on where an interrupted fit stopped; nothing is done where it is complete already."""
     from audio_tokens.engine.codebook.codebook_file import FORMAT
     from audio_tokens.engine.codebook.fit_checkpoint import from_bytes, to_bytes
@@ -58,24 +58,24 @@ def cluster(job: Cluster) -> None:
     from audio_tokens.shards.integrity import files_below, ids_of, seal
     from audio_tokens.shards.publish import publish_bytes, published_folder, target_lock
 
-    claim(job.out, "codebook", [job.shards])
-    dataset = Dataset.open(job.shards)
-    places, parents = fitted_places(dataset, job.test_fold), ids_of(shards=job.shards)
-    origin: dict[str, Any] = {"dataset": dataset.hash, "places": list(places), "seed": job.seed}
-    if dataset.folds and job.test_fold is None:
+    claim(request.out, "codebook", [request.shards])
+    dataset = Dataset.open(request.shards)
+    places, parents = fitted_places(dataset, request.test_fold), ids_of(shards=request.shards)
+    origin: dict[str, Any] = {"dataset": dataset.hash, "places": list(places), "seed": request.seed}
+    if dataset.folds and request.test_fold is None:
         origin["leak"] = "all-folds"
-    slices, kmeans = job.recipe.slices, job.recipe.kmeans
+    slices, kmeans = request.recipe.slices, request.recipe.kmeans
     mel = MelConfig.from_dict(mel_of(dataset)).to_dict()
     origin["fingerprint"] = digest(origin, mel, asdict(slices), asdict(kmeans))
-    out = Path(job.out)
+    out = Path(request.out)
     checkpoint = out.with_name(f".{out.name}.checkpoint.safetensors")
     with joined_world() as world, target_lock(out) if world.rank == 0 else nullcontext():
         first = world.rank == 0
-        if is_done(out, "codebook", origin["fingerprint"], force=job.force):
+        if is_done(out, "codebook", origin["fingerprint"], force=request.force):
             _say(first, f"cluster: {out} is complete already")
             return
         state = None
-        if checkpoint.exists() and not job.force:
+        if checkpoint.exists() and not request.force:
             state, fingerprint = from_bytes(checkpoint.read_bytes())
             if fingerprint != origin["fingerprint"]:
                 raise UserError(f"{checkpoint} is of an unfinished fit with other settings; --force begins anew")
@@ -83,17 +83,17 @@ def cluster(job: Cluster) -> None:
             _say(
                 first, "cluster: warning: this fits on all folds, also on one to be tested; --test-fold I leaves it out"
             )
-        _say(first, f"cluster: {job.shards} ({', '.join(places)}) -> {out}{': going on' if state else ''}")
+        _say(first, f"cluster: {request.shards} ({', '.join(places)}) -> {out}{': going on' if state else ''}")
         with tqdm(unit=" clips", desc="cluster", disable=not first, smoothing=0.1) as bar:
             lanes = MelLanes(
                 dataset,
                 dataset.shards_of(*places),
                 lanes=kmeans.lanes,
                 block_clips=kmeans.block_clips,
-                seed=job.seed,
+                seed=request.seed,
                 on_block=bar.update,
             )
-            fit = Fit(lanes, mel, slices, kmeans, job.seed, world, partial(best_nearest, device=_gpu(world.rank)))
+            fit = Fit(lanes, mel, slices, kmeans, request.seed, world, partial(best_nearest, device=_gpu(world.rank)))
             for later in fit.states(state):
                 state = later
                 bar.set_postfix_str(_stage(state))

@@ -5,36 +5,50 @@ Other exceptions are bugs and keep their traceback.
 """
 
 import errno
+import json
 import re
 import sys
 from argparse import ArgumentError
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, get_origin, get_type_hints
 
-from jsonargparse import ActionConfigFile, ArgumentParser
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter
 
 from audio_tokens.errors import UserError, did_you_mean
+from audio_tokens.jobs.training_recipe import PARTS, Trainable
+from audio_tokens.jobs.typed import one_line
 
 T = TypeVar("T")
 
 # What a path on the line may turn out to be; every other OSError is a bug, or a disk's.
 UNUSABLE_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+UNKNOWN = re.compile(r"unrecognized arguments: --([^\s=]+)|(?:Group '([^']+)' does not accept option|Option) '([^']+)'")
+OF_SYSTEM = re.compile(r"--recipe\.systems\.([\w-]+)\.(\w+)")
 UNUSABLE_ERRNOS = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 def command(
-    config: type[T], run: Callable[[T], int | None], argv: Sequence[str] | None = None, *, positional: str | None = None
+    config: type[T],
+    run: Callable[[T], int | None],
+    argv: Sequence[str] | None = None,
+    *,
+    positional: str | None = None,
+    options: Callable[[str | None], Trainable] | None = None,
 ) -> int:
     """Parse `argv` into the dataclass `config`, run it, and return the exit code.
 
-    `positional` names the field (a tuple of strings) that takes the words without an option name.
+    `positional` names the field (a tuple of strings) that takes the words without an option name; `options` says what
+    can be chosen about the system that the line names, if it does, and fills the field `options`.
     """
     prog = "audio-tokens " + re.sub(r"(?<=[a-z])(?=[A-Z])", "-", config.__name__).lower()
     try:
-        return run(parse(config, sys.argv[1:] if argv is None else argv, prog=prog, positional=positional)) or 0
+        words = sys.argv[1:] if argv is None else argv
+        return run(parse(config, words, prog=prog, positional=positional, options=options)) or 0
     except UserError as mistake:
         print(f"{prog}: error: {mistake}", file=sys.stderr)
         return 2
@@ -49,27 +63,57 @@ def command(
         return 130
 
 
-def parse(config: type[T], argv: Sequence[str], *, prog: str, positional: str | None = None) -> T:
+def parse(
+    config: type[T],
+    argv: Sequence[str],
+    *,
+    prog: str,
+    positional: str | None = None,
+    options: Callable[[str | None], Trainable] | None = None,
+) -> T:
     """Return `config` filled from `argv`: YAML first, then dotted overrides, whatever their order on the line.
 
+    The defaults of `--options` are the system's, and over them what the recipe says.
     Raises UserError with one line for an unknown option (with the nearest one), a wrong value or a missing one.
     """
-    parser = ArgumentParser(prog=prog, description=(config.__doc__ or "").split("\n", 1)[0], exit_on_error=False)
+    parser = ArgumentParser(
+        prog=prog,
+        description=(config.__doc__ or "").split("\n", 1)[0],
+        exit_on_error=False,
+        formatter_class=_Plain,
+        allow_abbrev=False,
+    )
     parser.add_argument("--config", action=ActionConfigFile, help="a YAML file with any of the options below")
     if positional:
         parser.add_argument(positional, nargs="+", help="see above")
-    parser.add_class_arguments(config, skip={positional} if positional else None)
+    parser.add_class_arguments(config, skip={name for name in (positional, options and "options") if name})
+    types = option_types(config)
     try:
-        parsed = parser.parse_args(_spelt_out(_files_first(argv), option_types(config)))
-        values = parser.instantiate(parsed)
+        words = _files_first(argv, get_type_hints(config).get("recipe"))
+        if options:
+            chosen = options(_last(argv, "system"))
+            unused = {field.name for field in fields(chosen.options)} - set(chosen.names)
+            parser.add_class_arguments(chosen.options, "options", skip=unused)
+            types |= option_types(chosen.options, "--options.")
+            with suppress(ArgumentError):  # a mistake elsewhere on the line is met again below
+                recipe = parser.instantiate(parser.parse_args(_spelt_out(_without_questions(words), types)))["recipe"]
+                parser.set_defaults({f"options.{name}": value for name, value in chosen.laid_over(recipe).items()})
+        values = parser.instantiate(parser.parse_args(_spelt_out(words, types)))
     except ArgumentError as error:
-        raise UserError(_one_line(str(error), parser)) from None
+        raise UserError(_answered(str(error), parser)) from None
     except UserError:
         raise
     except (TypeError, ValueError) as error:  # a dataclass refused its own value
-        raise UserError(_one_line(str(error), parser)) from None
-    chosen = {f.name: values[f.name] for f in fields(config)}  # type: ignore[arg-type]
-    return config(**(chosen | {positional: tuple(chosen[positional])} if positional else chosen))
+        raise UserError(_answered(str(error), parser)) from None
+    given = {f.name: values[f.name] for f in fields(config)}  # type: ignore[arg-type]
+    return config(**(given | {positional: tuple(given[positional])} if positional else given))
+
+
+class _Plain(DefaultHelpFormatter):
+    """Shows a range beside its type: `int, 1 or more`."""
+
+    def _expand_help(self, action: Any) -> str:
+        return re.sub(r"Annotated\[(\w+), ([^\]]*)\]", r"\1, \2", super()._expand_help(action))
 
 
 def recipe_file(name_or_file: str) -> Path:
@@ -83,22 +127,75 @@ def recipe_file(name_or_file: str) -> Path:
     raise UserError(f"recipe {name_or_file!r} is neither a file nor one of: {', '.join(sorted(packaged))}")
 
 
-def _files_first(argv: Sequence[str]) -> list[str]:
-    """Move `--config X` and `--recipe X` ahead of everything, so that dotted overrides win from any place."""
+def _files_first(argv: Sequence[str], recipe: type | None) -> list[str]:
+    """Move `--config X` and `--recipe X` ahead of everything, so that dotted overrides win from any place.
+
+    A recipe's file becomes its contents, as far as the command's `recipe` has these parts, with what the line says of
+    one system's options (`--recipe.systems.SYSTEM.NAME`) laid over them: the parser would drop the system's others.
+    """
     files: dict[str, str] = {}
+    of_systems: dict[str, dict[str, Any]] = {}
     rest: list[str] = []
     words = iter(argv)
     for word in words:
         option, equals, value = word.partition("=")
-        if option not in ("--config", "--recipe"):
+        of_system = OF_SYSTEM.fullmatch(option) if recipe is not None else None
+        if option not in ("--config", "--recipe") and not of_system:
             rest.append(word)
             continue
         value = value if equals else next(words, "")
-        files[option] = value
-    if "--recipe" in files:
-        path = recipe_file(files["--recipe"])
-        files |= {"--recipe": str(path), "--recipe.name": path.stem}
+        if of_system:
+            of_systems.setdefault(of_system[1], {})[of_system[2]] = yaml.safe_load(value)
+        else:
+            files[option] = value
+    if recipe is not None and ("--recipe" in files or of_systems):
+        parts = _parts(recipe_file(files["--recipe"])) if "--recipe" in files else {}
+        parts = {name: part for name, part in parts.items() if name in {f.name for f in fields(recipe)}}
+        if of_systems:
+            systems = parts.get("systems") or {}
+            over = {name: (systems.get(name) or {}) | options for name, options in of_systems.items()}
+            parts["systems"] = systems | over
+        files["--recipe"] = json.dumps(parts)
     return [word for option in sorted(files) for word in (option, files[option])] + rest
+
+
+def _parts(recipe: Path) -> dict[str, Any]:
+    """Return the parts of the recipe in a file, by whose name it goes. Raises UserError for a part that is none."""
+    parts = read_yaml(recipe)
+    for part in parts:
+        if part not in PARTS:
+            raise UserError(f"{recipe} has the unknown part {part!r}; {did_you_mean(str(part), PARTS)}")
+    return parts | {"name": recipe.stem}
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file. Raises UserError where it holds none."""
+    try:
+        found = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{file} holds no names with values, as `slices: {{stride: 2}}` is")
+    return found
+
+
+def _last(argv: Sequence[str], name: str) -> str | None:
+    """Return what a line says of `--name`, on it or else in its `--config`; None where it says nothing."""
+    said = dict(_options(argv))
+    if f"--{name}" in said or "--config" not in said or not Path(said["--config"]).is_file():
+        return said.get(f"--{name}")
+    return read_yaml(Path(said["--config"])).get(name)
+
+
+def _options(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield every option of a line with its value, or the word that follows."""
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        option, equals, value = word.partition("=")
+        yield option, value if equals else following
+
+
+def _without_questions(argv: Sequence[str]) -> list[str]:
+    return [word for word in argv if word not in ("-h", "--help") and not word.startswith("--print_config")]
 
 
 def option_types(config: type, prefix: str = "--") -> dict[str, Any]:
@@ -144,11 +241,16 @@ def _underscored(word: str, types: dict[str, Any]) -> str:
     return f"{ours}{equals}{value}"
 
 
-def _one_line(message: str, parser: ArgumentParser) -> str:
+def _answered(message: str, parser: ArgumentParser) -> str:
     """Fold an error of the parser into one line; an unknown option gets the nearest known one."""
-    line = " ".join(message.split())
-    if "unrecognized arguments:" in line:
-        unknown = line.split("unrecognized arguments:", 1)[1].split()[0].split("=")[0]
-        known = [name for action in parser._actions for name in action.option_strings]
-        return f"unknown option {unknown}; {did_you_mean(unknown, known)}; --help lists the options of {parser.prog}"
-    return line
+    line = one_line(message)
+    if not (unknown := UNKNOWN.search(line)):
+        return line
+    name = "--" + ".".join(filter(None, unknown.groups()))
+    group, _, own = name.rpartition(".")
+    known = [option for action in parser._actions for option in action.option_strings]
+    if near := [option.removeprefix(f"{group}.") for option in known if group and option.startswith(f"{group}.")]:
+        hint = did_you_mean(own, near, form=f"{group}.{{}}")
+    else:
+        hint = did_you_mean(name, known)
+    return f"unknown option {name}; {hint}; --help lists the options of {parser.prog}"

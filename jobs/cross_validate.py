@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from audio_tokens.engine.ranges import Count, Natural, check
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
 from audio_tokens.jobs.recipe import Recipe
+from audio_tokens.jobs.training_recipe import trainable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +30,16 @@ class CrossValidate:
     system: str
     work: str
     recipe: Recipe = field(default_factory=Recipe)
-    seed: int = 0
-    replicates: int = 1000
+    seed: Natural = 0
+    replicates: Count = 1000
     force: bool = False
 
+    def __post_init__(self) -> None:
+        check(self)
+        trainable(self.system).by(self.recipe)
 
-def cross_validate(job: CrossValidate) -> None:
+
+def cross_validate(request: CrossValidate) -> None:
     """Train and test fold by fold, then print the figures of all tested clips with their intervals."""
     from audio_tokens.engine.scores.bootstrap import interval, replicates
     from audio_tokens.engine.scores.metrics import score
@@ -41,20 +47,22 @@ def cross_validate(job: CrossValidate) -> None:
     from audio_tokens.jobs.run import Run, train_all
     from audio_tokens.shards.dataset.manifest import Dataset
 
-    dataset = Dataset.open(job.shards)
+    dataset = Dataset.open(request.shards)
     if not dataset.folds:
         raise UserError(
-            f"{job.shards} has the splits {', '.join(dataset.places)} and no folds; `audio-tokens train` it"
+            f"{request.shards} has the splits {', '.join(dataset.places)} and no folds; `audio-tokens train` it"
         )
-    base = Path(job.work) / f"{job.recipe.name}-{job.seed}"
-    run = Run(source="", work=job.work, recipe=job.recipe, systems=(job.system,), folds=True, force=job.force)
+    base = Path(request.work) / f"{request.recipe.name}-{request.seed}"
+    run = Run(
+        source="", work=request.work, recipe=request.recipe, systems=(request.system,), folds=True, force=request.force
+    )
     folds = [int(place.removeprefix("fold-")) for place in dataset.places]
     for fold in folds:
-        train_all(run, Path(job.shards), base / f"fold-{fold}", job.seed, fold)
-    tested = Predictions.joined([RunFolder(base / f"fold-{fold}" / job.system).predictions() for fold in folds])
+        train_all(run, Path(request.shards), base / f"fold-{fold}", request.seed, fold)
+    tested = Predictions.joined([RunFolder(base / f"fold-{fold}" / request.system).predictions() for fold in folds])
     figures = score(tested.scores_CL, tested.targets_CL)
-    print(f"{job.system}, {len(folds)} folds, {len(tested.keys)} clips")
-    for name, again_R in replicates(tested.scores_CL, tested.targets_CL, count=job.replicates).items():
+    print(f"{request.system}, {len(folds)} folds, {len(tested.keys)} clips")
+    for name, again_R in replicates(tested.scores_CL, tested.targets_CL, count=request.replicates).items():
         low, high = interval(again_R)
         print(f"{name:<9}{100 * getattr(figures, name):5.1f} %  [{100 * low:.1f}, {100 * high:.1f}]")
 

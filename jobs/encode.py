@@ -1,17 +1,14 @@
 """encode: mel shards, or sound itself, become tokens.zarr by a codebook."""
 
-import os
-import shutil
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from zipfile import BadZipFile
 
-from tqdm import tqdm
-
+from audio_tokens.engine.ranges import Count, Natural, check
 from audio_tokens.engine.sound.view_config import ViewConfig
 from audio_tokens.errors import UserError
+from audio_tokens.jobs.artefacts.task_command import TaskOptions
 from audio_tokens.jobs.command import command
 
 # Starting a process costs about as much as encoding so many clips of ten seconds from mel.
@@ -19,7 +16,7 @@ CLIPS_PER_WORKER = 512
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encode:
+class Encode(TaskOptions):
     """Turn mel shards, or sound itself, into tokens by a codebook.
 
     The same command resumes an encoding that was interrupted.
@@ -32,8 +29,6 @@ class Encode:
         views: views of every clip, made from sound and stored beside it for training, {count: 5} say
         seed: of the views
         top: also store so many nearest tokens of every position with their cosines, for soft assignment
-        workers: processes; all cores unless given
-        force: replace tokens that were made otherwise
     """
 
     codebook: str
@@ -41,89 +36,128 @@ class Encode:
     shards: str | None = None
     source: str | None = None
     views: ViewConfig = field(default_factory=ViewConfig)
-    seed: int = 0
-    top: int = 1
-    workers: int | None = None
-    force: bool = False
+    seed: Natural = 0
+    top: Count = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if (self.shards is None) == (self.source is None):
             raise UserError("name one of --shards SHARDS and --source SOURCE")
         if self.views.count and self.source is None:
             raise UserError(f"views.count is {self.views.count}, and views are made from sound: name --source SOURCE")
-        for name in ("workers", "top"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name} is {value}; it must be at least 1")
+        check(self)
 
 
-def encode(job: Encode) -> int:
-    """Encode what there is, or what an interrupted run left, into one store. Returns 1 when tasks failed, else 0."""
+def encode(config: Encode) -> int:
+    """Encode what there is, or this job's part of it, into one store. Returns 1 when tasks failed, else 0."""
     from audio_tokens.jobs.artefacts.outputs import claim
     from audio_tokens.shards.publish import target_lock
 
-    claim(job.out, "token store", [job.shards, job.source, job.codebook])
-    with target_lock(job.out):
-        return _encode(job)
+    claim(config.out, "token store", [config.shards, config.source, config.codebook])
+    with target_lock(config.out, shared=config.task_count > 1):
+        return _encode(config)
 
 
-def _encode(job: Encode) -> int:
+def _encode(config: Encode) -> int:
     from audio_tokens.engine.codebook.codebook_file import Codebook
     from audio_tokens.engine.codebook.nearest.search import gpu_count
-    from audio_tokens.jobs.artefacts.encoding import Encoding, FromShards, FromSource
+    from audio_tokens.engine.sound.log_mel import FrontEnd
+    from audio_tokens.engine.sound.mel_config import MelConfig
+    from audio_tokens.jobs.artefacts.encoding import ShardClips, TokenMaker, only_itself
     from audio_tokens.jobs.artefacts.fingerprints import digest, is_done
+    from audio_tokens.jobs.artefacts.task_command import run_set
+    from audio_tokens.jobs.inputs.front_end import ClipToViews, View
+    from audio_tokens.jobs.inputs.mel_lanes import mel_of
+    from audio_tokens.shards.dataset.manifest import Dataset
     from audio_tokens.shards.integrity import ids_of
+    from audio_tokens.shards.sources.registry import Source, Task, numbered, open_source
+    from audio_tokens.shards.tasks.task_folder import remove
+    from audio_tokens.shards.tasks.task_set import TaskSet
 
-    codebook = Codebook.load(job.codebook)
-    if job.top > min(codebook.vocab_sizes):
-        raise UserError(f"top is {job.top}; {job.codebook} has {min(codebook.vocab_sizes)} tokens")
-    given = FromShards(job.shards) if job.shards else FromSource(str(job.source), codebook.mel, job.views, job.seed)
-    if given.mel != codebook.mel:
-        raise UserError(
-            f"{job.codebook} was made for another mel configuration than {job.shards} has; cluster these shards anew"
-        )
-    out, parents = Path(job.out), ids_of(codebook=job.codebook, shards=job.shards)
-    parents |= {} if job.shards else {"listing": given.parent}
-    fingerprint = digest(given.parent, codebook.hash, job.top)
-    if is_done(out, "token store", fingerprint, force=job.force):
-        print(f"encode: {out} is complete already")
+    codebook = Codebook.load(config.codebook)
+    if config.top > min(codebook.vocab_sizes):
+        raise UserError(f"top is {config.top}; {config.codebook} has {min(codebook.vocab_sizes)} tokens")
+    source: ShardClips | Source
+    to_views: Callable[..., list[View]]
+    drawn = (asdict(config.views), config.seed) if config.views.count else ()
+    if config.shards is not None:
+        dataset = Dataset.open(config.shards if "://" in config.shards else Path(config.shards).resolve())
+        if mel_of(dataset) != codebook.mel:
+            raise UserError(
+                f"{config.codebook} was made for another mel configuration than {config.shards} has; "
+                "cluster these shards anew"
+            )
+        source, to_views, parent = ShardClips(dataset), only_itself, dataset.hash
+        tasks = source.tasks()
+    else:
+        source = open_source(str(config.source))
+        to_views = ClipToViews(FrontEnd(MelConfig.from_dict(codebook.mel)), config.views, config.seed)
+        tasks = source.tasks()
+        parent = digest(config.source, codebook.mel, source.labels, [asdict(task) for task in tasks], *drawn)
+    parents = ids_of(codebook=config.codebook, shards=config.shards) | ({} if config.shards else {"listing": parent})
+    out = Path(config.out).resolve()  # a cluster's workers may stand elsewhere
+    parts, fingerprint = out.with_name(f".{out.name}.parts"), digest(parent, codebook.hash, config.top)
+    if is_done(out, "token store", fingerprint, force=config.force):
+        remove(parts)
+        print(f"encode: {config.out} is complete already")
         return 0
-    parts = out.with_name(f".{out.name}.parts") / fingerprint[:16]
-    encoding = Encoding(
-        input=given, codebook=job.codebook, codebook_hash=codebook.hash, top=job.top, parts=parts, gpus=gpu_count()
+    maker = TokenMaker(
+        to_views=to_views,
+        codebook=str(Path(config.codebook).resolve()),
+        codebook_hash=codebook.hash,
+        bands=codebook.mel["bands"],
+        top=config.top,
+        mixed=bool(config.views.mix),
+        gpus=gpu_count() if config.dask is None else 0,  # those of this machine are not the cluster's
+        out=out,
+        attributes={
+            "codebook": codebook.hash,
+            "dataset": parent,
+            "fingerprint": fingerprint,
+            "vocab_sizes": list(codebook.vocab_sizes),
+            "context_frames": min(codebook.slices.contexts),
+            "stride_frames": codebook.slices.stride,
+            "views": config.views.count,
+            "labels": list(source.labels),
+            "origin": codebook.origin,
+        },
+        parents=parents,
     )
-    todo = [index for index in range(len(given.tasks)) if not encoding.record(index).exists()]
-    print(f"encode: {job.shards or job.source} -> {out}: {len(todo)} of {len(given.tasks)} tasks to do")
-    clips = [given.clips_per_task[index] for index in todo]
-    total = None if None in clips else sum(count for count in clips if count is not None)
-    worth = 1 + total // CLIPS_PER_WORKER if job.shards and total is not None else len(todo)
-    with tqdm(total=total, unit=" clips", desc="encode", smoothing=0.1) as bar:
-        failures = encoding.run_all(todo, min(job.workers or os.cpu_count() or 1, len(todo), worth), bar.update)
-    for failure in failures:
-        print(f"encode: {failure}", file=sys.stderr)
-    if failures:
-        print(f"encode: {len(failures)} tasks failed; the same command tries them again", file=sys.stderr)
-        return 1
-    attributes = {
-        "codebook": codebook.hash,
-        "dataset": given.parent,
-        "fingerprint": fingerprint,
-        "vocab_sizes": list(codebook.vocab_sizes),
-        "context_frames": min(codebook.slices.contexts),
-        "stride_frames": codebook.slices.stride,
-        "views": job.views.count,
-        "labels": list(given.labels),
-        "origin": codebook.origin,
-    }
-    try:
-        rejected = encoding.pack(out, attributes, parents)
-    except UserError:
-        raise
-    except (BadZipFile, ValueError, KeyError, EOFError, FileNotFoundError) as error:
-        raise UserError(f"{parts} is damaged ({error}); remove that folder and give the same command again") from None
-    shutil.rmtree(parts.parent)
-    print(f"encode: {out}{f': {rejected} clips rejected, see its rejects.jsonl' if rejected else ' is complete'}")
-    return 0
+    task_set = TaskSet(
+        folder=parts,
+        source=source,
+        maker=maker,
+        clip_timeout_s=0 if config.shards else config.clip_timeout_s,  # nothing is decoded
+        settings=digest(config.source, codebook.mel, source.labels, codebook.hash, config.top, *drawn),
+        fingerprint=fingerprint,
+        distinct=config.shards is not None,
+    )
+
+    def most_processes(todo: Sequence[Task]) -> int:
+        """Sound needs processes that may die of it; mel stays here where a second process is not worth its start."""
+        if config.source:
+            return len(todo)
+        worth = 1 + sum(task.promised_clips or 0 for task in todo) // CLIPS_PER_WORKER
+        most = min(worth, config.processes, len(todo))
+        return most if most > 1 else 0
+
+    return run_set(
+        config,
+        task_set,
+        numbered(tasks),
+        title="encode",
+        way=f"{config.shards or config.source} -> {config.out}",
+        out=config.out,
+        most_processes=most_processes,
+        say=lambda: _said(config.out),
+    )
+
+
+def _said(out: str) -> str:
+    from audio_tokens.shards.tokens.token_store import TokenStore
+
+    rejected = TokenStore.open(out).attributes["rejected"]
+    return f"{out}{f': {rejected} clips rejected, see its rejects.jsonl' if rejected else ' is complete'}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,12 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from audio_tokens.engine.systems.registry import SYSTEMS, find, resolve
+from audio_tokens.engine.ranges import Count, Natural, check
+from audio_tokens.engine.systems.registry import SYSTEMS, find
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.artefacts import leaderboard
 from audio_tokens.jobs.build import Build, build
 from audio_tokens.jobs.command import command
 from audio_tokens.jobs.recipe import Recipe
+from audio_tokens.jobs.training_recipe import trainable
 
 PIPELINE_SYSTEMS = ("token-bag", "token-linear", "token-lstm", "token-bert", "raw-linear", "raw-cnn", "raw-bert")
 
@@ -39,39 +41,38 @@ class Run:
     work: str
     recipe: Recipe = field(default_factory=Recipe)
     systems: tuple[str, ...] = PIPELINE_SYSTEMS
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Natural, ...] = (0,)
     folds: bool = False
     mel: str = "mel22k"
-    workers: int | None = None
+    workers: Count | None = None
     force: bool = False
 
     def __post_init__(self) -> None:
+        check(self)
         for system in self.systems:
-            if system not in SYSTEMS:
-                raise UserError(f"unknown system {system!r}; one of: {', '.join(SYSTEMS)}")
-            if self.recipe.views.count and len(SYSTEMS[system].reads) > 1:
+            if self.recipe.views.count and len(find(system).reads) > 1:
                 raise UserError(f"{system} reads mel beside every token, and views have none; leave out either")
-            resolve(system, self.recipe.train, self.recipe.systems.get(system, {}))  # an hour before they are needed
-        for system in self.recipe.systems:
-            find(system)
+            trainable(system).by(self.recipe)  # an hour before they are needed
         if not self.systems or not self.seeds:
             raise UserError("nothing to do: name at least one system (--systems) and one seed (--seeds)")
 
 
-def run(job: Run) -> int:
+def run(request: Run) -> int:
     """Run all stages; those already done are skipped and named. Returns 1 when some build tasks failed, else 0."""
     from audio_tokens.jobs.report import Report, report
     from audio_tokens.shards.dataset.manifest import Dataset
 
-    work = Path(job.work)
+    work = Path(request.work)
     shards = work / "shards"
-    failed = build(Build(source=job.source, out=str(shards), mel=job.mel, workers=job.workers, force=job.force))
+    failed = build(
+        Build(source=request.source, out=str(shards), mel=request.mel, workers=request.workers, force=request.force)
+    )
     if failed:
         return failed
-    for seed in job.seeds:
-        for fold in _folds(Dataset.open(shards), job.folds):
-            base = work / f"{job.recipe.name}-{seed}"
-            train_all(job, shards, base if fold is None else base / f"fold-{fold}", seed, fold)
+    for seed in request.seeds:
+        for fold in _folds(Dataset.open(shards), request.folds):
+            base = work / f"{request.recipe.name}-{seed}"
+            train_all(request, shards, base if fold is None else base / f"fold-{fold}", seed, fold)
     rows = leaderboard.publish(work)
     report(Report(work=str(work)))
     print(f"\n{leaderboard.table(rows)}\n\n{work / 'leaderboard.json'}\n{work / 'report.html'}")
@@ -88,7 +89,7 @@ def _folds(dataset, wanted: bool) -> Iterator[int | None]:
     yield from (int(place.removeprefix("fold-")) for place in dataset.places) if wanted else (None,)
 
 
-def train_all(job: Run, shards: Path, base: Path, seed: int, fold: int | None) -> None:
+def train_all(request: Run, shards: Path, base: Path, seed: int, fold: int | None) -> None:
     """Cluster, encode and train every system of one seed (and fold) below `base`."""
     from audio_tokens.jobs.cluster import Cluster, cluster
     from audio_tokens.jobs.encode import Encode, encode
@@ -96,25 +97,27 @@ def train_all(job: Run, shards: Path, base: Path, seed: int, fold: int | None) -
     from audio_tokens.shards.dataset.manifest import Dataset
 
     codebook, tokens = str(base / "codebook"), str(base / "tokens.zarr")
-    if any("tokens" in SYSTEMS[system].reads for system in job.systems):
+    if any("tokens" in SYSTEMS[system].reads for system in request.systems):
         cluster(
-            Cluster(shards=str(shards), out=codebook, recipe=job.recipe, seed=seed, test_fold=fold, force=job.force)
+            Cluster(
+                shards=str(shards), out=codebook, recipe=request.recipe, seed=seed, test_fold=fold, force=request.force
+            )
         )
-        views = job.recipe.views
+        views = request.recipe.views
         encode(
             Encode(
                 shards=None if views.count else str(shards),
                 source=Dataset.open(shards).manifest["build"]["source"] if views.count else None,
                 views=views,
                 seed=seed,
-                top=job.recipe.top,
+                top=request.recipe.top,
                 codebook=codebook,
                 out=tokens,
-                workers=job.workers,
-                force=job.force,
+                workers=request.workers,
+                force=request.force,
             )
         )
-    for system in job.systems:
+    for system in request.systems:
         train(
             Train(
                 tokens=tokens if "tokens" in SYSTEMS[system].reads else None,
@@ -122,10 +125,10 @@ def train_all(job: Run, shards: Path, base: Path, seed: int, fold: int | None) -
                 codebook=codebook if "tokens" in SYSTEMS[system].reads else None,
                 system=system,
                 out=str(base / system),
-                recipe=job.recipe,
+                recipe=request.recipe,
                 seed=seed,
                 test_fold=fold,
-                force=job.force,
+                force=request.force,
             )
         )
 

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from audio_tokens.errors import UserError
-from audio_tokens.jobs.command import command, parse, recipe_file
+from audio_tokens.jobs.command import command, parse, read_yaml, recipe_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Sweep:
     dry_run: bool = False
 
 
-def sweep(job: Sweep) -> int:
+def sweep(request: Sweep) -> int:
     """Run the grid; systems without tokens are run with the first recipe only, of whose slices they know nothing.
 
     Every recipe is read before the first is run, so that a mistake in the last one costs nothing.
@@ -44,20 +44,29 @@ def sweep(job: Sweep) -> int:
     from audio_tokens.jobs.run import Run, run
     from audio_tokens.shards.publish import publish_bytes
 
-    file = recipe_file(job.recipe_grid)
+    file = recipe_file(request.recipe_grid)
     grid = _checked(file)
     reads = {system: find(system).reads for system in grid["systems"]}
     planned = []
     for index, (name, recipe) in enumerate(recipes(grid)):
         systems = [system for system in reads if index == 0 or "tokens" in reads[system]]
-        if job.dry_run:
+        if request.dry_run:
             print(f"sweep: {name}: {', '.join(systems)}")
             continue
-        path = Path(job.work) / "recipes" / f"{name}.yaml"
+        path = Path(request.work) / "recipes" / f"{name}.yaml"
         publish_bytes(path, yaml.safe_dump(recipe, sort_keys=False).encode())
-        words = ["--source", job.source, "--work", job.work, "--recipe", str(path), "--systems", ",".join(systems)]
-        words += ["--seeds", ",".join(map(str, grid["seeds"]))] + ["--folds"] * job.folds
-        words += [] if job.workers is None else ["--workers", str(job.workers)]
+        words = [
+            "--source",
+            request.source,
+            "--work",
+            request.work,
+            "--recipe",
+            str(path),
+            "--systems",
+            ",".join(systems),
+        ]
+        words += ["--seeds", ",".join(map(str, grid["seeds"]))] + ["--folds"] * request.folds
+        words += [] if request.workers is None else ["--workers", str(request.workers)]
         if systems:
             planned.append((f"{name}: {', '.join(systems)}", parse(Run, words, prog="audio-tokens sweep")))
     worst = 0
@@ -84,12 +93,9 @@ def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 def _checked(file: Path) -> dict[str, Any]:
     """Return the grid in `file`. Raises UserError, naming what is wrong, where it is none."""
-    try:
-        grid = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
+    grid = read_yaml(file)
     known = ("name", "axes", "systems", "seeds", "base")
-    missing = [key for key in known[:4] if not isinstance(grid, dict) or key not in grid]
+    missing = [key for key in known[:4] if key not in grid]
     if missing:
         raise UserError(f"{file} is no grid of recipes: it lacks {', '.join(missing)}; grid-2024.yaml shows one")
     unknown = [str(key) for key in grid if key not in known]

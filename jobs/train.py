@@ -6,22 +6,19 @@ afresh on all of them with the choice frozen.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audio_tokens.jobs.artefacts.fingerprints import digest
+from audio_tokens.engine.ranges import Natural, check
+from audio_tokens.engine.train_config import TagConfig, TrainConfig, model_options, training_of
+from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
-from audio_tokens.jobs.recipe import Recipe
+from audio_tokens.jobs.training_recipe import TrainingRecipe, must_read, trainable
 
 if TYPE_CHECKING:
-    import numpy as np
-    from accelerate import Accelerator
-
-    from audio_tokens.engine.systems.tagger import TaggerConfig
-    from audio_tokens.engine.train_config import TrainConfig
+    from audio_tokens.engine.training.train_system import Trial
     from audio_tokens.jobs.artefacts.run_folder import RunFolder
     from audio_tokens.jobs.inputs.training_data import TrainingData
 
@@ -31,16 +28,17 @@ class Train:
     """Train one system on tokens, on mel shards or on both; the same command resumes a run that was interrupted.
 
     Args:
-        system: the system's name, e.g. token-bert
+        system: the system's name, e.g. token-bert; with it, --help lists that system's options
         out: the folder of the run
         tokens: tokens.zarr, for a token system
         shards: the folder of the mel shards, for a raw system; a hybrid one reads both
         codebook: the tokens' codebook, for embeddings that begin with it (--options.embedding centroids, or spectra)
-        recipe: a packaged recipe's name or a YAML file
+        recipe: a packaged recipe's name or a YAML file; of its parts, `train` and `systems` are read
         classes: only these, and the clips that have one: names, MIDs, below:Animal, top:50; separated by `;`
         subset: only these of the clips that are learnt from: a ratio, a number, a file of keys, or a union with `+`
-        options: laid over the recipe's for this system, e.g. --options.epochs 5 --options.width 64
+        options: the system's, e.g. --options.epochs 5 --options.width 64; the recipe's where none are given
         init: a run of `pretrain` or `train` to start from (--options.layer_decay 0.7 keeps its lower layers near)
+        allow_leak: go on where the run of --init has learnt from clips that are tested; recorded as a leak
         seed: of weights, order and dropout
         test_fold: the fold that is tested, once; needed where the data has folds
         tracker: where curves go beside metrics.csv: one of accelerate's trackers, tensorboard or wandb say
@@ -52,146 +50,133 @@ class Train:
     tokens: str | None = None
     shards: str | None = None
     codebook: str | None = None
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: TrainingRecipe = field(default_factory=TrainingRecipe)
     classes: str | None = None
     subset: str | None = None
-    options: dict[str, Any] = field(default_factory=dict)
+    options: TagConfig | None = None
     init: str | None = None
-    seed: int = 0
+    allow_leak: bool = False
+    seed: Natural = 0
     test_fold: int | None = None
     tracker: str = "tensorboard"
     force: bool = False
 
+    def __post_init__(self) -> None:
+        check(self)
+        must_read(self.system, self.tokens, self.shards)
 
-def train(job: Train) -> None:
+
+def train(request: Train) -> None:
     """Train, choose and test; nothing is done where the run is complete already. SIGTERM saves and exits with 143."""
-    from accelerate.utils import broadcast_object_list
-
-    from audio_tokens.engine.training.loop import Interrupted
-    from audio_tokens.engine.world import processes
-    from audio_tokens.jobs.artefacts.outputs import claim
-    from audio_tokens.jobs.artefacts.run_folder import RunFolder, asked_to_stop
-    from audio_tokens.shards.integrity import ids_of
-
-    claim(job.out, "run", [job.tokens, job.shards, job.codebook, job.init])
-    data, config, model, vectors = _resolve(job)
-    settings = {
-        "system": job.system,
-        "seed": job.seed,
-        "test_fold": job.test_fold,
-        "train": asdict(config),
-        "options": model.options,
-        "data": data.hash,
-    }
-    if job.init is not None:
-        settings["init"] = RunFolder(Path(job.init)).settings()["fingerprint"]
-    settings |= {name: value for name in ("classes", "subset") if (value := getattr(job, name)) is not None}
-    if f"fold-{job.test_fold}" in data.fitted_on:
-        settings["leak"] = "all-folds"
-        print(f"train: warning: the codebook has seen fold {job.test_fold}, which is tested", file=sys.stderr)
-    made_from = ids_of(tokens=job.tokens, shards=job.shards, codebook=job.codebook, init=job.init)
-    folder = RunFolder(Path(job.out), made_from)
-    settings |= {"fingerprint": digest(settings)}
-    settings |= {"tokens": folder.relative(job.tokens), "shards": folder.relative(job.shards)}
-    with processes(job.tracker, job.out) as accelerator, asked_to_stop() as stopping, folder.lock(accelerator):
-        say = print if accelerator.is_main_process else lambda *_: None
-        wanted = [folder.begin(settings, job.force) if accelerator.is_main_process else False]
-        if not broadcast_object_list(wanted)[0]:
-            say(f"train: {job.out} is complete already")
-            return
-        say(f"train: {job.system} on {job.tokens or job.shards} -> {job.out}")
-        accelerator.init_trackers("audio-tokens")
-        try:
-            result = _run(job, data, config, model, vectors, folder, accelerator, stopping)
-        except Interrupted as stop:
-            say(f"train: {stop}")
-            raise SystemExit(143) from None
-        say(f"train: {job.out}: mAP {result['mAP']:.3f} on {result['eval_place']} ({result['seconds']:.0f} s)")
-
-
-def _resolve(job: Train) -> "tuple[TrainingData, TrainConfig, TaggerConfig, list[np.ndarray]]":
-    """Open the data, lay the options over each other, and read what embeddings begin with."""
-    from audio_tokens.engine.systems.registry import resolve
     from audio_tokens.engine.systems.tagger import TaggerConfig
+    from audio_tokens.engine.training.train_system import Trial
+    from audio_tokens.jobs.artefacts.open_run import open_run
     from audio_tokens.jobs.inputs.clip_choice import with_classes
     from audio_tokens.jobs.inputs.training_data import open_for, vectors_of
 
-    config, options = resolve(job.system, job.recipe.train, job.recipe.systems.get(job.system, {}) | job.options)
-    data = open_for(job.system, job.tokens, job.shards, soft=config.soft)
-    embedding = "drawn" if job.init is not None else options.get("embedding", "drawn")  # a run brings its own
-    vectors = vectors_of(data, job.codebook, embedding)
-    if job.classes is not None:
-        data = with_classes(data, job.classes)
-    return (
-        data,
-        config,
-        TaggerConfig(
-            system=job.system,
+    options = request.options or trainable(request.system).by(request.recipe)
+    own, config = model_options(options), training_of(options)
+    data = open_for(request.system, request.tokens, request.shards, soft=config.soft)
+    embedding = "drawn" if request.init is not None else own.get("embedding", "drawn")  # a run brings its own
+    vectors = vectors_of(data, request.codebook, embedding)
+    if request.classes is not None:
+        data = with_classes(data, request.classes)
+    settings, facts = _settings(request, config, own, data)
+    with open_run("train", request, settings, facts, config) as opened:
+        if opened is None:
+            return
+        folder, context = opened
+        say = context.accelerator.print
+        say(f"train: {request.system} on {request.tokens or request.shards} -> {request.out}")
+        system = TaggerConfig(
+            system=request.system,
             vocab_sizes=data.vocab_sizes,
             alternatives=data.alternatives,
             bands=data.bands,
             longest=data.longest,
             single_label=data.single_label,
-            options=options,
+            options=own,
             id2label=dict(enumerate(data.labels)),
-        ),
-        vectors,
-    )
+        )
+        initial = Path(request.init) / "model" if request.init is not None else None
+        trial = Trial(system=system, context=context, vectors=vectors, initial=initial)
+        result = _run(request, data, trial, folder, settings.get("leak"))
+        say(f"train: {request.out}: mAP {result['mAP']:.3f} on {result['eval_place']} ({result['seconds']:.0f} s)")
 
 
-def _run(
-    job: Train,
-    data: "TrainingData",
-    config: "TrainConfig",
-    model: "TaggerConfig",
-    vectors: "list[np.ndarray]",
-    folder: "RunFolder",
-    accelerator: "Accelerator",
-    stopping: Callable[[], bool],
-) -> dict[str, Any]:
+def _settings(
+    request: Train, config: TrainConfig, own: dict[str, Any], data: "TrainingData"
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what makes the run the one it is, leaks among it, and what else is to be known of it.
+
+    Raises UserError where the run of --init has learnt from what is tested, unless --allow-leak permits it.
+    """
+    from audio_tokens.jobs.artefacts.run_folder import RunFolder
+    from audio_tokens.jobs.inputs.places import fitted_places, tested_place
+
+    settings = {
+        "system": request.system,
+        "seed": request.seed,
+        "test_fold": request.test_fold,
+        "train": asdict(config),
+        "options": own,
+        "data": data.hash,
+    }
+    learnt_from, tested = fitted_places(data, request.test_fold), tested_place(data, request.test_fold)
+    leaks = []
+    if tested in data.fitted_on:
+        leaks.append("all-folds")
+        print(f"train: warning: the codebook has seen {tested}, which is tested", file=sys.stderr)
+    if request.init is not None:
+        initial = RunFolder(Path(request.init)).settings()
+        settings["init"] = initial["fingerprint"]
+        if (theirs := initial.get("learnt_from")) is None:
+            raise UserError(f"{request.init} does not say what it has learnt from; train it again")
+        learnt_from += tuple(place for place in theirs if place not in learnt_from)
+        if tested in theirs:
+            what = f"{request.init} has learnt from {tested}, which is tested"
+            if not request.allow_leak:
+                raise UserError(f"{what}; start from a run that has not, or --allow-leak goes on and records it")
+            leaks.append("init")
+            print(f"train: warning: {what}", file=sys.stderr)
+    if leaks:
+        settings["leak"] = ", ".join(leaks)
+    settings |= {name: value for name in ("classes", "subset") if (value := getattr(request, name)) is not None}
+    return settings, {"tokens": request.tokens, "shards": request.shards, "learnt_from": list(learnt_from)}
+
+
+def _run(request: Train, data: "TrainingData", trial: "Trial", folder: "RunFolder", leak: str | None) -> dict[str, Any]:
     """Choose, refit where the choice was made on a part of what may be learnt from, test once, and commit."""
     from audio_tokens.engine.scores.metrics import score
-    from audio_tokens.engine.training.loop import predict
-    from audio_tokens.engine.training.train_system import Trial
+    from audio_tokens.engine.training.evaluation import predict
     from audio_tokens.jobs.artefacts.run_folder import Predictions, figures_of
     from audio_tokens.jobs.inputs.clip_choice import ClipSubset
-    from audio_tokens.jobs.inputs.epoch_order import order_of
     from audio_tokens.jobs.inputs.training_data import parts_of
-    from audio_tokens.shards.publish import published_file
 
-    subset = None if job.subset is None else ClipSubset(job.subset, job.seed)
-    parts = parts_of(data, job.test_fold, config.inner_share, job.seed, subset)
-    trial = Trial(
-        system=model,
-        train=config,
-        seed=job.seed,
-        order=partial(order_of, config),
-        accelerator=accelerator,
-        folder=folder.checkpoints,
-        publish=published_file,
-        stopping=stopping,
-        vectors=vectors,
-        initial=Path(job.init) / "model" if job.init is not None else None,
-    )
-    chosen = trial.choose(parts.train, parts.validation, folder.curves("metrics", accelerator))
-    fitted, clips = chosen, parts.train
+    config, accelerator = trial.context.config, trial.context.accelerator
+    subset = None if request.subset is None else ClipSubset(request.subset, request.seed)
+    parts = parts_of(data, request.test_fold, config.inner_share, request.seed, subset)
+    trained = chosen = trial.choose(parts.train, parts.validation)
+    clips = parts.train
     if parts.refit is not None:
-        fitted, clips = trial.refit(parts.refit, chosen, folder.curves("refit", accelerator)), parts.refit
-    scores_CL, _ = predict(fitted.model, parts.test, accelerator, config.score_views)
+        trained, clips = trial.refit(parts.refit, chosen), parts.refit
+    scores_CL, _ = predict(trained.model, parts.test, accelerator, config.score_views)
     targets_CL = parts.test.labels.table()
     tested = score(scores_CL, targets_CL)
     assert chosen.validation is not None
     result = {
-        "system": job.system,
-        "seed": job.seed,
-        "test_fold": job.test_fold,
+        "system": request.system,
+        "seed": request.seed,
+        "test_fold": request.test_fold,
         "clips_train": len(clips),
         "clips_eval": tested.clips,
         **figures_of(tested),
         "peak_val_mAP": chosen.validation.mAP,
-        "parameters": fitted.model.num_parameters(only_trainable=True),
-        "seconds": chosen.seconds + (fitted.seconds if parts.refit is not None else 0.0),
+        "parameters": trained.model.num_parameters(only_trainable=True),
+        "seconds": chosen.seconds + (trained.seconds if parts.refit is not None else 0.0),
         "eval_place": parts.places[1],
+        "chosen_on": parts.places[0] if chosen.best_epoch else None,  # where the epoch was chosen, if there are any
+        "leak": leak,
     }
     if accelerator.is_main_process:
         folder.write_classes(data.labels, dict(zip(parts.places, (chosen.validation, tested), strict=True)))
@@ -200,14 +185,14 @@ def _run(
                 keys=list(parts.test.keys), labels=list(data.labels), scores_CL=scores_CL, targets_CL=targets_CL
             )
         )
-        folder.write_model(fitted.model)
+        folder.write_model(trained.model)
         folder.finish(result)
     accelerator.wait_for_everyone()
     return result
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return command(Train, train, argv)
+    return command(Train, train, argv, options=trainable)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
-from audio_tokens.shards.tasks.task import TASKS
+from audio_tokens.shards.tasks.task_set import TASKS
 
 Found = Iterator[tuple[str, str | None]]  # a file, and what is wrong with it if anything
 

@@ -36,7 +36,7 @@ class Vocabulary:
         by_name = {name: mid for mid, (name, _) in self.ontology.items()}
         start = node if node in self.ontology else by_name.get(node)
         if start is None:
-            raise UserError(f"the ontology has no {node!r}; {did_you_mean(node, by_name)}")
+            raise UserError(f"the ontology has no {node!r}; {did_you_mean(node, by_name, form='{!r}')}")
         found, waiting = set(), [start]
         while waiting:
             mid = waiting.pop()
@@ -79,7 +79,7 @@ def choose_labels(wanted: str, labels: Sequence[str], counts: Sequence[int]) -> 
         else:
             name = audioset().name_of_mid.get(part, part) if part.startswith("/") else part
             if name not in ids:
-                raise UserError(f"class subset: there is no label {part!r}; {did_you_mean(name, labels)}")
+                raise UserError(f"class subset: there is no label {part!r}; {did_you_mean(name, labels, form='{!r}')}")
             chosen.add(ids[name])
     if not chosen:
         raise UserError(f"class subset {wanted!r} names no label of this data set")

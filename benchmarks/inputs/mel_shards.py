@@ -19,7 +19,8 @@ def noise_shards(folder: Path, *, clips: int, frames: int, bands: int) -> Datase
     """Return a data set of one shard of random arrays, for whoever does not look at what they mean."""
     rng, labels = generator(0, "bench shards"), ("a", "b", "c")
     folder.mkdir(parents=True)
-    with TaskShards(folder, 0, ShardConfig(shard_clips=clips, shard_bytes=1 << 40)) as shards:
+    config = ShardConfig(shard_clips=clips, shard_bytes=1 << 40)
+    with TaskShards(folder, 0, config, {label: at for at, label in enumerate(labels)}) as shards:
         for number in range(clips):
             key = f"clip-{number:06d}"
             clip = Clip(
@@ -27,7 +28,7 @@ def noise_shards(folder: Path, *, clips: int, frames: int, bands: int) -> Datase
                 wave_S=np.zeros(1, np.float32), rate_hz=1, promised_s=None,
             )  # fmt: skip
             mel_TF = rng.uniform(-80, 0, (frames, bands)).astype(np.float32)
-            shards.add(clip, mel_TF, 10.0, {label: at for at, label in enumerate(labels)})
+            shards.add(clip, (mel_TF, 10.0))
         entries = tuple(ShardEntry(**shard) for shard in shards.finish()["shards"])
     write_manifest(
         folder, build={}, producer={"mel": MelConfig(bands=bands).to_dict()}, labels=labels, single_label=True,

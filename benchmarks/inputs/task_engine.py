@@ -6,41 +6,40 @@ from pathlib import Path
 from audio_tokens.engine.sound.log_mel import MEL_CONFIGS, FrontEnd
 from audio_tokens.jobs.inputs.front_end import ClipToMel
 from audio_tokens.shards.sources.registry import Task, open_source
-from audio_tokens.shards.tasks.build_folder import prepare
 from audio_tokens.shards.tasks.commit import commit
 from audio_tokens.shards.tasks.run_tasks import run_tasks
-from audio_tokens.shards.tasks.task import Job, fingerprint, run_task, settings_digest
+from audio_tokens.shards.tasks.shard_maker import ShardMaker
+from audio_tokens.shards.tasks.task_folder import prepare
+from audio_tokens.shards.tasks.task_set import TaskSet, fingerprint
 from audio_tokens.shards.tasks.task_shards import ShardConfig
 from audio_tokens.shards.workers.retry import Executor
+from audio_tokens.shards.workers.this_process import ThisProcess
 
 
 @dataclass(frozen=True)
 class TaskEngine:
-    job: Job
+    task_set: TaskSet
     tasks: list[Task]
 
     def run(self, executor: Executor | None = None) -> None:
         """Do all tasks, here or on `executor`, and commit."""
-        assert not prepare(self.job, enumerate(self.tasks), force=False)
-        if executor:
-            assert run_tasks(executor, self.job, list(enumerate(self.tasks))) == []
-        else:
-            for index, task in enumerate(self.tasks):
-                run_task(self.job, index, task)
-        assert commit(self.job, range(len(self.tasks)), about={}, producer={})
+        listed = list(enumerate(self.tasks))
+        assert not prepare(self.task_set, listed, force=False)
+        assert run_tasks(executor or ThisProcess(), self.task_set, listed) == []
+        assert commit(self.task_set, range(len(self.tasks)))
 
 
 def task_engine(listed: Path, folder: Path) -> TaskEngine:
     """Return the engine that builds the clips of a CSV list into `folder`."""
-    source, config = open_source(f"csv:{listed}"), ShardConfig()
-    tasks, settings = source.tasks(), settings_digest({}, config, source.labels)
-    job = Job(
+    source = open_source(f"csv:{listed}")
+    to_mel = ClipToMel(FrontEnd(MEL_CONFIGS["mel22k"]))
+    tasks, settings = source.tasks(), "benchmark"
+    task_set = TaskSet(
         folder=folder,
         source=source,
-        transform=ClipToMel(FrontEnd(MEL_CONFIGS["mel22k"])),
-        config=config,
+        maker=ShardMaker(to_mel=to_mel, config=ShardConfig(), about={}, producer={}),
         clip_timeout_s=60.0,
         settings=settings,
         fingerprint=fingerprint(settings, tasks),
     )
-    return TaskEngine(job, tasks)
+    return TaskEngine(task_set, tasks)

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from audio_tokens.shards.sources.registry import open_source
-from audio_tokens.shards.tasks.task import TASKS
+from audio_tokens.shards.tasks.task_set import TASKS
 from benchmarks.harness import Report
 from benchmarks.scale.peak_memory import SAMPLE_S, tree_bytes
 

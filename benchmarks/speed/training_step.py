@@ -6,8 +6,8 @@ the Trainer 1.02 to 1.05 (its samplers, callbacks and scheduler). Assembling a b
 
 Buckets by length: clips of 40 to 215 tokens, evenly, pad 1.65 times their number of tokens as shuffled (the longest of
 32 is nearly 215, the mean 128) and 1.05 times in buckets, so 35 to 40 % of the time is saved, more than the share of
-padding since attention is quadratic; with equal lengths 0, but for noise. torch.compile: no gain on a CPU, where the
-time is in matrix products already; 0.9 to 1.1 times as fast once compiled.
+padding since attention is quadratic; with equal lengths 0, but for noise. torch.compile gained nothing on a CPU, where
+the time is in matrix products already (0.9 to 1.1 times as fast once compiled), and is not offered.
 """
 
 from dataclasses import replace
@@ -22,13 +22,15 @@ from accelerate import Accelerator
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from audio_tokens.engine.clips.token_clips import Batch, TokenClips
-from audio_tokens.engine.systems.registry import build, resolve
+from audio_tokens.engine.systems.options import TokenBertOptions
+from audio_tokens.engine.systems.registry import build
 from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig
-from audio_tokens.engine.train_config import TrainConfig
-from audio_tokens.engine.training.checkpoints import Checkpoints
-from audio_tokens.engine.training.loop import adamw, fit
+from audio_tokens.engine.train_config import TrainConfig, model_options
+from audio_tokens.engine.training.loop import train_by_steps
 from audio_tokens.engine.training.losses import loss_of
 from audio_tokens.engine.training.objectives import Tagging
+from audio_tokens.engine.training.optimizer import adamw
+from audio_tokens.engine.training.run_context import RunContext
 from audio_tokens.engine.world import processes
 from audio_tokens.jobs.inputs.epoch_order import order_of
 from audio_tokens.shards.plan import epoch_order
@@ -41,9 +43,9 @@ BARE = FLOOR + "bare PyTorch loop"
 
 def bench(report: Report) -> None:
     steps = 12 if report.quick else 48
-    config, options = resolve("token-bert", {"epochs": 1, "precision": "fp32"}, {})
+    config = TokenBertOptions(epochs=1, precision="fp32")
     clips = token_clips(steps * config.batch_clips)
-    tagger = _tagger(clips, options)
+    tagger = _tagger(clips, model_options(config))
     order_C = epoch_order(len(clips), 0, 0)
     batches = [clips.batch(part) for part in order_C.reshape(steps, -1)]
     folders = (report.folder / f"run-{number}" for number in count())
@@ -78,10 +80,6 @@ def bench(report: Report) -> None:
             race = report.race(case, contenders, work=steps, unit="steps", rounds=3, round_s=0)
             report.figures(case, time_saved=1 - race.over("as shuffled"))
 
-        contenders = {"compiled": lambda: ours(compile=True), "as it comes": ours}
-        race = report.race("torch.compile", contenders, work=steps, unit="steps", rounds=3, round_s=0)
-        report.figures("torch.compile on a CPU", speedup=race.speedup("as it comes"))
-
 
 def _tagger(clips: TokenClips, options: dict[str, Any]) -> TaggerConfig:
     return TaggerConfig(
@@ -95,17 +93,16 @@ def _tagger(clips: TokenClips, options: dict[str, Any]) -> TaggerConfig:
 
 def _fit(tagger: TaggerConfig, clips: TokenClips, config: TrainConfig, accelerator: Accelerator, folder: Path) -> None:
     loss = loss_of(config, torch.from_numpy(clips.labels.counts()), single_label=False)
-    fit(
-        build(tagger),
-        clips,
-        None,
+    context = RunContext(
         config=config,
-        objective=Tagging(config=config, loss=loss, mask_ids=()),
         seed=0,
-        order=order_of(config, clips),
+        order=partial(order_of, config),
         accelerator=accelerator,
-        checkpoints=Checkpoints(folder=folder, publish=published_file),
+        folder=folder,
+        publish=published_file,
     )
+    objective = Tagging(config=config, loss=loss, mask_ids=())
+    train_by_steps(build(tagger), clips, None, objective, context, "choose")
 
 
 def _bare(model: Tagger, batches: list[Batch], config: TrainConfig) -> None:

@@ -52,7 +52,6 @@ CODEBOOKS = {
     "contexts": Codebooks(SliceConfig(contexts=(4, 16, 8, 4, 16)), (500, 200, 500, 500, 500)),
     "k=2000": Codebooks(SliceConfig(), (2000,)),
     "residual": Codebooks(SliceConfig(contexts=(4, 4), residual=True), (500, 500)),
-    "per-band": Codebooks(SliceConfig(normalise="per-band"), (500,)),
 }
 RECIPES = {
     "the predecessor's (one frame, min-max, unwhitened)": Recipe("seed", (0,)),
@@ -61,7 +60,6 @@ RECIPES = {
     "8 frames": Recipe("contexts", (2,)),
     "16 frames": Recipe("contexts", (4,)),
     "4 frames, k=2000": Recipe("k=2000", (0,)),
-    "4 frames, per-band mean removed": Recipe("per-band", (0,)),
     "4 frames, residual, 2 x 500": Recipe("residual", (0, 1)),
     "**two streams**, 4 + 16 frames (500 + 200)": Recipe("contexts", (0, 1)),
     "**soft**: 4 frames, top 4": Recipe("contexts", (0,), 4),

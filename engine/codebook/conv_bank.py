@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
+from audio_tokens.engine.ranges import Count, check
 from audio_tokens.errors import UserError
 from audio_tokens.seeds import generator
 
@@ -21,14 +22,13 @@ class ConvBankConfig:
         kernel_size: taps of each kernel; odd, so that a band stays in the middle
     """
 
-    kernels: int = 3
-    kernel_size: int = 3
+    kernels: Count = 3
+    kernel_size: Count = 3
 
     def __post_init__(self) -> None:
-        if self.kernels < 1:
-            raise UserError(f"conv_bank.kernels {self.kernels}: needs at least 1 kernel")
-        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
-            raise UserError(f"conv_bank.kernel_size {self.kernel_size}: must be odd, say 3 or 5")
+        check(self, "conv_bank.")
+        if self.kernel_size % 2 == 0:
+            raise UserError(f"conv_bank.kernel_size is {self.kernel_size}; it must be odd, say 3 or 5")
 
 
 def draw_kernels(config: ConvBankConfig, seed: int) -> Float32[np.ndarray, "K W"]:

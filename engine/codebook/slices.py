@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, Shaped
 
 from audio_tokens.engine.codebook.conv_bank import ConvBankConfig
+from audio_tokens.engine.ranges import Count, NotNegative, ShareAbove0, check
 from audio_tokens.errors import UserError
 
 
@@ -24,8 +25,7 @@ class SliceConfig:
     """From mel frames to the vectors that are clustered.
 
     Args:
-        normalise: what is done to each clip first: none, min-max (to 0..1), mean-std (to mean 0, deviation 1) or
-            per-band (each band's own mean removed, then deviation 1)
+        normalise: what is done to each clip first: none, min-max (to 0..1) or mean-std (to mean 0, deviation 1)
         conv_bank: random kernels along the bands of every frame, {kernels: 3, kernel_size: 3} say; none without it
         contexts: frames stacked into one slice, one entry per token stream, say [4, 16]
         stride: frames between positions, the same for all streams
@@ -36,29 +36,24 @@ class SliceConfig:
         residual: every further stream clusters what the streams before it left over (equal contexts)
     """
 
-    normalise: Literal["none", "min-max", "mean-std", "per-band"] = "mean-std"
+    normalise: Literal["none", "min-max", "mean-std"] = "mean-std"
     conv_bank: ConvBankConfig | None = None
-    contexts: tuple[int, ...] = (4,)
-    stride: int = 2
-    whiten_variance: float | None = 0.99
-    whiten_dims: int | None = None
-    whiten_floor: float = 1e-3
+    contexts: tuple[Count, ...] = (4,)
+    stride: Count = 2
+    whiten_variance: ShareAbove0 | None = 0.99
+    whiten_dims: Count | None = None
+    whiten_floor: NotNegative = 1e-3
     unit_length: bool = True
     residual: bool = False
 
     def __post_init__(self) -> None:
         if self.normalise not in NORMALISE:
             raise UserError(f"slices.normalise {self.normalise!r} is not one of: {', '.join(NORMALISE)}")
-        if not self.contexts or min(self.contexts) < 1:
-            raise UserError(f"slices.contexts {list(self.contexts)}: one positive number of frames per stream")
-        if self.stride < 1 or self.stride > min(self.contexts):
-            raise UserError(f"slices.stride {self.stride}: from 1 to the smallest context, or frames would be skipped")
-        if self.whiten_variance is not None and not 0 < self.whiten_variance <= 1:
-            raise UserError(f"slices.whiten_variance {self.whiten_variance}: a share in (0, 1], or null")
-        if self.whiten_dims is not None and self.whiten_dims < 1:
-            raise UserError(f"slices.whiten_dims {self.whiten_dims}: at least 1, or null")
-        if self.whiten_floor < 0:
-            raise UserError(f"slices.whiten_floor {self.whiten_floor}: must not be negative")
+        check(self, "slices.")
+        if not self.contexts:
+            raise UserError("slices.contexts is []; give a number of frames per stream")
+        if self.stride > min(self.contexts):
+            raise UserError(f"slices.stride is {self.stride}; it must be 1 to the smallest context, to skip no frame")
         if self.residual and len(set(self.contexts)) > 1:
             raise UserError(f"slices.contexts {list(self.contexts)}: residual streams share one context")
 
@@ -86,18 +81,11 @@ def _mean_std(mel_TF: Float32[np.ndarray, "T F"]) -> tuple[np.ndarray, np.ndarra
     return centred_TF, np.full(mel_TF.shape[1], mean, np.float32), float(deviation)
 
 
-def _per_band(mel_TF: Float32[np.ndarray, "T F"]) -> tuple[np.ndarray, np.ndarray, float]:
-    mean_F = mel_TF.mean(axis=0)
-    centred_TF = mel_TF - mean_F
-    return centred_TF, mean_F, float(centred_TF.std())
-
-
 # Each gives a clip without its offset, that offset per band, and the scale: normalised = (mel - offset) / scale.
 NORMALISE: dict[str, Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, float]]] = {
     "none": _none,
     "min-max": _min_max,
     "mean-std": _mean_std,
-    "per-band": _per_band,
 }
 
 
@@ -117,8 +105,7 @@ def normalise(
     centred_TF, offset_F, scale = NORMALISE[how](mel_TF)
     if how == "none":
         return mel_TF, offset_F, scale
-    moves = (mel_TF.min(axis=0) < mel_TF.max(axis=0)).any() if how == "per-band" else low < high
-    if not moves:
+    if low == high:
         return np.zeros_like(mel_TF), offset_F, 0.0
     centred_TF /= np.float32(scale)
     return centred_TF, offset_F, scale

@@ -1,8 +1,9 @@
 """What views of a sound are made; light, since recipes and `--help` read it."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from audio_tokens.errors import UserError
+from audio_tokens.engine.ranges import NotNegative, Range, Share, ShareBelow1, check
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,21 +20,13 @@ class ViewConfig:
         mix: share of the views that another clip is mixed into, their labels by shares
     """
 
-    count: int = 0
-    speed: float = 0.08
-    gain_db: float = 6.0
-    tilt_db: float = 1.0
-    noise_db: float = 30.0
+    count: Annotated[int, Range(0, 255)] = 0
+    speed: ShareBelow1 = 0.08
+    gain_db: NotNegative = 6.0
+    tilt_db: NotNegative = 1.0
+    noise_db: NotNegative = 30.0
     roll: bool = True
-    mix: float = 0.0
+    mix: Share = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.count <= 255:
-            raise UserError(f"views.count {self.count}: from 0 to 255")
-        if not 0 <= self.speed < 1:
-            raise UserError(f"views.speed {self.speed}: a share from 0 to below 1")
-        for name in ("gain_db", "tilt_db", "noise_db"):
-            if getattr(self, name) < 0:
-                raise UserError(f"views.{name} {getattr(self, name)}: must not be negative")
-        if not 0 <= self.mix <= 1:
-            raise UserError(f"views.mix {self.mix}: a share from 0 to 1")
+        check(self, "views.")

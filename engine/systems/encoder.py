@@ -18,19 +18,15 @@ from audio_tokens.errors import UserError
 class Encoder(nn.Module):
     """A fresh BERT over given embeddings, pooled to one vector a clip.
 
-    Options: width (dimensions), layers, heads, dropout (share of hidden values; attention itself is not dropped, which
-    costs a third of a step on a CPU), pooling (see Pooling; `first` is [CLS]), conv (positions that a short depthwise
-    convolution mixes before attention; 0 for none), positions: `learnt` for BERT's own, one for [CLS] and each of the
-    `longest` positions of a clip (the predecessor's BERT saw 512 of 1,723 frames and had no [CLS]), or `rotary` for
-    ModernBERT, which knows distances only.
+    `options` are BertOptions and pooling (engine/systems/options.py). Attention is not dropped, which would cost a
+    third of a step on a CPU; `learnt` positions are one for [CLS] and each of the `longest` positions of a clip (the
+    predecessor's BERT saw 512 of 1,723 frames and had no [CLS]).
     """
 
     def __init__(self, options: dict[str, Any], longest: int) -> None:
         super().__init__()
         self.longest, width = longest, options["width"]
         self.conv = nn.Conv1d(width, width, options["conv"], padding="same", groups=width) if options["conv"] else None
-        if options["positions"] not in BODIES:
-            raise UserError(f"positions {options['positions']!r} is not one of: {', '.join(BODIES)}")
         self.body = BODIES[options["positions"]](options, longest + 1)
         # on a CPU the fused kernel's backward pass takes twice the time of plain matrix products in bfloat16
         self.body.set_attn_implementation("sdpa" if torch.cuda.is_available() else "eager")

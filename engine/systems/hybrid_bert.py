@@ -8,7 +8,7 @@ from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedd
 
 
 class HybridBert(Tagger):
-    """Summed embeddings plus the projected slice of mel, a BERT, a linear layer. Options: as token-bert."""
+    """Summed embeddings plus the projected slice of mel, a BERT, a linear layer."""
 
     bf16_on_cpu = True
 

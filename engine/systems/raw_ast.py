@@ -23,9 +23,8 @@ PADDING = by_audioset(np.zeros((1, 1), np.float32)).item()  # the feature extrac
 class RawAst(Tagger):
     """transformers' AST as it stands (Gong et al. 2021), on clips padded to the longest as its feature extractor does.
 
-    Options: width, layers, heads, dropout; patch_stride (frames, and bands, between patches: 10 overlaps by 6);
-    weights: a folder with a published checkpoint (MIT/ast-finetuned-audioset-10-10-0.4593 say), whose body is loaded
-    before training and whose head too where it has as many labels; empty trains from scratch.
+    The body of the checkpoint in the folder `weights` (MIT/ast-finetuned-audioset-10-10-0.4593 say) is loaded before
+    training, and its head too where it has as many labels.
     """
 
     bf16_on_cpu = True

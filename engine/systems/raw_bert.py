@@ -10,11 +10,7 @@ from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, slices_of
 
 
 class RawBert(Tagger):
-    """Slices through one linear layer, a BERT, a linear layer.
-
-    Options: see Encoder, and context and stride (frames of a slice, frames between slices); a stride of several frames
-    keeps a clip's positions few enough for a CPU.
-    """
+    """Slices through one linear layer, a BERT, a linear layer."""
 
     bf16_on_cpu = True
 

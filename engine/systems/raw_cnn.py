@@ -15,10 +15,9 @@ SHRINKS = 16  # frames and bands that become one
 class RawCnn(Tagger):
     """A 5x5 convolution of stride 2, three of 3x3, pooled 2x2 in between; mean over bands, mean and maximum over time.
 
-    Options: channels (of the first layer; doubled by each that follows), dropout (share). There is no norm. One over a
-    batch would make a clip's logits depend on its padding and on its neighbours, and two processes differ from one;
-    one over the channels of each point hides how loud the point is, and cost seven points of accuracy on ESC-10.
-    Weights are drawn so that signals neither grow nor fade without one (He et al. 2015).
+    There is no norm. One over a batch would make a clip's logits depend on its padding and on its neighbours, and two
+    processes differ from one; one over the channels of each point hides how loud the point is, and cost seven points of
+    accuracy on ESC-10. Weights are drawn so that signals neither grow nor fade without one (He et al. 2015).
     """
 
     bf16_on_cpu = True

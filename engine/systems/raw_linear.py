@@ -7,7 +7,7 @@ from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, mask_from, 
 
 
 class RawLinear(Tagger):
-    """Options: width (dimensions), context and stride (frames of a slice, frames between slices), dropout (share)."""
+    """Three layers on every slice; a clip's logits are the mean of its slices'."""
 
     def __init__(self, config: TaggerConfig) -> None:
         super().__init__(config)

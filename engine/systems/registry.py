@@ -1,41 +1,60 @@
-"""The systems that learn to tag clips: name -> what it reads, where it lives, how it trains unless told otherwise.
+"""The systems that learn to tag clips: name -> what it reads, where it lives, what may be chosen about it.
 
-A new system is one file here and one line in SYSTEMS. This module is light (`--help` and recipes read it); a system's
-own module imports torch and is loaded when it is built.
+A new system is one file here, its options in options.py and one line in SYSTEMS. This module is light (`--help` and
+recipes read it); a system's own module imports torch and is loaded when it is built.
 """
 
 import importlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 
-from audio_tokens.engine.train_config import TrainConfig, settings
+from audio_tokens.engine.systems.options import (
+    RawAstOptions,
+    RawBertOptions,
+    RawCnnOptions,
+    RawLinearOptions,
+    TokenBagOptions,
+    TokenBertOptions,
+    TokenLinearOptions,
+    TokenLstmOptions,
+    TokenRocketOptions,
+)
+from audio_tokens.engine.train_config import TagConfig, TrainConfig
 from audio_tokens.errors import UserError, damaged, did_you_mean
 
 if TYPE_CHECKING:
     from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig
 
+OF_TOKENS = ("soft", "score_views", "mix_kind")  # options that say nothing about a system which reads mel alone
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True)
 class System:
-    """One line of the registry: the class `model` of `module` reads `tokens`, `mel`, or both.
+    """One line of the registry: the class `model` of `module` reads `reads` (tokens, mel, or both).
 
-    `options` are the model's own (its widths and depths), `train` what its training does unlike TrainConfig's defaults.
-    `mel_scale` says how mel is normalised: see SCALES of engine/clips. A system that is `solved` at once has no steps,
-    so that nothing about them can be chosen.
+    `mel_scale` says how mel is normalised: see SCALES of engine/clips.
     """
 
     module: str
     model: str
     reads: tuple[str, ...]
-    options: Mapping[str, Any] = field(default_factory=dict)
-    train: Mapping[str, Any] = field(default_factory=dict)
+    options: type[TagConfig]
     mel_scale: str = "clip"
-    solved: bool = False
+
+    @property
+    def solved(self) -> bool:
+        """Whether it is solved at once, and has no steps to choose anything about."""
+        return not issubclass(self.options, TrainConfig)
+
+    @property
+    def option_names(self) -> list[str]:
+        """The options that mean something to it."""
+        unused = () if "tokens" in self.reads else OF_TOKENS
+        return [field.name for field in fields(self.options) if field.name not in unused]
 
     def load(self) -> "type[Tagger]":
         """Import the system's module and return its class."""
@@ -45,82 +64,18 @@ class System:
 # What transformers and safetensors say of files that are not what they were; SafetensorError is an Exception only.
 MODEL_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, OSError, RuntimeError, IndexError, SafetensorError)
 
-BERT = {"width": 96, "layers": 2, "heads": 4, "dropout": 0.1, "positions": "learnt", "pooling": "first", "conv": 0}
-
+TOKENS, MEL, BOTH = ("tokens",), ("mel",), ("tokens", "mel")
 SYSTEMS: dict[str, System] = {
-    "token-bag": System(module="token_bag", model="TokenBag", reads=("tokens",), options={"C": 100.0}, solved=True),
-    "token-rocket": System(
-        module="token_rocket",
-        model="TokenRocket",
-        reads=("tokens",),
-        options={"C": 100.0, "kernels": 500, "share": 0.5, "embedding": "drawn"},
-        solved=True,
-    ),
-    "token-linear": System(
-        module="token_linear",
-        model="TokenLinear",
-        reads=("tokens",),
-        options={"width": 128, "dropout": 0.1, "embedding": "drawn"},
-        train={"epochs": 30, "learning_rate": 1e-2},
-    ),
-    "token-lstm": System(
-        module="token_lstm",
-        model="TokenLstm",
-        reads=("tokens",),
-        options={"width": 96, "dropout": 0.2, "pooling": "mean-max", "embedding": "drawn"},
-        train={"epochs": 20, "learning_rate": 3e-3},
-    ),
-    "token-bert": System(
-        module="token_bert",
-        model="TokenBert",
-        reads=("tokens",),
-        options={**BERT, "embedding": "drawn"},
-        train={"epochs": 20, "learning_rate": 1e-3, "weight_decay": 0.05},
-    ),
-    "hybrid-bert": System(
-        module="hybrid_bert",
-        model="HybridBert",
-        reads=("tokens", "mel"),
-        options={**BERT, "embedding": "drawn"},
-        train={"epochs": 20, "learning_rate": 1e-3, "weight_decay": 0.05},
-    ),
-    "raw-linear": System(
-        module="raw_linear",
-        model="RawLinear",
-        reads=("mel",),
-        options={"width": 128, "context": 4, "stride": 2, "dropout": 0.1},
-        train={"epochs": 20, "learning_rate": 1e-3},
-    ),
-    "raw-cnn": System(
-        module="raw_cnn",
-        model="RawCnn",
-        reads=("mel",),
-        options={"channels": 24, "dropout": 0.2},
-        train={"epochs": 15, "learning_rate": 2e-3},
-    ),
-    "raw-bert": System(
-        module="raw_bert",
-        model="RawBert",
-        reads=("mel",),
-        options={**BERT, "context": 4, "stride": 4},
-        train={"epochs": 20, "learning_rate": 1e-3, "weight_decay": 0.05},
-    ),
-    "raw-ast": System(
-        module="raw_ast",
-        model="RawAst",
-        reads=("mel",),
-        options={
-            "width": 192,
-            "layers": 4,
-            "heads": 3,
-            "dropout": 0.0,
-            "patch_stride": 10,
-            "frames": 0,
-            "weights": "",
-        },
-        train={"epochs": 20, "learning_rate": 5e-4, "weight_decay": 0.05},
-        mel_scale="audioset",
-    ),
+    "token-bag": System("token_bag", "TokenBag", TOKENS, TokenBagOptions),
+    "token-rocket": System("token_rocket", "TokenRocket", TOKENS, TokenRocketOptions),
+    "token-linear": System("token_linear", "TokenLinear", TOKENS, TokenLinearOptions),
+    "token-lstm": System("token_lstm", "TokenLstm", TOKENS, TokenLstmOptions),
+    "token-bert": System("token_bert", "TokenBert", TOKENS, TokenBertOptions),
+    "hybrid-bert": System("hybrid_bert", "HybridBert", BOTH, TokenBertOptions),
+    "raw-linear": System("raw_linear", "RawLinear", MEL, RawLinearOptions),
+    "raw-cnn": System("raw_cnn", "RawCnn", MEL, RawCnnOptions),
+    "raw-bert": System("raw_bert", "RawBert", MEL, RawBertOptions),
+    "raw-ast": System("raw_ast", "RawAst", MEL, RawAstOptions, mel_scale="audioset"),
 }
 
 
@@ -129,40 +84,6 @@ def find(name: str) -> System:
     if name not in SYSTEMS:
         raise UserError(f"unknown system {name!r}; {did_you_mean(name, SYSTEMS)}")
     return SYSTEMS[name]
-
-
-def resolve(name: str, train: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[TrainConfig, dict[str, Any]]:
-    """Return how system `name` trains and its model's options.
-
-    Laid over each other, later ones winning: TrainConfig's defaults, the system's, `train` (for every system), and
-    `own` (for this system alone: training and model options mixed). Raises UserError for an unknown name or a wrong
-    value.
-    """
-    system = find(name)
-    known = {f.name: f.default for f in fields(TrainConfig)} | dict(system.options)
-    settings(known, own)  # refuses a name that belongs to neither, before the two are told apart
-    of_all = [*system.options, "inner_share", "score_views", "soft"]
-    if system.solved and (of_steps := [key for key in own if key not in of_all]):
-        raise UserError(
-            f"{name} is solved at once, without steps that {of_steps[0]} could change; it has {', '.join(of_all)}"
-        )
-    options = settings(system.options, {key: own[key] for key in own if key in system.options})
-    _check(options)
-    return TrainConfig.of(system.train, train, {key: own[key] for key in own if key not in system.options}), options
-
-
-def _check(options: Mapping[str, Any]) -> None:
-    """Refuse a model's numbers that make no model, before there are hours of data to train it on."""
-    for name in ("width", "layers", "heads", "channels", "context", "stride", "patch_stride", "C"):
-        if options.get(name, 1) <= 0:
-            raise UserError(f"{name} is {options[name]}; it must be a number above 0")
-    for name in ("conv", "frames"):
-        if options.get(name, 0) < 0:
-            raise UserError(f"{name} is {options[name]}; it must be 0 or more")
-    if not 0 <= options.get("dropout", 0) < 1:
-        raise UserError(f"dropout is {options['dropout']}; it must be a share from 0 to below 1")
-    if options.get("width", 0) % options.get("heads", 1):
-        raise UserError(f"width {options['width']} is no multiple of heads {options['heads']}; change either")
 
 
 def build(config: "TaggerConfig") -> "Tagger":
@@ -183,7 +104,7 @@ def load(folder: str | Path) -> "Tagger":
     """
     config = Path(folder) / "config.json"
     if not config.is_file():
-        raise UserError(f"{folder} holds no model (config.json is missing); `audio-tokens train` writes one")
+        raise UserError(f"{folder} holds no model (config.json is missing); name the `model` folder of a run")
     _no_progress_bar()
     try:
         system = find(json.loads(config.read_bytes())["system"]).load()

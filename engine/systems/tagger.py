@@ -1,7 +1,7 @@
 """What every system shares: one configuration, one way in and out, masks that follow lengths.
 
 Axes: B batch, T frames or positions, P slices, F mel bands, D dimensions, Q token streams, M alternatives of a soft
-token, L labels.
+token, C clips, L labels.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int64
+from jaxtyping import Bool, Float, Float32, Int64, UInt
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -96,13 +96,21 @@ class Tagger(PreTrainedModel):
         `centroids` are those of the tokens' codebook, a table per stream: with the option `embedding: centroids` a
         token's vector begins as a linear image of its centroid, else (`drawn`) it stays as it was drawn.
         """
-        kind = self.config.options.get("embedding", "drawn")
-        if kind not in ("drawn", "centroids"):
-            raise UserError(f"embedding {kind!r} is not one of: drawn, centroids")
-        if kind == "centroids":
+        if self.config.options.get("embedding", "drawn") == "centroids":
             embed = self.get_submodule("embed")
             assert isinstance(embed, TokenEmbedding), "only systems of tokens have this option"
             embed.start_from(centroids)
+
+    def solve(
+        self,
+        ids_PQ: UInt[np.ndarray, "P QM"],
+        starts_C: Int64[np.ndarray, "C"],
+        lengths_C: Int64[np.ndarray, "C"],
+        targets_CL: Float32[np.ndarray, "C L"],
+        versions: int = 1,
+    ) -> float:
+        """Fit to all clips at once, where the registry says that the system is solved; see TokenBag."""
+        raise NotImplementedError
 
     def losses(self, logits_BL: Float[Tensor, "B L"], targets_BL: Float[Tensor, "B L"]) -> Float[Tensor, "B"]:
         """Return each clip's loss: cross-entropy where a clip has one label, else the mean binary one over labels."""

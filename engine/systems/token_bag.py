@@ -21,7 +21,7 @@ from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, mask_from, 
 class TokenBag(Tagger):
     """One linear layer on the histograms of all streams side by side.
 
-    Options: C, the inverse strength of L2 in scikit-learn's sense: C x (sum of the clips' losses) + |weights|^2 / 2.
+    What is minimised is C x (sum of the clips' losses) + |weights|^2 / 2, as scikit-learn's LogisticRegression does.
     """
 
     first_Q: Tensor

@@ -8,7 +8,7 @@ from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedd
 
 
 class TokenBert(Tagger):
-    """Embeddings summed over streams, a BERT, a linear layer. Options: see Encoder, and embedding (see Tagger)."""
+    """Embeddings summed over streams, a BERT, a linear layer."""
 
     bf16_on_cpu = True
 

@@ -7,7 +7,7 @@ from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedd
 
 
 class TokenLinear(Tagger):
-    """A bag of learnt token vectors. Options: width (dimensions), dropout (share), embedding (see Tagger)."""
+    """A bag of learnt token vectors."""
 
     def __init__(self, config: TaggerConfig) -> None:
         super().__init__(config)

@@ -8,11 +8,7 @@ from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedd
 
 
 class TokenLstm(Tagger):
-    """One layer each way, pooled over real positions, then one linear layer.
-
-    Options: width (dimensions each way), dropout (share, on the embeddings and on the pooled vector), pooling (see
-    Pooling; `attention` is the one with learnt weights), embedding (see Tagger).
-    """
+    """One layer each way, pooled over real positions, then one linear layer."""
 
     def __init__(self, config: TaggerConfig) -> None:
         super().__init__(config)

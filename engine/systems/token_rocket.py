@@ -2,11 +2,11 @@
 
 Axes: B batch, C clips, T positions, Q token streams, N kernels, J taps, F mel bands, D features, L labels.
 
-A kernel hears every token as one number, and weighs the numbers of nine positions, a dilation apart. What a clip keeps
-of its responses is how often they are high and how far they swing: ROCKET, Dempster et al. 2020, on tokens. Networks
-trained on a few hundred clips of tokens lose to their bag; these features hear order with nothing to be trained but a
-linear layer. It is solved apart from the bag's and their logits are added: solved as one, the bag, which knows its
-training clips by heart, leaves the kernels little to say.
+A kernel reads every token as one number, and weighs the numbers of nine positions, a dilation apart. A clip's features
+are how often the responses are high, and their power: ROCKET, Dempster et al. 2020, on tokens. Networks trained on a
+few hundred clips of tokens score below the bag of tokens; these features depend on order with nothing to be trained but
+a linear layer. It is solved apart from the bag's and their logits are added: solved as one, the bag, which fits its
+training clips exactly, leaves the kernels' layer close to zero.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from audio_tokens.errors import UserError
 TAPS = 9
 DILATIONS = (1, 2, 4, 8)  # positions; the widest kernel reaches over 3 s in the default recipe
 REACH = TAPS // 2 * max(DILATIONS)
-FIRST_STREAM = 0.7  # share of the kernels that hear the first stream; the rest hear the others
+FIRST_STREAM = 0.7  # share of the kernels that read the first stream; the rest read the others
 LEAST_POWER = 1e-3  # of a response, whose spread is about 1
 LEAST_BAR = 1e-3  # added to every bar: where nothing moves a response is 0 but for rounding, which must not count
 EVENED = 0.1  # share of the features' mean deviation that is added to each: those that hardly move stay small
@@ -34,8 +34,8 @@ AT_ONCE = 16  # clips whose responses are held at a time when solving: 30 MB for
 class TokenRocket(TokenBag):
     """The bag's logits, and to `share` those of the kernels.
 
-    Options: C (see TokenBag, for both), kernels, share, embedding: what a kernel hears in a token, a number of its own
-    (`drawn`) or the level of one or two bumps of bands in the token's mel (`spectra`).
+    A kernel reads a token as a number of its own (`drawn`) or as the level of one or two bumps of bands in the token's
+    mel (`spectra`). C (see TokenBag) is that of both layers.
     """
 
     high_2N: Tensor
@@ -62,11 +62,8 @@ class TokenRocket(TokenBag):
         self.post_init()
 
     def initialise(self, vectors: Sequence[Float32[np.ndarray, "_ _"]] = ()) -> None:
-        """Let kernels hear the tokens' spectra, `vectors` [K, F] a stream, where the options say so."""
-        kind = self.config.options["embedding"]
-        if kind not in ("drawn", "spectra"):
-            raise UserError(f"embedding {kind!r} of token-rocket is not one of: drawn, spectra")
-        if kind == "spectra":
+        """Let kernels read the tokens' spectra, `vectors` [K, F] a stream, where the options say so."""
+        if self.config.options["embedding"] == "spectra":
             found, sizes = [len(spectra_KF) for spectra_KF in vectors], self.config.vocab_sizes
             if found != sizes:
                 raise UserError(f"{found} spectra for tokens of {sizes}; give the codebook the tokens were made with")
@@ -75,7 +72,7 @@ class TokenRocket(TokenBag):
 
     @torch.no_grad()
     def _hear(self, heard: Sequence[Float[Tensor, "_ N"]]) -> None:
-        """Set what each kernel hears in each token; a kernel hears one stream."""
+        """Set what each kernel reads in each token; a kernel reads one stream."""
         rows = 0
         for heard_KN, hears_N in zip(heard, self.hears_QN, strict=True):
             self.embed.table.weight[rows : rows + len(heard_KN)] = heard_KN * hears_N
@@ -159,7 +156,7 @@ class TokenRocket(TokenBag):
 
 
 def bumps(bands: int, kernels: int) -> Float[Tensor, "F N"]:
-    """Draw what kernels hear of a spectrum: a bump of bands, and beside half of them another one, added or taken off.
+    """Draw what kernels read of a spectrum: a bump of bands, and beside half of them another one, added or taken off.
 
     Bumps are Gaussian, anywhere, from two bands wide to a quarter of all.
     """

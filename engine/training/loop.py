@@ -1,6 +1,6 @@
 """The training loop: steps over clips, an evaluation an epoch, checkpoints to go on from as if it had never stopped.
 
-Axes: C clips, B batch, L labels.
+Axes: C clips, B batch.
 
 Everything that a step depends on is a function of (seed, step): the clips it sees, its rate, its dropout. So a restored
 state (weights, moments, counters) continues exactly, in mid-epoch too, and on another number of processes sees the same
@@ -9,91 +9,48 @@ clips in the same order.
 
 import math
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from jaxtyping import Float32, Int64
+from jaxtyping import Int64
 from torch import Tensor, nn
 
 from audio_tokens.engine.clips.device_clips import where_they_train
 from audio_tokens.engine.clips.token_clips import Batch, Clips
-from audio_tokens.engine.scores.metrics import Scores, score
 from audio_tokens.engine.systems.tagger import Tagger
 from audio_tokens.engine.train_config import TrainConfig
-from audio_tokens.engine.training.checkpoints import Checkpoints
+from audio_tokens.engine.training.evaluation import evaluate
 from audio_tokens.engine.training.gradient_report import GradientReport
 from audio_tokens.engine.training.objectives import Objective
+from audio_tokens.engine.training.optimizer import adamw, rate
+from audio_tokens.engine.training.run_context import Interrupted, Progress, RunContext
 from audio_tokens.engine.training.weight_average import Average
 from audio_tokens.engine.world import precision_of
 from audio_tokens.errors import UserError
 from audio_tokens.seeds import generator
 
-EVALUATION_BATCH_CLIPS = 64  # fixed: what a clip scores must not depend on how it was trained
 
-
-class Interrupted(Exception):
-    """A stop was asked for; the last state is saved and the same command resumes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """Who sees which clip when.
-
-    `epoch(clips, seed, epoch) -> order_C` and `part(order_C, batch, batch_clips, rank, world) -> clips` of a process.
-    """
-
-    epoch: Callable[[int, int, int], np.ndarray]
-    part: Callable[[np.ndarray, int, int, int, int], np.ndarray]
-
-
-@dataclass(kw_only=True)
-class Progress:
-    """The counters of a training, saved with every checkpoint.
-
-    `step` counts optimizer steps; `loss_sum`, `weight`, `clips` and `seconds` belong to the epoch under way; `rows`
-    describe the finished ones and `gradients` their last step, layer by layer; `best_epoch` (from 1) had the highest
-    validation mAP, `best`.
-    """
-
-    step: int = 0
-    loss_sum: float = 0.0
-    weight: float = 0.0
-    clips: int = 0
-    seconds: float = 0.0
-    best: float = -math.inf
-    best_epoch: int = 0
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    gradients: list[dict[str, Any]] = field(default_factory=list)
-
-
-def fit(
+def train_by_steps(
     model: Tagger,
     clips: Clips,
     validation: Clips | None,
-    *,
-    config: TrainConfig,
     objective: Objective,
-    seed: int,
-    order: Order,
-    accelerator: Accelerator,
-    checkpoints: Checkpoints,
+    context: RunContext,
+    phase: str,
     stop_after: int | None = None,
-    stopping: Callable[[], bool] = lambda: False,
-    on_epoch: Callable[[Progress], None] = lambda progress: None,
 ) -> Progress:
     """Train `model` in place and return its progress; on return it holds the best epoch's weights.
 
     The best epoch is that of the highest validation mAP; without `validation` it is the last one. `stop_after` ends the
-    training after so many epochs of the `config.epochs` that the schedule is made for. `stopping` is asked at every
-    step; once it says yes on any process, the state is saved and Interrupted raised. Raises UserError where a loss is
-    not finite, naming the clips of the batch.
+    training after so many epochs of the `config.epochs` that the schedule is made for. Once `context.stopping` says yes
+    on any process, the state is saved and Interrupted raised. Raises UserError where a loss is not finite, naming the
+    clips of the batch.
     """
-    training = _Training(model, clips, config, objective, seed, order, accelerator, checkpoints, stopping)
+    training = _Training(model, clips, objective, context, phase)
+    config, accelerator = context.config, context.accelerator
     progress, last_epoch = training.progress, stop_after or config.epochs
     with torch.random.fork_rng():
         while (epoch := len(progress.rows) + 1) <= last_epoch and not _out_of_patience(progress, config):
@@ -110,41 +67,31 @@ def fit(
                 if improved:
                     training.save("best", to_resume=False)
             if accelerator.is_main_process:
-                on_epoch(progress)  # before the state: killed in between, the epoch is done and told again
+                context.on_epoch(
+                    phase, progress
+                )  # before the state: killed in between, the epoch is done and told again
             training.save("last")
     accelerator.wait_for_everyone()
-    checkpoints.load("best", training.model)
+    training.checkpoints.load("best", training.model)
     return progress
 
 
 class _Training:
     """What the steps of one training share; restored from its last checkpoint where there is one."""
 
-    def __init__(
-        self,
-        model: Tagger,
-        clips: Clips,
-        config: TrainConfig,
-        objective: Objective,
-        seed: int,
-        order: Order,
-        accelerator: Accelerator,
-        checkpoints: Checkpoints,
-        stopping: Callable[[], bool],
-    ) -> None:
+    def __init__(self, model: Tagger, clips: Clips, objective: Objective, context: RunContext, phase: str) -> None:
+        config, accelerator = context.config, context.accelerator
         self.clips = where_they_train(clips, accelerator.device)
-        self.config, self.objective, self.seed, self.order = config, objective, seed, order
-        self.accelerator, self.checkpoints, self.stopping = accelerator, checkpoints, stopping
+        self.config, self.accelerator, self.objective, self.seed = config, accelerator, objective, context.seed
+        self.order, self.checkpoints, self.stopping = context.order(clips), context.checkpoints(phase), context.stopping
         self.wrapped, prepared = accelerator.prepare(model, adamw(model, config))
         # the optimizer itself: its wrapper searches the disk for a package at every step, and has no more to add here
         self.model, self.optimizer = accelerator.unwrap_model(self.wrapped), prepared.optimizer
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        # compiled beside the model, not in its place: checkpoints keep their names, evaluation stays what it was
-        self.compiled: nn.Module = torch.compile(self.wrapped) if config.compile else self.wrapped  # type: ignore[assignment]
         self.epoch_steps = math.ceil(len(clips) / config.batch_clips)
         steps = config.epochs * self.epoch_steps
         self.average = Average(self.model, config.average, steps) if config.average != "none" else None
-        self.progress = Progress(**(checkpoints.load("last", self.model, self.optimizer, self.average) or {}))
+        self.progress = Progress(**(self.checkpoints.load("last", self.model, self.optimizer, self.average) or {}))
         self.bf16 = precision_of(config.precision, self.model.bf16_on_cpu) == "bf16"
 
     def scored_weights(self) -> AbstractContextManager[None]:
@@ -238,7 +185,7 @@ class _Training:
             piece = piece.to(device)
             with nullcontext() if index + 1 == len(pieces) else self.accelerator.no_sync(self.wrapped):
                 with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
-                    loss = self.objective.loss_sum(self.compiled, piece) * real
+                    loss = self.objective.loss_sum(self.wrapped, piece) * real
                 # nothing is scaled against float16's underflow here, and DDP takes the mean over processes
                 (loss * (self.accelerator.num_processes / weight)).backward()
             loss_sum += loss.detach()
@@ -268,76 +215,6 @@ class _Training:
 def met_in(clips: Clips, seed: int, epoch: int) -> Clips:
     """Return the clips in the versions that epoch `epoch` meets, each in one of its views or as it is."""
     return clips.drawn(generator(seed, "views", epoch))
-
-
-def adamw(model: Tagger, config: TrainConfig) -> torch.optim.AdamW:
-    """Return AdamW that decays matrices only; each group has its `share` of the learning rate (see layer_decay)."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            share = config.layer_decay ** model.depth(name) if config.layer_decay < 1 else 1.0
-            decay = config.weight_decay if parameter.ndim > 1 else 0.0
-            groups.setdefault((share, decay), []).append(parameter)
-    return torch.optim.AdamW(
-        [{"params": ps, "weight_decay": decay, "share": share} for (share, decay), ps in groups.items()],
-        lr=config.learning_rate,
-        fused=True,
-    )
-
-
-def rate(step: int, config: TrainConfig, epoch_steps: int) -> float:
-    """Return the share 0..1 of the learning rate that step `step` takes: a climb, then half a cosine down to zero."""
-    steps = config.epochs * epoch_steps
-    warmup = config.warmup_share * steps
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
-
-
-def evaluate(model: nn.Module, clips: Clips, accelerator: Accelerator, views: bool = False) -> tuple[Scores, float]:
-    """Return the figures of `model` on `clips` and the mean loss of a clip, the same on any number of processes."""
-    scores_CL, losses_C = predict(model, clips, accelerator, views)
-    return score(scores_CL, clips.labels.table()), float(losses_C.mean(dtype=np.float64))
-
-
-def predict(
-    model: nn.Module, clips: Clips, accelerator: Accelerator, views: bool = False
-) -> tuple[Float32[np.ndarray, "C L"], Float32[np.ndarray, "C"]]:
-    """Return the scores of every clip (log-probabilities of the softmax, or logits of sigmoids) and its loss, in fp32.
-
-    With `views` both are means over the clip and its views, as far as there are any.
-    """
-    clips = where_they_train(clips, accelerator.device)
-    versions = clips.versions() if views else [clips]
-    scores, losses = zip(*(_predict(model, version, accelerator) for version in versions), strict=True)
-    return np.mean(scores, axis=0), np.mean(losses, axis=0)
-
-
-@torch.no_grad()
-def _predict(
-    model: nn.Module, clips: Clips, accelerator: Accelerator
-) -> tuple[Float32[np.ndarray, "C L"], Float32[np.ndarray, "C"]]:
-    """Return the scores and losses of clips in one version.
-
-    Batches are the same on any number of processes, and each is one process's alone: nobody waits for anybody inside
-    the loop. The clips are then gathered by position; one that came back twice or never is our own bug.
-    """
-    model.eval()
-    tagger: Tagger = accelerator.unwrap_model(model)
-    by_length_C = np.argsort(clips.lengths_C, kind="stable")  # little padding, and batches that are given by the clips
-    parts = np.split(by_length_C, range(EVALUATION_BATCH_CLIPS, len(clips), EVALUATION_BATCH_CLIPS))
-    mine = parts[accelerator.process_index :: accelerator.num_processes]
-    scores_CL = torch.zeros(len(clips), clips.labels.count)
-    losses_C, seen_C = torch.zeros(len(clips)), torch.zeros(len(clips))
-    for part, batch in zip(mine, clips.batches(mine), strict=True):
-        batch = batch.to(accelerator.device)
-        logits_BL = tagger(batch.input, batch.lengths_B, **batch.beside)
-        losses_C[part] = tagger.losses(logits_BL, batch.targets).cpu()
-        scores_CL[part] = (logits_BL.log_softmax(dim=1) if tagger.config.single_label else logits_BL).cpu()
-        seen_C[part] += 1
-    gathered = [accelerator.reduce(x.to(accelerator.device), "sum").cpu() for x in (scores_CL, losses_C, seen_C)]
-    assert bool((gathered[2] == 1).all()), "every clip is scored exactly once"
-    return gathered[0].numpy(), gathered[1].numpy()
 
 
 def _seed(value: int, device: torch.device) -> None:

@@ -81,7 +81,9 @@ def start_from(model: Tagger, folder: Path) -> None:
 
     file = folder / "model.safetensors"
     if not file.is_file():
-        raise UserError(f"{folder} holds no model (model.safetensors is missing); `audio-tokens pretrain` makes one")
+        raise UserError(
+            f"{folder} holds no model (model.safetensors is missing); start from a trained or pre-trained one"
+        )
     theirs, ours = load_file(file), model.state_dict()
     shared = [key for key in ours if key in theirs and not key.startswith(HEADS)]
     if not shared:

@@ -11,124 +11,100 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 
 from audio_tokens.engine.clips.token_clips import Clips, TokenClips
 from audio_tokens.engine.scores.metrics import Scores
-from audio_tokens.engine.systems.registry import build
+from audio_tokens.engine.systems.registry import build, find
 from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding
-from audio_tokens.engine.systems.token_bag import TokenBag
-from audio_tokens.engine.train_config import TrainConfig
-from audio_tokens.engine.training.checkpoints import Checkpoints, Publish
-from audio_tokens.engine.training.loop import Order, Progress, evaluate, fit
+from audio_tokens.engine.training.evaluation import evaluate
+from audio_tokens.engine.training.loop import train_by_steps
 from audio_tokens.engine.training.losses import loss_of
 from audio_tokens.engine.training.objectives import Tagging
 from audio_tokens.engine.training.pretraining import start_from
+from audio_tokens.engine.training.run_context import RunContext
 from audio_tokens.seeds import generator
-
-Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fitted:
+class Trained:
     """A trained model, the rows of its epochs, the best one of them (0 for a system without any), and its seconds.
 
     `validation` holds its figures on the validation clips; None where there were none.
     """
 
     model: Tagger
-    rows: Rows
+    rows: list[dict[str, Any]]
     best_epoch: int
     seconds: float
-    validation: Scores | None
+    validation: Scores | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What a system is, how it trains, and where its checkpoints go (`folder`, made atomic by `publish`).
+    """What a system is, and the run that trains it.
 
     `vectors` are what embeddings begin with, a table per stream (see Tagger.initialise); `initial` is the `model/`
     folder of a trained or pre-trained system to start from.
     """
 
     system: TaggerConfig
-    train: TrainConfig
-    seed: int
-    order: Callable[[Clips], Order]
-    accelerator: Accelerator
-    folder: Path
-    publish: Publish
-    stopping: Callable[[], bool] = lambda: False
+    context: RunContext
     vectors: Sequence[np.ndarray] = ()
     initial: Path | None = None
 
-    def choose(self, clips: Clips, validation: Clips, on_epoch: Callable[[Progress], None]) -> Fitted:
+    def choose(self, clips: Clips, validation: Clips) -> Trained:
         """Train on `clips` and return the model of the epoch with the highest validation mAP."""
-        return self._fit("choose", clips, validation, None, on_epoch)
+        return self._train("choose", clips, validation, None)
 
-    def refit(self, clips: Clips, chosen: Fitted, on_epoch: Callable[[Progress], None]) -> Fitted:
+    def refit(self, clips: Clips, chosen: Trained) -> Trained:
         """Train afresh on all `clips`, for as many epochs as were chosen, with nothing left to choose."""
-        return self._fit("refit", clips, None, chosen.best_epoch or None, on_epoch)
+        return self._train("refit", clips, None, chosen.best_epoch or None)
 
-    def _fit(
-        self,
-        phase: str,
-        clips: Clips,
-        validation: Clips | None,
-        stop_after: int | None,
-        on_epoch: Callable[[Progress], None],
-    ) -> Fitted:
-        with torch.random.fork_rng():
-            torch.manual_seed(int(generator(self.seed, "weights").integers(2**63)))
-            model = build(self.system)
-            if self.initial is None:
-                model.initialise(self.vectors)
-            else:
-                start_from(model, self.initial)
-            model = model.to(self.accelerator.device)
-        if isinstance(model, TokenBag):
-            assert isinstance(clips, TokenClips)
-            fitted = _solve(model, clips)
+    def _train(self, phase: str, clips: Clips, validation: Clips | None, stop_after: int | None) -> Trained:
+        model = fresh(self.system, self.context, self.vectors, self.initial)
+        if find(self.system.system).solved:
+            trained = _solve(model, clips)
         else:
-            progress = fit(
-                model,
-                clips,
-                validation,
-                config=self.train,
-                objective=self._objective(clips),
-                seed=self.seed,
-                order=self.order(clips),
-                accelerator=self.accelerator,
-                checkpoints=Checkpoints(folder=self.folder / phase, publish=self.publish),
-                stop_after=stop_after,
-                stopping=self.stopping,
-                on_epoch=on_epoch,
-            )
-            fitted = Fitted(
-                model=model,
-                rows=progress.rows,
-                best_epoch=progress.best_epoch,
-                seconds=sum(row["seconds"] for row in progress.rows),
-                validation=None,
-            )
+            progress = train_by_steps(model, clips, validation, self._objective(clips), self.context, phase, stop_after)
+            seconds = sum(row["seconds"] for row in progress.rows)
+            trained = Trained(model=model, rows=progress.rows, best_epoch=progress.best_epoch, seconds=seconds)
         if validation is None:
-            return fitted
-        scores, _ = evaluate(fitted.model, validation, self.accelerator, self.train.score_views)
-        return replace(fitted, validation=scores)
+            return trained
+        scores, _ = evaluate(model, validation, self.context.accelerator, self.context.config.score_views)
+        return replace(trained, validation=scores)
 
     def _objective(self, clips: Clips) -> Tagging:
         positives_L = torch.from_numpy(clips.labels.counts())
         return Tagging(
-            config=self.train,
-            loss=loss_of(self.train, positives_L, self.system.single_label),
+            config=self.context.config,
+            loss=loss_of(self.context.config, positives_L, self.system.single_label),
             mask_ids=tuple(
                 size + TokenEmbedding.MASK for size in self.system.vocab_sizes for _ in range(self.system.alternatives)
             ),
         )
 
 
-def _solve(model: TokenBag, clips: TokenClips) -> Fitted:
-    """Solve token-bag on all versions of the clips; each process for itself, since the solution takes no draws."""
+def fresh(
+    system: TaggerConfig,
+    context: RunContext,
+    vectors: Sequence[np.ndarray] = (),
+    initial: Path | None = None,
+    make: Callable[[TaggerConfig], Tagger] = build,
+) -> Tagger:
+    """Return a model that `make` builds, on its device, its weights drawn by the run's seed or begun from `initial`."""
+    with torch.random.fork_rng():
+        torch.manual_seed(int(generator(context.seed, "weights").integers(2**63)))
+        model = make(system)
+        if initial is None:
+            model.initialise(vectors)
+        else:
+            start_from(model, initial)
+        return model.to(context.accelerator.device)
+
+
+def _solve(model: Tagger, clips: Clips) -> Trained:
+    """Solve a system on all versions of the clips; each process for itself, since the solution takes no draws."""
+    assert isinstance(clips, TokenClips)
     start, versions, every = time.perf_counter(), clips.versions(), np.arange(len(clips))
     model.solve(
         clips.ids_PQ,
@@ -137,4 +113,4 @@ def _solve(model: TokenBag, clips: TokenClips) -> Fitted:
         np.concatenate([version.labels.targets(every) for version in versions]),
         versions=len(versions),
     )
-    return Fitted(model=model, rows=[], best_epoch=0, seconds=time.perf_counter() - start, validation=None)
+    return Trained(model=model, rows=[], best_epoch=0, seconds=time.perf_counter() - start)

@@ -1,197 +1,211 @@
-"""The tasks of an encoding, in whatever process: each leaves a part per split or fold, then its record.
+"""Tokens as a set of tasks makes them: each task a part per split or fold, all together a token store.
 
-The input is mel shards or sound: `tasks` are listed once, `clips(task)` is asked in any process.
-
-`000012-train.npz` holds tokens, `000012.json` what the task came to: clips per place and rejects. The record is written
-last, so that a task is either finished or will be done again with the same result.
+The tasks are those of a source of sound, or the shards of a data set. T frames, F bands, P positions, Q token streams.
 """
 
-import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float
 
-from audio_tokens.engine.sound.mel_config import MelConfig
-from audio_tokens.engine.sound.view_config import ViewConfig
-from audio_tokens.jobs.artefacts.fingerprints import digest
-from audio_tokens.jobs.inputs.mel_lanes import mel_of
-from audio_tokens.shards.dataset.manifest import Dataset
-from audio_tokens.shards.sources.clip import Reject
-from audio_tokens.shards.sources.registry import Source, Task, open_source
+from audio_tokens.errors import ClipError, UserError
+from audio_tokens.jobs.inputs.front_end import View
+from audio_tokens.shards.dataset.manifest import Dataset, place_rank
+from audio_tokens.shards.publish import is_temporary
+from audio_tokens.shards.sources.registry import Task
+from audio_tokens.shards.tasks.task_set import TASKS, Maker, Record, TaskSet
+from audio_tokens.shards.tokens.token_parts import TokenClip, pack, write_part, write_selection
 from audio_tokens.shards.tokens.token_store import VIEWS
-
-if TYPE_CHECKING:
-    from audio_tokens.jobs.inputs.front_end import View
 
 BLOCK_CLIPS = 32  # handed to the tokenizer together: what a GPU wants, and 1 MB of mel each
 
 
 class MelClip(NamedTuple):
-    """A clip, or a view of one, on its way to tokens; `label_shares` only where clips may be mixed."""
+    """A clip as it lies in a shard."""
 
-    place: str
     key: str
+    labels: tuple[str, ...]
+    place: str
     group: str
-    label_ids: list[int]
+    source_id: str
     mel_TF: Float[np.ndarray, "T F"]
-    label_shares: list[float] | None = None
 
 
-class FromShards:
-    """Mel shards, a task each."""
+class ShardClips:
+    """The clips of a data set of mel shards: a source whose tasks are the shards."""
 
-    def __init__(self, shards: str) -> None:
-        self._dataset = Dataset.open(shards)
-        self.tasks = range(len(self._dataset.shards))
-        self.clips_per_task = [shard.clips for shard in self._dataset.shards]
-        self.labels, self.parent = self._dataset.labels, self._dataset.hash
-        self.mel: dict[str, Any] = mel_of(self._dataset)
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset, self.labels = dataset, dataset.labels
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FromShards, (self._dataset.location,)  # each process maps the shards itself
+        return _shard_clips, (self._dataset.location,)  # each process maps the shards itself
 
-    def clips(self, task: int) -> Iterator[MelClip]:
-        for sample in self._dataset.read(task):
+    def tasks(self) -> list[Task]:
+        return [
+            Task(name=shard.name, work=[index, shard.sha256], clips=shard.clips, bytes=shard.bytes)
+            for index, shard in enumerate(self._dataset.shards)
+        ]
+
+    def clips(self, task: Task) -> Iterator[MelClip]:
+        for sample in self._dataset.read(task.work[0]):
             meta = sample.meta
-            yield MelClip(meta["place"], sample.key, meta["group"], meta["labels"], sample.array_TF)
+            labels = tuple(self.labels[label] for label in meta["labels"])
+            yield MelClip(sample.key, labels, meta["place"], meta["group"], meta["id"], sample.array_TF)
 
 
-class FromSource:
-    """Sound, the tasks of its source, with views of every clip; clips that cannot become mel are rejected."""
-
-    def __init__(self, source: str, mel: dict[str, Any], views: ViewConfig, seed: int) -> None:
-        from audio_tokens.engine.sound.log_mel import FrontEnd
-
-        self._source: Source = open_source(source)
-        self.tasks: list[Task] = self._source.tasks()
-        self.clips_per_task = [task.promised_clips for task in self.tasks]
-        self.labels, self.mel = self._source.labels, mel
-        drawn = (asdict(views), seed) if views.count else ()
-        self.parent = digest(source, mel, self.labels, [asdict(task) for task in self.tasks], *drawn)
-        self._front_end, self._views, self._seed = FrontEnd(MelConfig.from_dict(mel)), views, seed
-        self._ids = {label: number for number, label in enumerate(self.labels)}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"tasks": [], "clips_per_task": []}  # a worker is told its task; the listing may be long
-
-    def clips(self, task: Task) -> Iterator[MelClip | Reject]:
-        from audio_tokens.errors import ClipError
-        from audio_tokens.jobs.inputs.front_end import ClipToViews
-        from audio_tokens.shards.tasks.task import UNREADABLE
-
-        to_views = ClipToViews(self._front_end, self._views, self._seed)
-        for clip in self._source.clips(task):
-            if isinstance(clip, Reject):
-                yield clip
-                continue
-            try:
-                own, *others = to_views(clip)
-            except ClipError as error:
-                yield Reject(clip.source_id, str(error))
-                continue
-            except UNREADABLE as error:
-                yield Reject(clip.source_id, (error.strerror or str(error)).lower())
-                continue
-            yield MelClip(clip.place, clip.key, clip.group, self._label_ids(own), own.mel_TF)
-            for other in others:
-                shares = list(other.shares.values()) if self._views.mix else None
-                yield MelClip(clip.place + VIEWS, clip.key, clip.group, self._label_ids(other), other.mel_TF, shares)
-
-    def _label_ids(self, view: "View") -> list[int]:
-        return [self._ids[label] for label in view.shares]
+def only_itself(clip: MelClip, before: MelClip | None) -> list[View]:
+    """Return the one view of a clip that is mel already."""
+    return [View(clip.mel_TF, dict.fromkeys(clip.labels, 1.0))]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encoding:
-    """An encoding in hand: `input` by the codebook in `codebook`, into the folder `parts`."""
+class TokenMaker(Maker):
+    """Makes tokens of clips and of their views, and a store of the tokens.
 
-    input: FromShards | FromSource
+    Args:
+        to_views: turns a clip, and the one before it, into its own mel and that of its views
+        codebook: its folder
+        codebook_hash: what it must hold: it may have been fitted anew meanwhile
+        bands: mel bands that the codebook is for
+        top: nearest tokens to be stored of every position
+        mixed: whether views hold more than one clip, so that shares are stored beside their labels
+        gpus: on which the tokenizer searches, task by task
+        out: the store
+        attributes: what it says of itself
+        parents: the ids of what it is made from, by their role
+    """
+
+    to_views: Callable[[Any, Any], list[View]]
     codebook: str
     codebook_hash: str
+    bands: int
     top: int
-    parts: Path
+    mixed: bool
     gpus: int
+    out: Path
+    attributes: Mapping[str, Any]
+    parents: Mapping[str, str | None]
 
-    def record(self, index: int) -> Path:
-        return self.parts / f"{index:06d}.json"
+    def transform(self, clip: Any, before: Any) -> list[View]:
+        return self.to_views(clip, before)
 
-    def part(self, index: int, place: str) -> Path:
-        return self.parts / f"{index:06d}-{place.replace('/', '-')}.npz"
+    def open(self, folder: Path, index: int, label_ids: Mapping[str, int]) -> "TaskTokens":
+        return TaskTokens(self, folder, index, label_ids)
 
-    def run(self, index: int, task: Any) -> int:
-        """Encode one task; return the number of clips met."""
-        from threadpoolctl import threadpool_limits
+    def sweep(self, folder: Path, under_way: bool) -> None:
+        for path in folder.iterdir():
+            if path.name != TASKS and (is_temporary(path.name) or not under_way):
+                path.unlink()
 
-        from audio_tokens.shards.publish import publish_bytes
-        from audio_tokens.shards.tokens.token_parts import TokenClip, write_part
-
-        tokenizer = _tokenizer(self.codebook, self.codebook_hash, index % self.gpus if self.gpus else None)
-        rejects: list[Reject] = []
-        by_place: dict[str, list[TokenClip]] = {}
-        with threadpool_limits(1):  # a worker per core: a second thread each only gets in the way
-            for block in _blocks(self.input.clips(task), rejects):
-                tokens = tokenizer.encode_mels([clip.mel_TF for clip in block], self.top)
-                for clip, (ids_PQ, top_ids_PQM, top_cosines_PQM) in zip(block, tokens, strict=True):
-                    beside = {} if top_ids_PQM is None else {"top_ids": top_ids_PQM, "top_cosines": top_cosines_PQM}
-                    if clip.label_shares is not None:
-                        beside["label_shares"] = np.array(clip.label_shares, np.float32)
-                    by_place.setdefault(clip.place, []).append(
-                        TokenClip(
-                            key=clip.key, group=clip.group, label_ids=clip.label_ids, ids_PQ=ids_PQ, beside=beside
-                        )
-                    )
-        counts = {place: write_part(self.part(index, place), clips) for place, clips in by_place.items()}
-        record = {"clips": counts, "rejects": [[reject.source_id, reject.reason] for reject in rejects]}
-        publish_bytes(self.record(index), json.dumps(record).encode())
-        return sum(count for place, count in counts.items() if not place.endswith(VIEWS)) + len(rejects)
-
-    def run_all(self, todo: Sequence[int], workers: int, on_clips: Callable[[int], object]) -> list[str]:
-        """Run the tasks `todo` on so many processes; return a line for each that failed three times."""
-        if workers <= 1:
-            for index in todo:
-                on_clips(self.run(index, self.input.tasks[index]))
-            return []
-        from audio_tokens.shards.workers.local_pool import local_pool
-        from audio_tokens.shards.workers.retry import call_all
-
-        calls = [(index, self.input.tasks[index]) for index in todo]
-        with local_pool(workers) as executor:
-            failures = call_all(executor, self.run, calls, on_clips)
-        return [f"task {failure.call[0]} failed three times: {failure.reason}" for failure in failures]
-
-    def pack(self, out: Path, attributes: dict[str, Any], parents: dict[str, str | None]) -> int:
-        """Put all parts together as the store `out`; return the number of rejects, which lie in its rejects.jsonl."""
-        from audio_tokens.shards.dataset.manifest import place_rank
-        from audio_tokens.shards.tokens.token_parts import pack
-
-        records = [json.loads(self.record(index).read_bytes()) for index in range(len(self.input.tasks))]
-        found = {place for record in records for place in record["clips"]}
-        places = sorted(found, key=lambda place: (place_rank(place.removesuffix(VIEWS)), place))
-        parts = {
-            place: [self.part(index, place) for index, record in enumerate(records) if place in record["clips"]]
-            for place in places
-        }
-        rejects = [(source_id, reason) for record in records for source_id, reason in record["rejects"]]
-        pack(out, parts, attributes, rejects, parents)
-        return len(rejects)
+    def publish(self, tasks: TaskSet, records: Iterable[Record]) -> None:
+        """Put all parts together as the store, and remove them."""
+        parts: dict[str, list[Path]] = {}
+        rejects: list[tuple[str, str]] = []
+        stand_ins = 0
+        try:
+            for record in records:
+                rejects += record.rejects
+                stand_ins += record.made["stand_ins"]
+                for place, name in record.made["parts"].items():
+                    part = _without_repeated(tasks.folder / name, place, record)
+                    parts.setdefault(place, []).extend([part] if part else [])
+            places = sorted(filter(parts.get, parts), key=lambda place: (place_rank(place.removesuffix(VIEWS)), place))
+            pack(self.out, {place: parts[place] for place in places}, self.attributes, rejects, self.parents)
+        except UserError:
+            raise
+        except (BadZipFile, ValueError, KeyError, EOFError, FileNotFoundError) as error:
+            raise UserError(
+                f"{tasks.folder} is damaged ({error}); remove that folder and give the same command again"
+            ) from None
+        shutil.rmtree(tasks.folder)
+        if stand_ins:
+            print(f"encode: {stand_ins} views could not become mel (too short): the clips stand for them themselves")
 
 
-@lru_cache(maxsize=1)
+class TaskTokens:
+    """The tokens of one task: encoded in blocks, published at the end as a part per split or fold and its views."""
+
+    def __init__(self, maker: TokenMaker, folder: Path, index: int, label_ids: Mapping[str, int]) -> None:
+        self._maker, self._folder, self._index, self._label_ids = maker, folder, index, label_ids
+        device = index % maker.gpus if maker.gpus else None
+        self._tokenizer = _tokenizer(maker.codebook, maker.codebook_hash, device)
+        self._block: list[tuple[Any, str, View]] = []
+        self._by_place: dict[str, list[TokenClip]] = {}
+        self._stand_ins = 0
+
+    def add(self, clip: Any, made: list[View]) -> None:
+        """Take a clip and its views. Raises ClipError where one of them is no mel that the codebook is for."""
+        for view in made:
+            shape = view.mel_TF.shape
+            if len(shape) != 2 or shape[1] != self._maker.bands or not shape[0]:
+                raise ClipError(f"mel of shape {shape}, not of frames and {self._maker.bands} bands")
+            if not np.isfinite(view.mel_TF).all():
+                raise ClipError("mel that is not finite")
+        own, *others = made
+        self._stand_ins += sum(view.stands_in for view in others)
+        self._block += [(clip, clip.place, own), *((clip, clip.place + VIEWS, view) for view in others)]
+        while len(self._block) >= BLOCK_CLIPS:
+            self._encode(BLOCK_CLIPS)
+
+    def finish(self) -> dict[str, Any]:
+        """Publish the parts, and say which they are and how many views are the clip itself."""
+        self._encode(BLOCK_CLIPS)
+        parts = {place: f"{self._index:06d}-{place.replace('/', '-')}.npz" for place in self._by_place}
+        for place, name in parts.items():
+            write_part(self._folder / name, self._by_place[place])
+        files = [(name, (self._folder / name).stat().st_size) for name in parts.values()]
+        return {"files": files, "parts": parts, "stand_ins": self._stand_ins}
+
+    def _encode(self, clips: int) -> None:
+        block, self._block = self._block[:clips], self._block[clips:]
+        tokens = self._tokenizer.encode_mels([view.mel_TF for _, _, view in block], self._maker.top)
+        for (clip, place, view), (ids_PQ, top_ids_PQM, top_cosines_PQM) in zip(block, tokens, strict=True):
+            beside = {} if top_ids_PQM is None else {"top_ids": top_ids_PQM, "top_cosines": top_cosines_PQM}
+            if self._maker.mixed and place.endswith(VIEWS):
+                beside["label_shares"] = np.array(list(view.shares.values()), np.float32)
+            label_ids = [self._label_ids[label] for label in view.shares]
+            self._by_place.setdefault(place, []).append(
+                TokenClip(key=clip.key, group=clip.group, label_ids=label_ids, ids_PQ=ids_PQ, beside=beside)
+            )
+
+    def __enter__(self) -> "TaskTokens":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing is open: a part is written in one go."""
+
+
+@lru_cache(maxsize=16)  # one a GPU: a process meets them in turn
 def _tokenizer(codebook: str, codebook_hash: str, device: int | None) -> Any:
-    """Return the codebook's tokenizer; by its hash too, since a folder may have been fitted anew meanwhile."""
+    """Return the codebook's tokenizer. Raises UserError where the folder holds another codebook by now."""
     from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
 
-    return AudioTokenizer.from_pretrained(codebook, device)
+    tokenizer = AudioTokenizer.from_pretrained(codebook, device)
+    if tokenizer.codebook.hash != codebook_hash:
+        raise UserError(f"{codebook} was fitted anew meanwhile; give the same command again")
+    return tokenizer
 
 
-def _blocks(clips: Iterator[MelClip | Reject], rejects: list[Reject]) -> Iterator[list[MelClip]]:
-    """Yield the clips in blocks, and put the rejects aside."""
-    while items := list(islice(clips, BLOCK_CLIPS)):
-        rejects.extend(item for item in items if isinstance(item, Reject))
-        yield [item for item in items if isinstance(item, MelClip)]
+def _shard_clips(location: str) -> ShardClips:
+    return ShardClips(Dataset.open(location))
+
+
+def _without_repeated(part: Path, place: str, record: Record) -> Path | None:
+    """Return the part without the clips whose keys an earlier task has used; None where no clip is left."""
+    own = place.removesuffix(VIEWS)
+    kept_C = np.array([clip.key not in record.repeated for clip in record.clips if clip.place == own])
+    if kept_C.all():
+        return part
+    if not kept_C.any():
+        return None
+    with np.load(part, allow_pickle=False) as arrays:
+        rows = len(arrays["offsets"])
+    unique = part.with_name(f"{part.stem}-unique.npz")
+    write_selection(unique, part, np.repeat(kept_C, rows // len(kept_C)))
+    return unique

@@ -16,6 +16,7 @@ def collect(work: Path) -> list[dict[str, Any]]:
 
     With folds the figures are means over folds, `clips_eval` and `seconds` are sums (every clip is tested once),
     `clips_train` is the mean, and `folds` lists what each fold gave; without folds `folds` is empty.
+    `notes` say what a figure is to be taken with: a leak, or an epoch chosen on the very clips that are tested.
     Fractions lie in 0..1; a d-prime that is infinite (mAUC 1) is null, as JSON has no word for it.
     """
     groups: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
@@ -39,7 +40,19 @@ def publish(work: Path) -> list[dict[str, Any]]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the rows as text for a terminal, figures in per cent."""
-    titles = ["system", "recipe", "seed", "mAP %", "mAUC %", "d'", "accuracy %", "peak val mAP %", "parameters", "s"]
+    titles = [
+        "system",
+        "recipe",
+        "seed",
+        "mAP %",
+        "mAUC %",
+        "d'",
+        "accuracy %",
+        "peak val mAP %",
+        "parameters",
+        "s",
+        "notes",
+    ]
     cells = [
         [
             row["system"],
@@ -52,13 +65,15 @@ def table(rows: list[dict[str, Any]]) -> str:
             _percent(row["peak_val_mAP"]),
             f"{row['parameters']:,}",
             f"{row['seconds']:.0f}",
+            "; ".join(row["notes"]),
         ]
         for row in rows
     ]
     widths = [max(len(line[i]) for line in [titles, *cells]) for i in range(len(titles))]
     lines = [
         "  ".join(
-            cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+            cell.ljust(w) if i < 2 or i == len(titles) - 1 else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
         )
         for line in [titles, ["-" * w for w in widths], *cells]
     ]
@@ -79,12 +94,20 @@ def _row(system: str, recipe: str, seed: int, results: list[dict[str, Any]]) -> 
         **{name: _mean([r[name] for r in results]) for name in FIGURES},
         "parameters": max(r["parameters"] for r in results),
         "seconds": sum(r["seconds"] for r in results),
+        "notes": sorted({note for result in results for note in _notes(result)}),
         "folds": [
             {"fold": r["test_fold"], "accuracy": r["accuracy"], "mAP": r["mAP"], "clips_eval": r["clips_eval"]}
             for r in sorted(results, key=lambda r: r["test_fold"] or 0)
             if r["test_fold"] is not None
         ],
     }
+
+
+def _notes(result: dict[str, Any]) -> list[str]:
+    """Return what a figure is to be taken with; runs of before these were recorded say nothing."""
+    chosen_on_tested = result.get("chosen_on") == result["eval_place"]
+    leak = result.get("leak")
+    return [f"leak: {leak}"] * bool(leak) + ["epoch chosen on the tested clips"] * chosen_on_tested
 
 
 def _mean(values: list[float | None]) -> float | None:

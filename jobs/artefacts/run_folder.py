@@ -28,7 +28,7 @@ from audio_tokens.shards.publish import publish_bytes, published_file, published
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from audio_tokens.engine.training.loop import Progress
+    from audio_tokens.engine.training.run_context import Progress
 
 # All that a run may leave in its folder (trackers write into audio-tokens/), the two that say what it is at last.
 WRITTEN = (
@@ -128,10 +128,11 @@ class RunFolder:
         table.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
         publish_bytes(self.path / name, text.getvalue().encode())
 
-    def curves(self, name: str, accelerator: "Accelerator") -> "Callable[[Progress], None]":
+    def curves(self, accelerator: "Accelerator") -> "Callable[[str, Progress], None]":
         """Return what publishes a training's epochs and gradients as CSV files and sends the last to the tracker."""
 
-        def publish(progress: "Progress") -> None:
+        def publish(phase: str, progress: "Progress") -> None:
+            name = "refit" if phase == "refit" else "metrics"
             self.write_rows(f"{name}.csv", progress.rows)
             self.write_rows(f"{name}-gradients.csv", progress.gradients)
             values = {f"{name}/{key}": v for key, v in progress.rows[-1].items() if isinstance(v, float)}

@@ -79,7 +79,7 @@ def reconstruction(tokenizer: AudioTokenizer, mels: Sequence[np.ndarray]) -> dic
 def bag_score(store: TokenStore, fitted: Sequence[str], unseen: Sequence[str]) -> dict[str, Any] | None:
     """Return how well a token-bag fitted where the codebook was does on what it has not seen; none where it saw all."""
     from audio_tokens.engine.scores.metrics import score
-    from audio_tokens.engine.systems.registry import SYSTEMS
+    from audio_tokens.engine.systems.options import TokenBagOptions
     from audio_tokens.engine.systems.token_bag import histograms, logistic_regression
 
     if set(fitted) & set(unseen):
@@ -90,7 +90,7 @@ def bag_score(store: TokenStore, fitted: Sequence[str], unseen: Sequence[str]) -
         lengths_C = np.diff(group.offsets)
         x_CK.append(histograms(group.ids_PQ, group.offsets[:-1], lengths_C, list(store.vocab_sizes)))
         targets.append(targets_CL)
-    inverse_strength = SYSTEMS["token-bag"].options["C"]
+    inverse_strength = TokenBagOptions().C
     targets_CL = targets[0].astype(np.float32)
     weights_KL, bias_L, _ = logistic_regression(x_CK[0], targets_CL, inverse_strength, store.single_label)
     found = score(x_CK[1] @ weights_KL + bias_L, targets[1])

@@ -5,7 +5,8 @@ import numpy as np
 from audio_tokens.engine.clips.token_clips import Clips
 from audio_tokens.engine.train_config import TrainConfig
 from audio_tokens.engine.training.clip_weights import clip_weights
-from audio_tokens.engine.training.loop import Order, met_in
+from audio_tokens.engine.training.loop import met_in
+from audio_tokens.engine.training.run_context import Order
 from audio_tokens.shards.plan import bucketed_order, epoch_order, rank_batch, weighted_order
 
 

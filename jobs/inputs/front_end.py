@@ -5,7 +5,7 @@ T frames, F bands.
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
@@ -44,6 +44,15 @@ def front_end_config(name_or_file: str) -> MelConfig:
         raise UserError(f"front end {name_or_file}: {' '.join(str(error).split())}") from None
 
 
+def wave_of(clip: Clip) -> tuple[Float32[np.ndarray, "S"], float]:
+    """Return a clip's wave and rate in Hz. Raises ClipError for no such, OSError for a clip that cannot be read."""
+    sound = clip.sound()
+    wave_S, rate_hz = decode(sound) if isinstance(sound, bytes) else sound
+    if wave_S.ndim != 1:
+        raise ClipError(f"an array of shape {wave_S.shape}, not of samples")
+    return wave_S, rate_hz
+
+
 @dataclass(frozen=True)
 class ClipToMel:
     """A clip -> (mel_TF, seconds decoded)."""
@@ -52,49 +61,63 @@ class ClipToMel:
 
     def __call__(self, clip: Clip) -> tuple[Float32[np.ndarray, "T F"], float]:
         """Raises ClipError with the reason for a clip that cannot become mel, OSError for one that cannot be read."""
-        return self.front_end(clip.sound(), clip.promised_s)
+        return self.front_end(wave_of(clip), clip.promised_s)
 
 
 class View(NamedTuple):
-    """The mel of a clip or of a view of it, and how much of each label is in it: 1, unless clips were mixed."""
+    """The mel of a clip or of a view of it, and how much of each label is in it: 1, unless clips were mixed.
+
+    `stands_in`: this is the clip itself, in place of a view that could not become mel.
+    """
 
     mel_TF: Float32[np.ndarray, "T F"]
     shares: dict[str, float]
+    stands_in: bool = False
 
 
-@dataclass
+@dataclass(frozen=True)
 class ClipToViews:
-    """A clip -> the clip itself and `config.count` views of it, a function of the clip's key, the seed and, where clips
-    are mixed, of the clip of the same split or fold that was handed in before it."""
+    """A clip -> the clip itself and `config.count` views of it, a function of the clip, the seed and, where clips are
+    mixed, of the clip that is mixed into it."""
 
     front_end: FrontEnd
     config: ViewConfig
     seed: int
-    _before: dict[str, tuple[Clip, np.ndarray, float]] = field(default_factory=dict)
+    # The last wave of each split or fold, since it is likely to be mixed into the next: spares decoding it again.
+    _waves: dict[str, tuple[Clip, np.ndarray, float]] = field(default_factory=dict, compare=False)
 
-    def __call__(self, clip: Clip) -> list[View]:
-        """Raises what ClipToMel raises. A view that cannot become mel (sped up, it is too short) is the clip itself."""
-        sound = clip.sound()
-        wave_S, rate_hz = decode(sound) if isinstance(sound, bytes) else sound
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ClipToViews, (self.front_end, self.config, self.seed)
+
+    def __call__(self, clip: Clip, before: Clip | None) -> list[View]:
+        """`before` is the clip that some views are mixed with. Raises what ClipToMel raises.
+
+        A view that cannot become mel (sped up, it is too short) is the clip itself.
+        """
+        wave_S, rate_hz = wave_of(clip)
         mel_TF, _ = self.front_end((wave_S, rate_hz), clip.promised_s)
         own = View(mel_TF, dict.fromkeys(clip.labels, 1.0))
         views = [own]
         for number in range(self.config.count):
             try:
-                views.append(self._view(clip, wave_S, rate_hz, number))
+                views.append(self._view(clip, wave_S, rate_hz, number, before))
             except ClipError:
-                views.append(own)
-        self._before[clip.place] = (clip, wave_S, rate_hz)
+                views.append(own._replace(stands_in=True))
+        self._waves[clip.place] = (clip, wave_S, rate_hz)
         return views
 
-    def _view(self, clip: Clip, wave_S: Float32[np.ndarray, "S"], rate_hz: float, number: int) -> View:
+    def _view(
+        self, clip: Clip, wave_S: Float32[np.ndarray, "S"], rate_hz: float, number: int, before: Clip | None
+    ) -> View:
         rng = generator(self.seed, f"view {clip.key}", number)
         shares = dict.fromkeys(clip.labels, 1.0)
-        if self.config.mix and rng.random() < self.config.mix and clip.place in self._before:
-            other, other_S, other_hz = self._before[clip.place]
+        if self.config.mix and rng.random() < self.config.mix and before is not None:
+            last, other_S, other_hz = self._waves.get(before.place, (None, wave_S, rate_hz))
+            if last is not before:
+                other_S, other_hz = wave_of(before)
             share = rng.uniform(0.5, 1)  # a clip stays the louder one of its views
             wave_S = mixed(wave_S, rate_hz, other_S, other_hz, share)
             shares = dict.fromkeys(clip.labels, share)
-            for label in other.labels:
+            for label in before.labels:
                 shares[label] = shares.get(label, 0.0) + 1 - share
         return View(self.front_end(view(wave_S, rate_hz, self.config, rng))[0], shares)

@@ -30,3 +30,16 @@ def fitted_places(dataset: Placed, test_fold: int | None) -> tuple[str, ...]:
     if "train" not in dataset.places:
         raise UserError(f"the data has no train split to fit on, only {', '.join(dataset.places)}")
     return ("train",)
+
+
+def tested_place(dataset: Placed, test_fold: int | None) -> str:
+    """Return the split or fold that is tested: fold `test_fold`, else `test`, and `val` where there is none.
+
+    Raises UserError for folds of which none is named, and data with none of these.
+    """
+    if dataset.folds and test_fold is None:
+        raise UserError(f"this data has the folds {', '.join(dataset.places)}; --test-fold I names the one to test")
+    place = f"fold-{test_fold}" if dataset.folds else "test" if "test" in dataset.places else "val"
+    if place not in dataset.places:
+        raise UserError(f"the data has no clips of {place} to test on, only {', '.join(dataset.places)}")
+    return place

@@ -15,7 +15,8 @@ from audio_tokens.engine.codebook.slices import SliceConfig
 from audio_tokens.engine.codebook.soft_tokens import packed
 from audio_tokens.engine.systems.registry import find
 from audio_tokens.errors import UserError
-from audio_tokens.jobs.inputs.places import fitted_places
+from audio_tokens.jobs.inputs.places import fitted_places, tested_place
+from audio_tokens.jobs.training_recipe import must_read
 from audio_tokens.shards.dataset.manifest import Dataset
 from audio_tokens.shards.plan import held_out
 from audio_tokens.shards.tokens.token_store import VIEWS, TokenGroup, TokenStore
@@ -49,11 +50,7 @@ def open_for(system: str, tokens: str | None, shards: str | None, *, soft: bool 
 
     Raises UserError where another than that is given, UserError where there is no such system.
     """
-    reads, given = find(system).reads, {"tokens": tokens, "mel": shards}
-    if [name for name, path in given.items() if path is not None] != list(reads):
-        needed = {"tokens": "--tokens TOKENS.zarr", "mel": "--shards SHARDS"}
-        wanted = " and ".join(needed[name] for name in reads)
-        raise UserError(f"system {system} reads {' and '.join(reads)}; give it {wanted} alone")
+    must_read(system, tokens, shards)
     return open_data(tokens, shards, find(system).mel_scale, soft=soft)
 
 
@@ -116,16 +113,11 @@ def parts_of(
     Data without a `val` split is chosen on an inner split of `train`; without a `test` split it is tested on `val`.
     Raises UserError for a fold that is not there, or folds of which none is named.
     """
-    if data.folds and test_fold is None:
-        raise UserError(f"this data has the folds {', '.join(data.places)}; --test-fold I names the one to test")
-    learning = fitted_places(data, test_fold)
+    learning, test = fitted_places(data, test_fold), tested_place(data, test_fold)
     clips, groups = data.read(learning)
     if subset is not None:
         taken = np.flatnonzero(subset.mask(clips.keys, groups))
         clips, groups = clips.select(taken), [groups[clip] for clip in taken]
-    test = f"fold-{test_fold}" if data.folds else "test" if "test" in data.places else "val"
-    if test not in data.places:
-        raise UserError(f"the data has no clips to test on, only {', '.join(data.places)}; build it with a test split")
     if "val" in data.places:
         validation = data.read(("val",))[0]
         tested = validation if test == "val" else data.read((test,))[0]

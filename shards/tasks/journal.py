@@ -3,7 +3,7 @@
 A journal is a few int64: the ordinal of the clip in hand (-1: none), then the suspects of earlier attempts. A process
 that dies leaves the clip in hand behind, and the next attempt, wherever it runs, finds a suspect. Being a suspect costs
 nothing: a job killed from outside leaves suspects too. A suspect is decoded in a process of its own
-(quarantine.py), and only if that dies as well is the clip rejected. So a clip costs at most one worker, and the outcome
+(clip_step.py), and only if that dies as well is the clip rejected. So a clip costs at most one worker, and the outcome
 is the same on any executor.
 """
 
@@ -34,7 +34,7 @@ class Journal:
         try:
             yield ordinal in self.suspects
         finally:
-            self._mark(NONE)  # an exception is nobody's death
+            self._mark(NONE)  # an exception is an answer: only a death leaves the clip in hand
 
     def _mark(self, ordinal: int) -> None:
         os.pwrite(self._file, struct.pack("<q", ordinal), 0)

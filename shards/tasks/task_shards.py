@@ -1,13 +1,13 @@
 """The shards that one task writes: one open per place, published when full or when the task ends. T frames, F bands."""
 
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from audio_tokens.errors import ClipError, UserError
 from audio_tokens.shards.dataset.manifest import ShardEntry
@@ -15,8 +15,6 @@ from audio_tokens.shards.dataset.packing import Packing
 from audio_tokens.shards.dataset.tar_shard import PackedSample, Sample, ShardWriter, index_file, pack_sample
 from audio_tokens.shards.publish import published_file
 from audio_tokens.shards.sources.clip import Clip
-
-DUPLICATE = "duplicate key: an earlier clip has it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,23 +39,20 @@ class ShardConfig:
 class TaskShards:
     """A context: on an error the shards still open are dropped."""
 
-    def __init__(self, folder: Path, task_index: int, config: ShardConfig) -> None:
-        self._folder, self._task_index, self._config = folder, task_index, config
+    def __init__(self, folder: Path, task_index: int, config: ShardConfig, label_ids: Mapping[str, int]) -> None:
+        self._folder, self._task_index, self._config, self._label_ids = folder, task_index, config, label_ids
         self._open: dict[str, OpenShard] = {}
         self._parts: Counter[str] = Counter()
-        self._done: list[tuple[ShardEntry, list[str]]] = []
+        self._done: list[ShardEntry] = []
         self._label_counts: dict[str, Counter[int]] = {}
         self._single_label = True
-        self._keys: set[str] = set()
 
-    def add(self, clip: Clip, array_TF: Float[np.ndarray, "T F"], seconds: float, label_ids: dict[str, int]) -> None:
-        """Append one clip. Raises ClipError, before anything is written, for one that cannot be stored."""
-        unknown = [label for label in clip.labels if label not in label_ids]
-        if unknown:
-            raise ClipError(f"unknown label {unknown[0]!r}")
-        if clip.key in self._keys:  # the commit settles those of other tasks
-            raise ClipError(DUPLICATE)
-        ids = list(dict.fromkeys(label_ids[label] for label in clip.labels))
+    def add(self, clip: Clip, made: tuple[np.ndarray, float]) -> None:
+        """Append a clip's array [T, F] and its seconds. Raises ClipError, before anything is written, for no such."""
+        array_TF, seconds = made
+        if array_TF.ndim != 2:
+            raise ClipError(f"an array of shape {array_TF.shape}, not of frames and bands")
+        ids = list(dict.fromkeys(self._label_ids[label] for label in clip.labels))
         meta = {
             "labels": ids,
             "id": clip.source_id,
@@ -67,18 +62,17 @@ class TaskShards:
         }
         packed = pack_sample(Sample(clip.key, array_TF, meta), self._config.packing)
         self._shard_for(clip.place, packed).add(packed, len(array_TF), seconds)
-        self._keys.add(clip.key)
         self._label_counts.setdefault(clip.place, Counter()).update(ids)
         self._single_label &= len(ids) == 1
 
     def finish(self) -> dict[str, Any]:
         """Publish what is open and return the shards' part of the task's record."""
         for place in list(self._open):
-            self._publish(place)
-        done = sorted(self._done, key=lambda shard: shard[0].name)
+            self._done.append(self._open.pop(place).publish())
+        done = sorted(self._done, key=lambda shard: shard.name)
         return {
-            "shards": [asdict(entry) for entry, _ in done],
-            "keys": [keys for _, keys in done],
+            "files": [(entry.name, entry.bytes) for entry in done],
+            "shards": [asdict(entry) for entry in done],
             "label_counts": {place: sorted(counts.items()) for place, counts in sorted(self._label_counts.items())},
             "single_label": self._single_label,
         }
@@ -88,17 +82,13 @@ class TaskShards:
         if shard and (
             shard.clips >= self._config.shard_clips or shard.closed_bytes + packed.tar_bytes > self._config.shard_bytes
         ):
-            self._publish(place)
+            self._done.append(self._open.pop(place).publish())
             shard = None
         if shard is None:
             name = f"{place}-{self._task_index:06d}-{self._parts[place]:03d}.tar"
             self._parts[place] += 1
             shard = self._open[place] = OpenShard(self._folder / name, place)
         return shard
-
-    def _publish(self, place: str) -> None:
-        shard = self._open.pop(place)
-        self._done.append((shard.publish(), shard.keys))
 
     def __enter__(self) -> "TaskShards":
         return self
@@ -112,7 +102,6 @@ class OpenShard:
     """A shard being written under a temporary name."""
 
     def __init__(self, path: Path, place: str) -> None:
-        self.keys: list[str] = []
         self._path, self._place = path, place
         self._frames, self._seconds = 0, 0.0
         self._stack = ExitStack()
@@ -131,7 +120,6 @@ class OpenShard:
 
     def add(self, packed: PackedSample, frames: int, seconds: float) -> None:
         self._writer.add(packed)
-        self.keys.append(packed.key)
         self._frames += frames
         self._seconds += seconds
 

@@ -1,4 +1,4 @@
-"""From the tokens of clips to a store: workers write a part per shard, one packer puts the parts together.
+"""From the tokens of clips to a store: workers write parts, one packer puts the parts together.
 
 A part is an .npz with the arrays of `token_store.RAGGED`: the values of its clips one after the other, and under the
 name of the offsets the length of each clip. P positions, Q token streams.
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped, UInt16
+from jaxtyping import Bool, Shaped, UInt16
 
 from audio_tokens.shards.integrity import files_below, seal
 from audio_tokens.shards.publish import published_file, published_folder
@@ -45,9 +45,21 @@ def write_part(path: Path, clips: Iterable[TokenClip]) -> int:
     arrays = {name: np.concatenate(parts) for name, parts in values.items()}
     for name, offsets in RAGGED.items():
         arrays[offsets] = np.array([len(part) for part in values[name]], np.int64)
-    with published_file(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    _publish(path, arrays)
     return len(values["ids"])
+
+
+def write_selection(path: Path, part: Path, kept_C: Bool[np.ndarray, "C"]) -> None:
+    """Publish a part of some clips of another one, at least one of them, in its order."""
+    with np.load(part, allow_pickle=False) as file:
+        arrays = dict(file)
+    for name, offsets in RAGGED.items():
+        kept = np.repeat(kept_C, arrays[offsets])
+        for values in (name, *BESIDE.get(name, ())):
+            if values in arrays:
+                arrays[values] = arrays[values][kept]
+        arrays[offsets] = arrays[offsets][kept_C]
+    _publish(path, arrays)
 
 
 def pack(
@@ -86,6 +98,11 @@ def pack(
         root.attrs.update(about | counts | dict(attributes))
         root.attrs["complete"] = True
         seal(folder, FORMAT, parents or {}, files_below(folder))
+
+
+def _publish(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    with published_file(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def _write(group: Any, name: str, arrays: Iterable[np.ndarray], rows: int) -> None:

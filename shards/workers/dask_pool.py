@@ -26,7 +26,7 @@ def dask_pool(address: str) -> Iterator[Executor]:
     try:
         from distributed import Client
     except ImportError:
-        raise UserError("--dask needs the extra `dask`: pip install 'audio-tokens[dask]'") from None
+        raise UserError("a Dask cluster needs the extra `dask`: pip install 'audio-tokens[dask]'") from None
     try:
         client = Client(address, timeout=ANSWER_TIMEOUT)
     except (OSError, ValueError) as error:

@@ -10,7 +10,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Kill this process if the block takes longer than `seconds`. A process has one timer: blocks do not nest."""
+    """Kill this process if the block takes longer than `seconds`; 0 is no limit.
+
+    A process has one timer: blocks do not nest.
+    """
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield

@@ -136,7 +136,7 @@ def test_a_job_array_of_three_writes_the_bytes_of_one(tmp_path: Path) -> None:
 
 def test_a_build_killed_in_its_work_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     source = write_clips(tmp_path / "in", 600)
-    words = command("--source", source, "--workers", "1", "--out")
+    words = command("build", "--source", source, "--workers", "1", "--out")
     subprocess.run([*words, str(tmp_path / "undisturbed")], check=True, capture_output=True)
     kill_many([*words, str(tmp_path / "killed")], tmp_path / "killed", 128, kills=1, most_clips=250, seed=1)
     assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
@@ -145,7 +145,7 @@ def test_a_build_killed_in_its_work_resumes_to_the_same_bytes(tmp_path: Path) ->
 @pytest.mark.long
 def test_twenty_kills_at_random_moments_leave_no_trace(tmp_path: Path) -> None:
     source = write_clips(tmp_path / "in", 6000)
-    words = command("--source", source, "--workers", "2", "--out")
+    words = command("build", "--source", source, "--workers", "2", "--out")
     subprocess.run([*words, str(tmp_path / "undisturbed")], check=True, capture_output=True)
     kill_many([*words, str(tmp_path / "killed")], tmp_path / "killed", 128, kills=20, most_clips=200, seed=2)
     assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
@@ -186,7 +186,8 @@ import sys
 from audio_tokens.engine.sound.log_mel import MEL_CONFIGS, FrontEnd
 from audio_tokens.jobs.inputs.front_end import ClipToMel
 from audio_tokens.shards.workers.local_pool import local_pool
-import audio_tokens.shards.tasks.task, audio_tokens.shards.sources.csv_list, audio_tokens.shards.sources.esc50
+import audio_tokens.shards.tasks.task, audio_tokens.shards.tasks.shard_maker
+import audio_tokens.shards.sources.csv_list, audio_tokens.shards.sources.esc50
 
 def loaded(transform):
     import numpy as np

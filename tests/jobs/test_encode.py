@@ -13,6 +13,7 @@ import pytest
 from audio_tokens.engine.codebook.soft_tokens import shares
 from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
 from audio_tokens.errors import UserError
+from audio_tokens.jobs.artefacts.encoding import TaskTokens
 from audio_tokens.jobs.encode import Encode, encode
 from audio_tokens.shards.dataset.manifest import Dataset
 from audio_tokens.shards.tokens.token_store import TokenStore
@@ -141,18 +142,16 @@ def test_a_codebook_of_another_mel_configuration_is_refused(made, tmp_path):
 
 
 def test_an_interrupted_encoding_goes_on_where_it_was(made, tokens, tmp_path, monkeypatch, capsys):
-    from audio_tokens.jobs.artefacts.encoding import Encoding
+    finish, done = TaskTokens.finish, []
 
-    run, done = Encoding.run, []
-
-    def run_one(self, index, task):
+    def finish_one(self):
         if done:
             raise KeyboardInterrupt
-        done.append(index)
-        return run(self, index, task)
+        done.append(self)
+        return finish(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Encoding, "run", run_one)
+        patch.setattr(TaskTokens, "finish", finish_one)
         with pytest.raises(KeyboardInterrupt):
             encode(Encode(**made, out=str(tmp_path / "tokens.zarr"), workers=1))
     assert not (tmp_path / "tokens.zarr").exists()
@@ -161,6 +160,43 @@ def test_an_interrupted_encoding_goes_on_where_it_was(made, tokens, tmp_path, mo
     assert "2 of 3 tasks to do" in capsys.readouterr().out
     assert contents(tmp_path / "tokens.zarr") == contents(tokens)
     assert [path.name for path in tmp_path.iterdir()] == ["tokens.zarr"]
+
+
+def test_a_commit_cut_short_is_made_again_and_damaged_parts_are_seen(made, tokens, tmp_path, monkeypatch):
+    def die(*_):
+        raise KeyboardInterrupt
+
+    job = Encode(**made, out=str(tmp_path / "tokens.zarr"), workers=1)
+    with monkeypatch.context() as patch:
+        patch.setattr("audio_tokens.jobs.artefacts.encoding.pack", die)
+        with pytest.raises(KeyboardInterrupt):
+            encode(job)
+    first, second, *_ = sorted((tmp_path / ".tokens.zarr.parts").glob("*.npz"))
+    first.write_bytes(first.read_bytes()[:-1])  # done again
+    whole = second.read_bytes()
+    second.write_bytes(whole[:200] + bytes(100) + whole[300:])  # as long as its record says
+    with pytest.raises(UserError, match="remove that folder and give the same command again"):
+        encode(job)
+    second.write_bytes(whole)
+    assert encode(job) == 0
+    assert contents(tmp_path / "tokens.zarr") == contents(tokens)
+
+
+def test_unfinished_tokens_of_another_codebook_are_replaced_only_with_force(made, tokens, tmp_path, monkeypatch):
+    other = toy_codebook(made["shards"], tmp_path / "other", recipe=recipe(clusters=(7,)))
+    out = str(tmp_path / "tokens.zarr")
+
+    def die(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TaskTokens, "finish", die)
+        with pytest.raises(KeyboardInterrupt):
+            encode(Encode(shards=made["shards"], codebook=other, out=out))
+    with pytest.raises(UserError, match="unfinished work of another source or configuration; --force replaces it"):
+        encode(Encode(**made, out=out))
+    assert encode(Encode(**made, out=out, force=True)) == 0
+    assert contents(out) == contents(tokens)
 
 
 @pytest.mark.long

@@ -1,6 +1,7 @@
 """Views from sound to training: stored beside their clips, met in training, and never in a score unless asked for."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -10,12 +11,14 @@ import yaml
 
 from audio_tokens.engine.clips.token_clips import Labels, TokenClips
 from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
+from audio_tokens.engine.sound.log_mel import MEL_CONFIGS, FrontEnd
 from audio_tokens.engine.sound.sound_views import mixed, view
 from audio_tokens.engine.sound.view_config import ViewConfig
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.artefacts.run_folder import RunFolder
 from audio_tokens.jobs.cross_validate import CrossValidate, cross_validate
 from audio_tokens.jobs.encode import Encode, encode
+from audio_tokens.jobs.inputs.front_end import ClipToViews
 from audio_tokens.jobs.inputs.training_data import open_data
 from audio_tokens.jobs.recipe import Recipe
 from audio_tokens.jobs.train import Train, train
@@ -119,7 +122,7 @@ def test_views_are_made_from_sound(codebook):
         Encode(shards="s", codebook=codebook, out="o", views=ViewConfig(count=1))
 
 
-def test_a_clip_too_short_to_be_sped_up_stands_for_its_own_view(tmp_path, codebook):
+def test_a_clip_too_short_to_be_sped_up_stands_for_its_own_view(tmp_path, codebook, capsys):
     samples = 513  # of 22.05 kHz: the least a frame needs
     soundfile.write(tmp_path / "short.wav", np.random.default_rng(0).normal(size=samples) * 0.1, 22_050)
     (tmp_path / "list.csv").write_text("path,labels,split\nshort.wav,a,train\n")
@@ -131,7 +134,24 @@ def test_a_clip_too_short_to_be_sped_up_stands_for_its_own_view(tmp_path, codebo
     store = TokenStore.open(out)
     own, views = store.group("train"), store.group("train" + VIEWS)
     assert len(views) == 8 * len(own) == 8
-    assert sum(np.array_equal(views.ids_PQ[row], own.ids_PQ[0]) for row in range(8)) >= 1
+    short = sum(np.array_equal(views.ids_PQ[row], own.ids_PQ[0]) for row in range(8))
+    assert short >= 1
+    said = int(capsys.readouterr().out.split("encode: ")[2].split()[0])
+    assert 1 <= said <= short
+
+
+def test_a_view_depends_on_its_clip_and_the_one_before_and_on_nothing_heard_otherwise():
+    """As after a death: the next attempt makes one clip in a process of its own, and goes on without its wave."""
+    clips = [clip for clip in open_source(SOURCE).clips(open_source(SOURCE).tasks()[0]) if clip.place == "train"][:4]
+    config = ViewConfig(count=COUNT, mix=1.0)
+    one_by_one = ClipToViews(FrontEnd(MEL_CONFIGS["mel22k"]), config, 0)
+    in_turn = [one_by_one(clip, before) for clip, before in zip(clips, [None, *clips], strict=False)]
+    for position, (clip, before) in enumerate(zip(clips, [None, *clips], strict=False)):
+        stranger = pickle.loads(pickle.dumps(one_by_one))
+        stranger(clips[position - 2], None)  # heard another clip of the same place
+        for ours, theirs in zip(stranger(clip, before), in_turn[position], strict=True):
+            assert np.array_equal(ours.mel_TF, theirs.mel_TF)
+            assert ours.shares == theirs.shares
 
 
 def test_training_meets_every_version_and_scoring_only_the_clip(store):

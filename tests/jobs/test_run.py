@@ -16,7 +16,7 @@ from audio_tokens.shards.tokens.token_store import TokenStore
 
 ROW = {
     "system", "recipe", "seed", "clips_train", "clips_eval", "mAP", "mAUC", "dprime", "accuracy", "peak_val_mAP",
-    "parameters", "seconds", "folds",
+    "parameters", "seconds", "notes", "folds",
 }  # fmt: skip
 
 
@@ -34,7 +34,7 @@ def test_every_system_has_its_row(work: Path) -> None:
     assert {row["system"] for row in rows} == set(PIPELINE_SYSTEMS)
     for row in rows:
         assert set(row) == ROW
-        assert (row["recipe"], row["seed"], row["folds"], row["accuracy"]) == ("default", 0, [], None)
+        assert (row["recipe"], row["seed"], row["folds"], row["notes"], row["accuracy"]) == ("default", 0, [], [], None)
         assert (row["clips_train"], row["clips_eval"]) == (160, 20)
         assert 0 <= row["mAP"] <= 1
         assert 0 <= row["peak_val_mAP"] <= 1

@@ -3,8 +3,6 @@
 import csv
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -62,9 +60,10 @@ def test_a_run_holds_what_it_promises(system: str, work: Path, tmp_path: Path) -
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert {
         "system", "seed", "test_fold", "clips_train", "clips_eval", "mAP", "mAUC", "dprime", "accuracy",
-        "peak_val_mAP", "parameters", "seconds", "eval_place",
+        "peak_val_mAP", "parameters", "seconds", "eval_place", "chosen_on", "leak",
     } <= result.keys()  # fmt: skip
-    assert (result["eval_place"], result["accuracy"]) == ("test", None)
+    assert (result["eval_place"], result["accuracy"], result["leak"]) == ("test", None, None)
+    assert result["chosen_on"] == (None if system == "token-bag" else "val")
     with (tmp_path / "run" / "per_class.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["split"] for row in rows} == {"val", "test"}
@@ -138,6 +137,28 @@ def test_a_codebook_that_saw_the_tested_fold_is_warned_of(
     assert run(f"train --tokens {work}/folds.zarr --system token-bag --test-fold 1 --out {tmp_path}/run") == 0
     assert "the codebook has seen fold 1, which is tested" in capsys.readouterr().err
     assert RunFolder(tmp_path / "run").settings()["leak"] == "all-folds"
+
+
+def test_a_run_that_has_learnt_from_the_tested_fold_is_no_start_unless_the_leak_is_allowed_and_recorded(
+    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = "--options.width 16 --options.heads 2 --options.layers 1 --options.epochs 1"
+    data = f"--tokens {work}/folds.zarr {small}"
+    assert run(f"pretrain {data} --test-fold 2 --out {tmp_path}/body") == 0
+    assert RunFolder(tmp_path / "body").settings()["learnt_from"] == ["fold-1", "fold-3"]
+    words = f"train {data} --system token-bert --init {tmp_path}/body"
+    assert run(f"{words} --test-fold 2 --out {tmp_path}/honest") == 0
+    honest = RunFolder(tmp_path / "honest")
+    assert "leak" not in honest.settings()
+    assert run(f"{words} --test-fold 1 --out {tmp_path}/leaky") == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path}/body has learnt from fold-1, which is tested; start from a run that has not" in said
+    assert not (tmp_path / "leaky").exists()
+    assert run(f"{words} --test-fold 1 --out {tmp_path}/leaky --allow-leak") == 0
+    leaky = RunFolder(tmp_path / "leaky")
+    assert leaky.settings()["leak"] == "all-folds, init", "the codebook has seen fold 1 too"
+    assert json.loads((leaky.path / "result.json").read_text())["leak"] == "all-folds, init"
+    assert leaky.settings()["learnt_from"] == ["fold-2", "fold-3", "fold-1"], "what its start has learnt from too"
 
 
 def test_tokens_and_mel_that_do_not_belong_together_are_refused(
@@ -252,29 +273,6 @@ def test_compare_cross_validate_and_sweep(work: Path, tmp_path: Path, capsys: py
         ("hybrid-bert", "g-k4"), ("hybrid-bert", "g-k6"), ("raw-linear", "g-k4"), ("token-bag", "g-k4"),
         ("token-bag", "g-k6"),
     ]  # fmt: skip
-
-
-@pytest.mark.long
-@pytest.mark.timeout(1200)
-def test_a_compiled_step_is_the_same_step_under_the_same_names(work: Path, tmp_path: Path) -> None:
-    """In a process of its own: checked types, as tests have them, cannot be compiled."""
-    words = f"--tokens {work}/splits.zarr --system token-bert {QUICK} --options.width 16 --options.dropout 0"
-    found = []
-    for compiled in ("false", "true"):
-        out = tmp_path / compiled
-        command = [sys.executable, "-m", "audio_tokens.jobs.train", *words.split(), "--out", str(out)]
-        done = subprocess.run(
-            [*command, "--options.precision", "fp32", "--options.compile", compiled], capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        with (out / "metrics.csv").open(newline="") as file:
-            losses = [float(row["train_loss"]) for row in csv.DictReader(file)]
-        names = [
-            set(load_file(out / name)) for name in ("model/model.safetensors", "checkpoints/choose/last.safetensors")
-        ]
-        found.append((losses, names))
-    assert found[0][0] == pytest.approx(found[1][0], rel=1e-4)
-    assert found[0][1] == found[1][1]
 
 
 def test_predictions_are_joined_only_where_they_fit() -> None:

@@ -7,18 +7,21 @@ import json
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from audio_tokens.engine.clips.token_clips import Batch
-from audio_tokens.engine.systems.registry import build, resolve
+from audio_tokens.engine.systems.options import TokenBertOptions
+from audio_tokens.engine.systems.registry import build
 from audio_tokens.engine.systems.tagger import TaggerConfig
-from audio_tokens.engine.training.checkpoints import Checkpoints
-from audio_tokens.engine.training.loop import Interrupted, fit
+from audio_tokens.engine.train_config import model_options
+from audio_tokens.engine.training.loop import train_by_steps
 from audio_tokens.engine.training.losses import loss_of
 from audio_tokens.engine.training.objectives import Tagging
+from audio_tokens.engine.training.run_context import Interrupted, RunContext
 from audio_tokens.engine.world import processes
 from audio_tokens.jobs.inputs.epoch_order import order_of
 from audio_tokens.jobs.inputs.training_data import open_data
@@ -38,7 +41,7 @@ class Traced(Tagging):
 
 
 def main(tokens: str, out: str, steps: str, options: str) -> None:
-    config, own = resolve("token-bert", {}, {"width": 16, "heads": 2, "dropout": 0.0} | json.loads(options))
+    config = TokenBertOptions(**({"width": 16, "heads": 2, "dropout": 0.0} | json.loads(options)))
     data = open_data(tokens, None)
     clips, _ = data.read(("train",))
     trace: list[tuple[float, int]] = []
@@ -49,24 +52,23 @@ def main(tokens: str, out: str, steps: str, options: str) -> None:
                 system="token-bert",
                 vocab_sizes=data.vocab_sizes,
                 longest=data.longest,
-                options=own,
+                options=model_options(config),
                 id2label=dict(enumerate(data.labels)),
             )
         )
         loss = loss_of(config, torch.from_numpy(clips.labels.counts()), data.single_label)
+        context = RunContext(
+            config=config,
+            seed=4,
+            order=partial(order_of, config),
+            accelerator=accelerator,
+            folder=Path(out),
+            publish=published_file,
+            stopping=lambda: len(trace) >= int(steps),
+        )
         with suppress(Interrupted):
-            fit(
-                model,
-                clips,
-                None,
-                config=config,
-                objective=Traced(config=config, loss=loss, mask_ids=(), steps=trace),
-                seed=4,
-                order=order_of(config, clips),
-                accelerator=accelerator,
-                checkpoints=Checkpoints(folder=Path(out), publish=published_file),
-                stopping=lambda: len(trace) >= int(steps),
-            )
+            objective = Traced(config=config, loss=loss, mask_ids=(), steps=trace)
+            train_by_steps(model, clips, None, objective, context, "choose")
         (Path(out) / f"trace-{accelerator.process_index}.json").write_text(json.dumps(trace))
 
 

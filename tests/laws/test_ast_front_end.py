@@ -8,8 +8,10 @@ import soundfile
 import torch
 from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification
 
-from audio_tokens.engine.systems.registry import build, find, resolve
+from audio_tokens.engine.systems.options import RawAstOptions
+from audio_tokens.engine.systems.registry import build, find
 from audio_tokens.engine.systems.tagger import TaggerConfig
+from audio_tokens.engine.train_config import model_options
 from audio_tokens.jobs import cli
 from audio_tokens.jobs.inputs.training_data import open_data
 
@@ -59,7 +61,7 @@ def test_logits_from_a_shard_equal_those_from_the_wave(waves: tuple[Path, dict[s
     )  # fmt: skip
     reference = ASTForAudioClassification(config).eval()
     clips, _ = open_data(None, str(shards), "audioset").read(("train",))
-    options = resolve("raw-ast", {}, {"width": 24, "layers": 2, "heads": 2, "frames": FRAMES})[1]
+    options = model_options(RawAstOptions(width=24, layers=2, heads=2, frames=FRAMES))
     model = build(
         TaggerConfig(system="raw-ast", bands=128, longest=FRAMES, options=options, id2label={0: "x", 1: "y"})
     ).eval()

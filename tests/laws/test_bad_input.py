@@ -102,7 +102,7 @@ MISTAKES = {
     "model dropout": (
         "train --tokens MADE/tokens.zarr --system token-lstm --out NEW/r --options.dropout 2",
         "2",
-        "share",
+        "from 0 to below 1",
     ),
     "model convolution": (
         "train --tokens MADE/tokens.zarr --system token-bert --out NEW/r --options.conv -1",
@@ -129,8 +129,8 @@ MISTAKES = {
         "comet_ml",
         "install",
     ),
-    "share to hide": ("pretrain --tokens MADE/tokens.zarr --out NEW/r --hide 1.5", "1.5", "between 0 and 1"),
-    "no bootstrap samples": ("evaluate --run MADE/bag --split test --replicates 0", "0", "1000"),
+    "share to hide": ("pretrain --tokens MADE/tokens.zarr --out NEW/r --hide 1.5", "1.5", "above 0 to below 1"),
+    "no bootstrap samples": ("evaluate --run MADE/bag --split test --replicates 0", "0", "1 or more"),
     "no bootstrap samples to compare": ("compare --a MADE/bag --b MADE/bag --replicates -3", "-3", "1000"),
     "number of classes": ("compare --a MADE/bag --b MADE/bag --most-classes -1", "-1", "from 0"),
     "grid that is none": ("sweep --source soundscapes:10 --work NEW/w --recipe-grid seed", "seed.yaml", "grid-2024"),

@@ -149,21 +149,9 @@ def test_damaged_tokens(name: str, made: Path, tmp_path: Path, capsys: pytest.Ca
         assert not (tmp_path / "x").exists()
 
 
-def test_a_damaged_checkpoint_and_a_damaged_part(
-    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_checkpoint(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / ".c.checkpoint.safetensors").write_bytes(b"garbage")
     assert "--force" in refused(f"cluster --shards {made}/shards --out {tmp_path}/c", capsys)
-    words = f"encode --shards {made}/shards --codebook {made}/codebook --out {tmp_path}/t.zarr --workers 1"
-    assert cli.main(words.split()) == 0
-    store = json.loads((tmp_path / "t.zarr" / "zarr.json").read_text())["attributes"]
-    parts = tmp_path / ".u.zarr.parts" / store["fingerprint"][:16]
-    parts.mkdir(parents=True)
-    (parts / "000000.json").write_text(json.dumps({"clips": {"train": 1}, "rejects": []}))
-    (parts / "000000-train.npz").write_bytes(b"PK")
-    line = refused(words.replace("t.zarr", "u.zarr"), capsys)
-    assert "remove that folder" in line
-    assert not (tmp_path / "u.zarr").exists()
 
 
 def test_a_negative_seed_is_refused(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

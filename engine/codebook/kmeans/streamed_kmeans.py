@@ -6,7 +6,7 @@ float32 vectors. Counts are int64 and sums float64, right beyond the 2^24 points
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol, runtime_checkable
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
@@ -15,12 +15,14 @@ from audio_tokens.engine.codebook.kmeans.reservoir import Reservoir
 from audio_tokens.engine.codebook.kmeans.starts import STARTS
 from audio_tokens.engine.codebook.nearest.search import Metric, Nearest, best_nearest, unit_length
 from audio_tokens.engine.lanes import Lanes, in_lane_order
+from audio_tokens.engine.ranges import Count, Natural, NotNegative, Range, check
 from audio_tokens.engine.world import World
 from audio_tokens.errors import UserError
 from audio_tokens.seeds import generator
 
 WORST = 32  # badly served vectors that each lane proposes for dead centroids in a pass
 DEAD_AFTER = 20  # vectors per centroid after which one that met none counts as dead, in the mini-batches
+Clusters = Annotated[int, Range(1, 65_000)]  # tokens are 16-bit numbers
 SHUFFLE_CHUNKS = 16  # mini-batch chunks that a lane mixes at a time: 16 x 512 x 150 float32 are 5 MB
 
 
@@ -43,30 +45,23 @@ class KMeansConfig:
         block_clips: neighbouring clips read together by a lane
     """
 
-    clusters: tuple[int, ...] = (500,)
+    clusters: tuple[Clusters, ...] = (500,)
     metric: Literal["cosine", "euclidean"] = "cosine"
     start: Literal["k-means++", "afk-mc2", "random"] = "k-means++"
-    sample_per_centroid: int = 64
-    batch_epochs: int = 2
-    chunk_vectors: int = 512
-    memory_vectors: int = 40
-    passes: int = 20
-    tolerance: float = 3e-3
-    checkpoint_batches: int = 100
-    lanes: int = 12
-    block_clips: int = 16
+    sample_per_centroid: Count = 64
+    batch_epochs: Natural = 2
+    chunk_vectors: Count = 512
+    memory_vectors: Natural = 40
+    passes: Count = 20
+    tolerance: NotNegative = 3e-3
+    checkpoint_batches: Count = 100
+    lanes: Count = 12
+    block_clips: Count = 16
 
     def __post_init__(self) -> None:
-        if not self.clusters or min(self.clusters) < 1 or max(self.clusters) > 65_000:
-            raise UserError(
-                f"kmeans.clusters {list(self.clusters)}: 1 to 65,000 per stream (tokens are 16-bit numbers)"
-            )
-        for name in ("sample_per_centroid", "chunk_vectors", "passes", "checkpoint_batches", "lanes", "block_clips"):
-            if getattr(self, name) < 1:
-                raise UserError(f"kmeans.{name} {getattr(self, name)}: must be at least 1")
-        for name in ("batch_epochs", "memory_vectors", "tolerance"):
-            if getattr(self, name) < 0:
-                raise UserError(f"kmeans.{name} {getattr(self, name)}: must not be negative")
+        check(self, "kmeans.")
+        if not self.clusters:
+            raise UserError("kmeans.clusters is []; give a number of centroids per stream")
 
 
 @runtime_checkable

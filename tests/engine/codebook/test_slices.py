@@ -84,8 +84,6 @@ def test_offset_and_scale_put_back_what_normalising_took(how):
         assert abs(normal_TF.std() - 1) < 1e-5
     if how == "min-max":
         assert (normal_TF.min(), normal_TF.max()) == (0, 1)
-    if how == "per-band":
-        assert np.abs(normal_TF.mean(axis=0)).max() < 1e-5
 
 
 def test_convolution_bank_equals_the_obvious_loop_and_is_drawn_from_its_seed():
@@ -103,7 +101,7 @@ def test_convolution_bank_equals_the_obvious_loop_and_is_drawn_from_its_seed():
     ("fields", "word"),
     [
         ({"contexts": ()}, "contexts"),
-        ({"contexts": (4,), "stride": 5}, "stride 5"),
+        ({"contexts": (4,), "stride": 5}, "stride is 5"),
         ({"whiten_variance": 1.5}, "1.5"),
         ({"contexts": (4, 8), "residual": True}, "residual"),
     ],

@@ -8,9 +8,10 @@ import torch
 
 from audio_tokens.engine.clips.token_clips import Labels, TokenClips
 from audio_tokens.engine.codebook.soft_tokens import packed, shares, unpacked
-from audio_tokens.engine.systems.registry import SYSTEMS, build
+from audio_tokens.engine.systems.registry import build, find
 from audio_tokens.engine.systems.tagger import TaggerConfig, TokenEmbedding
 from audio_tokens.engine.systems.token_bag import histograms
+from audio_tokens.engine.train_config import model_options
 from audio_tokens.engine.training.augment import masked_tokens, mixed_embeddings, mixed_tokens, rolled
 from audio_tokens.errors import UserError
 
@@ -39,9 +40,8 @@ def drawn():
 
 
 def model(system, alternatives=TOP):
-    options = {**SYSTEMS[system].options} | ({} if system == "token-bag" else {"width": 8, "dropout": 0.0})
-    if system == "token-bert":
-        options |= {"layers": 1, "heads": 2}
+    small = {"width": 8, "dropout": 0.0, "layers": 1, "heads": 2}
+    own = {key: value for key, value in small.items() if key in find(system).option_names}
     torch.manual_seed(0)
     return build(
         TaggerConfig(
@@ -49,7 +49,7 @@ def model(system, alternatives=TOP):
             vocab_sizes=VOCAB,
             alternatives=alternatives,
             longest=20,
-            options=options,
+            options=model_options(find(system).options(**own)),
             id2label={label: str(label) for label in range(LABELS)},
         )
     ).eval()

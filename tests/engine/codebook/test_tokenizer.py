@@ -21,7 +21,7 @@ RECIPES = {
         (24,),
         "cosine",
     ),
-    "euclidean": (SliceConfig(unit_length=False, normalise="per-band", whiten_dims=10), (24,), "euclidean"),
+    "euclidean": (SliceConfig(unit_length=False, normalise="none", whiten_dims=10), (24,), "euclidean"),
     "convolved": (SliceConfig(conv_bank=ConvBankConfig(kernels=3, kernel_size=5)), (24,), "cosine"),
     "two streams": (SliceConfig(contexts=(4, 12)), (24, 12), "cosine"),
     "residual": (SliceConfig(contexts=(4, 4, 4), residual=True), (24, 24, 24), "cosine"),

@@ -8,9 +8,11 @@ import torch
 from transformers import ASTConfig, ASTForAudioClassification
 
 from audio_tokens.engine.clips.token_clips import by_audioset
+from audio_tokens.engine.systems.options import RawAstOptions
 from audio_tokens.engine.systems.raw_ast import RawAst
-from audio_tokens.engine.systems.registry import build, resolve
+from audio_tokens.engine.systems.registry import build
 from audio_tokens.engine.systems.tagger import TaggerConfig
+from audio_tokens.engine.train_config import model_options
 from audio_tokens.errors import UserError
 
 SMALL = {"width": 24, "layers": 2, "heads": 2}
@@ -33,7 +35,7 @@ def theirs(folder: Path, frames: int = 64) -> ASTForAudioClassification:
 
 
 def ours(longest: int, labels: int = 5, **own: object) -> RawAst:
-    options = resolve("raw-ast", {}, SMALL | own)[1]
+    options = model_options(RawAstOptions(**(SMALL | own)))
     config = TaggerConfig(
         system="raw-ast", bands=32, longest=longest, options=options, id2label={i: str(i) for i in range(labels)}
     )

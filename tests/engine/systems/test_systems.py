@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audio_tokens.engine.clips.token_clips import Batch
-from audio_tokens.engine.systems.registry import SYSTEMS, build, find, load, resolve, save
+from audio_tokens.engine.systems.registry import SYSTEMS, build, find, load, save
 from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding, mask_from, slices_of
-from audio_tokens.engine.train_config import TrainConfig
+from audio_tokens.engine.train_config import model_options
 from audio_tokens.errors import UserError
 
 VOCAB, BANDS, LONGEST, LABELS = (50, 20), 16, 40, 5
@@ -28,13 +28,13 @@ def fresh(variant: str) -> Tagger:
     """A small system in evaluation mode, its weights drawn from a fixed seed."""
     name, options = VARIANTS[variant]
     small = {"width": 16, "layers": 2, "heads": 2, "channels": 4, "kernels": 12} | options
-    own = {key: value for key, value in small.items() if key in SYSTEMS[name].options}
+    own = {key: value for key, value in small.items() if key in find(name).option_names}
     config = TaggerConfig(
         system=name,
         vocab_sizes=VOCAB if "tokens" in SYSTEMS[name].reads else (),
         bands=BANDS if "mel" in SYSTEMS[name].reads else 0,
         longest=LONGEST,
-        options=resolve(name, {}, own)[1],
+        options=model_options(find(name).options(**own)),
         id2label={i: f"label {i}" for i in range(LABELS)},
     )
     with torch.random.fork_rng():
@@ -160,21 +160,17 @@ def test_too_long_a_clip_is_refused_by_a_model_with_learnt_positions() -> None:
         logits(fresh("token-bert"), clips("token-bert", [LONGEST + 1], LONGEST + 1))
 
 
-def test_options_are_laid_over_each_other_and_strangers_refused() -> None:
-    train, options = resolve("token-lstm", {"epochs": 4, "learning_rate": 1e-2}, {"epochs": 6, "width": 8})
-    assert (train.epochs, train.learning_rate, options["width"]) == (6, 1e-2, 8)
-    assert resolve("token-lstm", {}, {})[0] == TrainConfig.of(SYSTEMS["token-lstm"].train)
-    with pytest.raises(UserError, match=r"unknown training option 'widht'; did you mean width\?"):
-        resolve("token-lstm", {}, {"widht": 8})
+def test_an_unknown_system_is_refused_with_the_nearest() -> None:
     with pytest.raises(UserError, match=r"unknown system 'token-bart'; did you mean token-bert\?"):
         find("token-bart")
 
 
-def test_a_system_without_steps_has_none_of_their_options() -> None:
-    """A recipe's options for all systems do not concern it; those named for it must not be lost silently."""
-    assert resolve("token-bag", {"mix": 0.5, "mix_kind": "embeddings"}, {"C": 10, "inner_share": 0.3})[1] == {"C": 10.0}
-    with pytest.raises(UserError, match="token-bag is solved at once, without steps that mix_kind could change"):
-        resolve("token-bag", {}, {"mix_kind": "embeddings"})
+def test_what_is_solved_has_no_steps_to_choose_anything_about() -> None:
+    solved = {name for name, system in SYSTEMS.items() if system.solved}
+    assert solved == {"token-bag", "token-rocket"}
+    for name, system in SYSTEMS.items():
+        assert ("epochs" in system.option_names) != (name in solved)
+        assert (system.load().solve is not Tagger.solve) == (name in solved)
 
 
 LAYERS = {

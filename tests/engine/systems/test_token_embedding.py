@@ -100,6 +100,3 @@ def test_the_option_chooses_where_tokens_begin(system: str) -> None:
     model.initialise(centroids)
     first = model.embed.table.weight[: len(centroids[0])]
     assert torch.equal(neighbours(first.detach()), neighbours(torch.from_numpy(centroids[0])))
-    model.config.options["embedding"] = "centroid"
-    with pytest.raises(UserError, match="embedding 'centroid' is not one of: drawn, centroids"):
-        model.initialise(centroids)

@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from audio_tokens.engine.clips.token_clips import Labels, TokenClips
-from audio_tokens.engine.systems.registry import build, resolve
+from audio_tokens.engine.systems.options import TokenRocketOptions
+from audio_tokens.engine.systems.registry import build
 from audio_tokens.engine.systems.tagger import TaggerConfig
 from audio_tokens.engine.systems.token_bag import TokenBag
 from audio_tokens.engine.systems.token_rocket import DILATIONS, TAPS, TokenRocket
+from audio_tokens.engine.train_config import model_options
 from audio_tokens.errors import UserError
 
 VOCAB = (12, 7)
@@ -19,7 +21,7 @@ def rocket(labels: int = 2, **options: object) -> TokenRocket:
         system="token-rocket",
         vocab_sizes=VOCAB,
         single_label=True,
-        options=resolve("token-rocket", {}, {"kernels": 40, **options})[1],
+        options=model_options(TokenRocketOptions(**{"kernels": 40, **options})),
         id2label={i: str(i) for i in range(labels)},
     )
     with torch.random.fork_rng():

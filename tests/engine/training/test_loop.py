@@ -9,14 +9,17 @@ import pytest
 import torch
 
 from audio_tokens.engine.clips.token_clips import Labels, TokenClips
-from audio_tokens.engine.systems.registry import SYSTEMS, build, resolve
+from audio_tokens.engine.systems.registry import build, find
 from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding
-from audio_tokens.engine.train_config import TrainConfig
+from audio_tokens.engine.train_config import TrainConfig, model_options
 from audio_tokens.engine.training.checkpoints import Checkpoints
+from audio_tokens.engine.training.evaluation import evaluate, predict
 from audio_tokens.engine.training.gradient_report import GradientReport
-from audio_tokens.engine.training.loop import Interrupted, Order, Progress, _seed, evaluate, fit, predict, rate
+from audio_tokens.engine.training.loop import _seed, train_by_steps
 from audio_tokens.engine.training.losses import loss_of
 from audio_tokens.engine.training.objectives import Tagging
+from audio_tokens.engine.training.optimizer import rate
+from audio_tokens.engine.training.run_context import Interrupted, Order, Progress, RunContext
 from audio_tokens.engine.world import processes
 from audio_tokens.errors import UserError
 from audio_tokens.shards.plan import epoch_order, rank_batch
@@ -54,9 +57,9 @@ def drawn(clips: int, seed: int = 0) -> TokenClips:
 
 def model(name: str = "token-bert", dropout: float = 0.3) -> Tagger:
     small = {"width": 16, "layers": 1, "heads": 2, "dropout": dropout}
-    own = {key: value for key, value in small.items() if key in SYSTEMS[name].options}
+    options = find(name).options(**{key: value for key, value in small.items() if key in find(name).option_names})
     config = TaggerConfig(
-        system=name, vocab_sizes=(VOCAB,), longest=12, single_label=True, options=resolve(name, {}, own)[1],
+        system=name, vocab_sizes=(VOCAB,), longest=12, single_label=True, options=model_options(options),
         id2label={i: str(i) for i in range(LABELS)},
     )  # fmt: skip
     with torch.random.fork_rng():
@@ -66,22 +69,22 @@ def model(name: str = "token-bert", dropout: float = 0.3) -> Tagger:
 
 def trained(tagger: Tagger, folder: Path, config: TrainConfig, clips: TokenClips, **rest) -> Progress:
     with processes() as accelerator:
-        return fit(
-            tagger,
-            clips,
-            rest.pop("validation", drawn(20, seed=1)),
+        validation = rest.pop("validation", drawn(20, seed=1))
+        objective = Tagging(
             config=config,
-            objective=Tagging(
-                config=config,
-                loss=loss_of(config, torch.from_numpy(clips.labels.counts()), single_label=True),
-                mask_ids=(VOCAB + TokenEmbedding.MASK,),
-            ),
+            loss=loss_of(config, torch.from_numpy(clips.labels.counts()), single_label=True),
+            mask_ids=(VOCAB + TokenEmbedding.MASK,),
+        )
+        context = RunContext(
+            config=config,
             seed=3,
-            order=ORDER,
+            order=lambda clips: ORDER,
             accelerator=accelerator,
-            checkpoints=Checkpoints(folder=folder, publish=published_file),
+            folder=folder,
+            publish=published_file,
             **rest,
         )
+        return train_by_steps(tagger, clips, validation, objective, context, "choose")
 
 
 def weights(tagger: Tagger) -> dict[str, torch.Tensor]:
@@ -183,7 +186,7 @@ def test_averaged_weights_are_what_is_scored_and_kept(tmp_path: Path) -> None:
     config = TrainConfig(**{**vars(CONFIG), "average": "ema"})
     tagger = model(dropout=0.0)
     progress = trained(tagger, tmp_path, config, drawn(21))
-    last = Checkpoints(folder=tmp_path, publish=published_file)
+    last = Checkpoints(folder=tmp_path / "choose", publish=published_file)
     raw = model(dropout=0.0)
     last.load("last", raw)
     differ = [key for key, value in weights(tagger).items() if not torch.equal(value, weights(raw)[key])]

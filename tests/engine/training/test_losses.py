@@ -8,7 +8,6 @@ from audio_tokens.engine.clips.token_clips import Labels
 from audio_tokens.engine.train_config import TrainConfig
 from audio_tokens.engine.training.clip_weights import clip_weights
 from audio_tokens.engine.training.losses import balance, loss_of
-from audio_tokens.errors import UserError
 from audio_tokens.shards.plan import weighted_order
 
 POSITIVES = torch.tensor([1000, 100, 10, 0])
@@ -31,28 +30,6 @@ def test_rare_labels_weigh_more_and_the_mean_weight_is_one() -> None:
     assert weights_L.mean() == pytest.approx(1.0)
     effective = [(1 - 0.999**n) / (1 - 0.999) for n in (1000, 100, 10, 1)]  # Cui et al. 2019, equation 4
     np.testing.assert_allclose(weights_L / weights_L[0], effective[0] / np.array(effective), rtol=1e-5)
-
-
-@pytest.mark.parametrize("name", ["focal", "asymmetric"])
-def test_what_is_right_already_counts_less_than_plainly(name: str) -> None:
-    """Easy clips are turned down a hundredfold, hard ones left (the asymmetric loss cuts their probability by 0.05)."""
-    special = loss_of(TrainConfig(loss=name), POSITIVES, single_label=False)
-    plain = loss_of(TrainConfig(), POSITIVES, single_label=False)
-    right, wrong, none = torch.full((1, 4), -6.0), torch.full((1, 4), 6.0), torch.zeros(1, 4)
-    assert special(right, none) < 0.01 * plain(right, none)
-    assert special(wrong, none) > 0.3 * plain(wrong, none)
-    logits = LOGITS.clone().requires_grad_()
-    special(logits, TARGETS).sum().backward()
-    assert torch.isfinite(logits.grad).all()
-    extreme = torch.tensor([[90.0, -90.0, 90.0, -90.0]], requires_grad=True)
-    special(extreme, torch.tensor([[1.0, 1.0, 0.0, 0.0]])).sum().backward()
-    assert torch.isfinite(extreme.grad).all()
-
-
-def test_a_loss_of_several_labels_is_refused_where_there_is_one() -> None:
-    """It used to fall back on the plain loss without a word."""
-    with pytest.raises(UserError, match="loss asymmetric is for clips of several labels"):
-        loss_of(TrainConfig(loss="asymmetric"), POSITIVES, single_label=True)
 
 
 def labels() -> Labels:

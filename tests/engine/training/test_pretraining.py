@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audio_tokens.engine.clips.token_clips import Batch
-from audio_tokens.engine.systems.registry import build, resolve, save
+from audio_tokens.engine.systems.options import RawAstOptions, TokenBertOptions
+from audio_tokens.engine.systems.registry import build, save
 from audio_tokens.engine.systems.tagger import TaggerConfig
+from audio_tokens.engine.train_config import model_options
 from audio_tokens.engine.training.pretraining import MaskedPrediction, MaskedTokens, start_from
 from audio_tokens.errors import UserError
 
@@ -18,7 +20,7 @@ VOCAB, LONGEST = (11, 7), 30
 
 
 def config(longest: int = LONGEST, width: int = 16) -> TaggerConfig:
-    options = resolve("token-bert", {}, {"width": width, "heads": 2, "layers": 2, "dropout": 0.0})[1]
+    options = model_options(TokenBertOptions(width=width, heads=2, layers=2, dropout=0.0))
     return TaggerConfig(
         system="token-bert", vocab_sizes=VOCAB, longest=longest, options=options, id2label={0: "a", 1: "b"}
     )
@@ -85,7 +87,7 @@ def test_a_tagger_starts_from_the_body_and_keeps_its_own_head(tmp_path: Path) ->
 
 def test_other_labels_keep_their_own_head_in_raw_ast_too(tmp_path: Path) -> None:
     """Its head lies inside transformers' model; it used to be taken along, and refused for its shape."""
-    options = resolve("raw-ast", {}, {"width": 16, "heads": 2, "layers": 1})[1]
+    options = model_options(RawAstOptions(width=16, heads=2, layers=1))
     taggers = [
         build(TaggerConfig(system="raw-ast", bands=32, longest=40, options=options, id2label=names))
         for names in ({0: "a", 1: "b"}, {0: "x", 1: "y", 2: "z"})
@@ -104,11 +106,11 @@ def test_layers_that_find_no_place_are_never_lost_in_silence(tmp_path: Path) -> 
     body = MaskedTokens(config())
     save(body, tmp_path)
     for own in ({"layers": 3}, {"layers": 1}, {"positions": "rotary"}, {"conv": 5}):
-        options = resolve("token-bert", {}, {"width": 16, "heads": 2, "layers": 2} | own)[1]
+        options = model_options(TokenBertOptions(**({"width": 16, "heads": 2, "layers": 2} | own)))
         tagger = TaggerConfig(system="token-bert", vocab_sizes=VOCAB, longest=LONGEST, options=options, num_labels=2)
         with pytest.raises(UserError, match="alone; train with the options that"):
             start_from(build(tagger), tmp_path)
-    options = resolve("hybrid-bert", {}, {"width": 16, "heads": 2, "layers": 2})[1]
+    options = model_options(TokenBertOptions(width=16, heads=2, layers=2))
     hybrid = build(
         TaggerConfig(system="hybrid-bert", vocab_sizes=VOCAB, bands=8, longest=LONGEST, options=options, num_labels=2)
     )

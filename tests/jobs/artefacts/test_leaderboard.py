@@ -64,3 +64,14 @@ def test_the_table_shows_per_cent_and_dashes(tmp_path: Path) -> None:
     assert set(rule) <= {"-", " "}
     assert line.split()[:4] == ["token-bag", "default", "0", "12.3"]
     assert line.split()[6] == "-"
+
+
+def test_a_row_says_what_its_figures_are_to_be_taken_with(tmp_path: Path) -> None:
+    put(tmp_path / "default-0" / "fold-1" / "token-bert", test_fold=1, eval_place="fold-1", leak="init")
+    put(tmp_path / "default-0" / "fold-2" / "token-bert", test_fold=2, eval_place="fold-2", chosen_on="inner-val")
+    put(tmp_path / "default-0" / "token-lstm", chosen_on="val", eval_place="val")
+    put(tmp_path / "default-0" / "token-bag", chosen_on=None, leak=None)
+    notes = {row["system"]: row["notes"] for row in leaderboard.collect(tmp_path)}
+    assert notes == {
+        "token-bert": ["leak: init"], "token-lstm": ["epoch chosen on the tested clips"], "token-bag": []
+    }  # fmt: skip

@@ -16,7 +16,7 @@ from audio_tokens.shards.sources.files import find_files
 from audio_tokens.shards.sources.registry import open_source
 from tests.shards.sources.audio_sets import Listed, odd_clips, write_parquet, write_tars
 from tests.shards.sources.servers import Served, serve
-from tests.shards.tasks.toy_build import toy_build, toy_job
+from tests.shards.tasks.toy_build import toy_build, toy_tasks
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_webdataset_shards_on_a_web_server(tmp_path: Path) -> None:
 
 
 def test_remote_shards_are_read_as_streams_and_hold_the_same_samples(tmp_path: Path) -> None:
-    toy_build(toy_job(tmp_path / "s"), workers=1)
+    toy_build(toy_tasks(tmp_path / "s"), workers=1)
     local = Dataset.open(tmp_path / "s")
     with serve(tmp_path) as served:
         remote = Dataset.open(f"{served.url}/s")

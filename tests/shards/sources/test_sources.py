@@ -109,7 +109,7 @@ MISTAKES = {
     "no folder": ("esc50:{folder}/none", "none"),
     "not the layout": ("esc50:{folder}", "needs audio/ and meta/esc50.csv"),
     "kind": ("esc5:{folder}", "did you mean esc50:?"),
-    "no colon": ("{folder}", "one of: "),
+    "no colon": ("{folder}", "known: soundscapes:"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Start a build as a command, kill it with SIGKILL when its journals say it is so far, and see that it was alive."""
+"""Start a command of tasks, kill it with SIGKILL when its journals say it is so far, and see that it was alive."""
 
 import os
 import random
@@ -10,15 +10,15 @@ from pathlib import Path
 
 from audio_tokens.shards.dataset.manifest import MANIFEST
 from audio_tokens.shards.tasks.journal import in_hand
-from audio_tokens.shards.tasks.task import TASKS
+from audio_tokens.shards.tasks.task_set import TASKS
 
 
 def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "audio_tokens.jobs.cli", "build", *words]
+    return [sys.executable, "-m", "audio_tokens.jobs.cli", *words]
 
 
 def progress(folder: Path, task_clips: int) -> int:
-    """Return how many clips are behind a build: finished tasks in full, running ones by their journals."""
+    """Return how many clips are behind the tasks of a folder: finished ones in full, running ones by their journals."""
     tasks = folder / TASKS
     names = list(tasks.glob("*")) if tasks.is_dir() else []
     done = sum(task_clips for path in names if path.suffix == ".json" and path.stem != "build")

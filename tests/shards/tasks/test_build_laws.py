@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 
 from audio_tokens.errors import UserError
 from audio_tokens.shards.dataset.manifest import Dataset
-from audio_tokens.shards.tasks.build_folder import is_recorded, prepare
 from audio_tokens.shards.tasks.commit import commit
-from audio_tokens.shards.tasks.task import locked, run_task
+from audio_tokens.shards.tasks.task import run_task
+from audio_tokens.shards.tasks.task_folder import OtherContentError, is_recorded, locked, prepare
 from audio_tokens.shards.tasks.task_shards import ShardConfig
-from tests.shards.tasks.toy_build import ToySource, ToyTransform, contents, toy_build, toy_job
+from tests.shards.tasks.toy_build import ToySource, ToyTransform, contents, listed, toy_build, toy_tasks
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed") / "shards"
-    assert toy_build(toy_job(folder), workers=1) == []
+    assert toy_build(toy_tasks(folder), workers=1) == []
     return folder
 
 
@@ -57,7 +57,7 @@ def test_a_shard_holds_one_place_and_no_more_than_its_caps(undisturbed: Path, tm
         assert {sample.meta["place"] for sample in samples} == {shard.place}
         assert len(samples) == shard.clips <= 5
         assert sum(len(sample.array_TF) for sample in samples) == shard.frames
-    toy_build(toy_job(tmp_path / "s", config=ShardConfig(shard_bytes=12_000)), workers=1)
+    toy_build(toy_tasks(tmp_path / "s", config=ShardConfig(shard_bytes=12_000)), workers=1)
     capped = Dataset.open(tmp_path / "s")
     assert max(shard.bytes for shard in capped.shards) <= 12_000
     assert any(shard.clips > 1 for shard in capped.shards)
@@ -65,18 +65,18 @@ def test_a_shard_holds_one_place_and_no_more_than_its_caps(undisturbed: Path, tm
 
 
 def test_two_workers_write_the_bytes_of_one(undisturbed: Path, tmp_path: Path) -> None:
-    toy_build(toy_job(tmp_path / "s"), workers=2)
+    toy_build(toy_tasks(tmp_path / "s"), workers=2)
     assert contents(tmp_path / "s") == contents(undisturbed)
 
 
 def test_the_order_in_which_tasks_run_does_not_matter(undisturbed: Path, tmp_path: Path) -> None:
-    job = toy_job(tmp_path / "s")
-    prepare(job, enumerate(job.source.tasks()), force=False)
-    tasks = list(enumerate(job.source.tasks()))
+    job = toy_tasks(tmp_path / "s")
+    prepare(job, listed(job), force=False)
+    tasks = listed(job)
     for index, task in reversed(tasks):
-        assert not commit(job, range(len(tasks)), about={"source": "toy"}, producer={"toy": 1})
+        assert not commit(job, range(len(tasks)))
         run_task(job, index, task)
-    assert commit(job, range(len(tasks)), about={"source": "toy"}, producer={"toy": 1})
+    assert commit(job, range(len(tasks)))
     assert contents(tmp_path / "s") == contents(undisturbed)
 
 
@@ -94,13 +94,13 @@ def test_nothing_is_lost_whatever_the_sizes_and_the_order(
     for shuffled in (False, True):
         folder = Path(tempfile.mkdtemp(dir=tmp_path))
         transform = ToyTransform(bad=tuple(f"-k{number}" for number in bad))
-        job = toy_job(folder, source=source, transform=transform, config=config)
-        prepare(job, enumerate(job.source.tasks()), force=False)
+        job = toy_tasks(folder, source=source, transform=transform, config=config)
+        prepare(job, listed(job), force=False)
         tasks = list(enumerate(source.tasks()))
         if shuffled:
             order.shuffle(tasks)
         counts = [run_task(job, index, task) for index, task in tasks]
-        assert commit(job, range(len(tasks)), about={"source": "toy"}, producer={"toy": 1})
+        assert commit(job, range(len(tasks)))
         made.append(contents(folder))
     assert made[0] == made[1]
     clips_in = source.tasks_count * source.task_clips
@@ -115,7 +115,7 @@ def test_nothing_is_lost_whatever_the_sizes_and_the_order(
 
 def test_a_clip_that_kills_its_decoder_costs_itself_and_nothing_else(undisturbed: Path, tmp_path: Path) -> None:
     transform = ToyTransform(segfault=("-k3", "-k4"), hang=("-k14",), leave=("-k41",), bad=("-k20",))
-    assert toy_build(toy_job(tmp_path / "s", transform=transform, clip_timeout_s=2.0)) == []
+    assert toy_build(toy_tasks(tmp_path / "s", transform=transform, clip_timeout_s=2.0)) == []
     fallen = {
         "clip 3": "the decoder died of SIGSEGV",
         "clip 4": "the decoder died of SIGSEGV",
@@ -131,33 +131,33 @@ def test_a_worker_killed_from_outside_costs_no_clip(undisturbed: Path, tmp_path:
     flags = tmp_path / "flags"
     flags.mkdir()
     transform = ToyTransform(killed=("-k2", "-k16", "-k33"), once=flags)
-    assert toy_build(toy_job(tmp_path / "s", transform=transform)) == []
+    assert toy_build(toy_tasks(tmp_path / "s", transform=transform)) == []
     assert len(list(flags.iterdir())) == 3
     assert contents(tmp_path / "s") == contents(undisturbed)
 
 
 def test_a_task_that_fails_for_good_is_reported_and_the_rest_goes_on(undisturbed: Path, tmp_path: Path) -> None:
-    job = toy_job(tmp_path / "s", transform=ToyTransform(fail=("-k15",)))
+    job = toy_tasks(tmp_path / "s", transform=ToyTransform(fail=("-k15",)))
     (failure,) = toy_build(job)
     assert (failure.call[1].name, failure.reason) == ("from 12", "RuntimeError: a bug")
     assert [is_recorded(job, index) for index in range(4)] == [True, False, True, True]
     with pytest.raises(UserError, match="has not finished; the same `audio-tokens build` command resumes it"):
         Dataset.open(tmp_path / "s")
-    assert toy_build(toy_job(tmp_path / "s")) == []  # the bug is mended
+    assert toy_build(toy_tasks(tmp_path / "s")) == []  # the bug is mended
     assert contents(tmp_path / "s") == contents(undisturbed)
 
 
 def test_a_task_that_fails_once_is_tried_again(undisturbed: Path, tmp_path: Path) -> None:
     flags = tmp_path / "flags"
     flags.mkdir()
-    assert toy_build(toy_job(tmp_path / "s", transform=ToyTransform(fail=("-k1", "-k30"), once=flags))) == []
+    assert toy_build(toy_tasks(tmp_path / "s", transform=ToyTransform(fail=("-k1", "-k30"), once=flags))) == []
     assert contents(tmp_path / "s") == contents(undisturbed)
 
 
 def test_a_full_disk_is_one_clear_error_and_leaves_nothing_half_written(undisturbed: Path, tmp_path: Path) -> None:
     flags = tmp_path / "flags"
     flags.mkdir()
-    job = toy_job(tmp_path / "s", transform=ToyTransform(full_disk=("-k26",), once=flags))
+    job = toy_tasks(tmp_path / "s", transform=ToyTransform(full_disk=("-k26",), once=flags))
     with pytest.raises(UserError, match=r"no space left for .*; make room and run the same command again"):
         toy_build(job, workers=1)
     for name, sha256 in contents(tmp_path / "s").items():
@@ -171,7 +171,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing_half_written(undistur
 def test_of_equal_keys_the_first_in_listing_order_stays(keys: int, tmp_path: Path) -> None:
     source = ToySource(keys=keys)
     for workers in (1, 2):
-        assert toy_build(toy_job(tmp_path / f"{workers}", source=source), workers=workers) == []
+        assert toy_build(toy_tasks(tmp_path / f"{workers}", source=source), workers=workers) == []
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
     first: dict[int, int] = {}
     for number in range(48):
@@ -192,19 +192,19 @@ def test_of_equal_keys_the_first_in_listing_order_stays(keys: int, tmp_path: Pat
         assert counts[place] == found
 
 
-@pytest.mark.parametrize("cut", ["write_manifest", "sweep"])
+@pytest.mark.parametrize("cut", ["write_manifest", "ShardMaker.sweep"])
 def test_a_commit_cut_short_is_made_again(
     cut: str, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = toy_job(tmp_path / "s", source=ToySource(keys=20))
-    reference = toy_job(tmp_path / "reference", source=ToySource(keys=20))
+    job = toy_tasks(tmp_path / "s", source=ToySource(keys=20))
+    reference = toy_tasks(tmp_path / "reference", source=ToySource(keys=20))
     toy_build(reference, workers=1)
 
     def die(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"audio_tokens.shards.tasks.commit.{cut}", die)
+        patch.setattr(f"audio_tokens.shards.tasks.shard_maker.{cut}", die)
         with pytest.raises(KeyboardInterrupt):
             toy_build(job, workers=1)
     toy_build(job, workers=1)
@@ -212,29 +212,29 @@ def test_a_commit_cut_short_is_made_again(
 
 
 def test_another_build_in_the_same_folder_is_refused_without_force(undisturbed: Path, tmp_path: Path) -> None:
-    job, other = toy_job(tmp_path / "s"), toy_job(tmp_path / "s", source=ToySource(tasks_count=2))
+    job, other = toy_tasks(tmp_path / "s"), toy_tasks(tmp_path / "s", source=ToySource(tasks_count=2))
     toy_build(other, workers=1)
-    with pytest.raises(UserError, match="holds a data set of another source or configuration; --force replaces it"):
-        prepare(job, enumerate(job.source.tasks()), force=False)
+    with pytest.raises(OtherContentError, match="holds finished work of another source or configuration"):
+        prepare(job, listed(job), force=False)
     toy_build(job, workers=1, force=True)
     assert contents(tmp_path / "s") == contents(undisturbed)
-    assert prepare(job, enumerate(job.source.tasks()), force=False)  # complete: nothing to do
-    prepare(other, enumerate(other.source.tasks()), force=True)
-    with pytest.raises(UserError, match="holds an unfinished build of another source"):
-        prepare(job, enumerate(job.source.tasks()), force=False)
+    assert prepare(job, listed(job), force=False)  # complete: nothing to do
+    prepare(other, listed(other), force=True)
+    with pytest.raises(OtherContentError, match="holds unfinished work of another source"):
+        prepare(job, listed(job), force=False)
 
 
 def test_a_listing_that_changes_costs_no_finished_task(undisturbed: Path, tmp_path: Path) -> None:
     """What is finished and still listed as it was is kept, and the end is that of a build of the new listing alone."""
-    before = toy_job(tmp_path / "s", source=ToySource(tasks_count=3))
-    prepare(before, enumerate(before.source.tasks()), force=False)
+    before = toy_tasks(tmp_path / "s", source=ToySource(tasks_count=3))
+    prepare(before, listed(before), force=False)
     for index in (0, 2):
-        run_task(before, index, before.source.tasks()[index])
+        run_task(before, index, listed(before)[index][1])
     kept = contents(tmp_path / "s" / ".tasks")
-    assert not commit(before, range(3), about={"source": "toy"}, producer={"toy": 1})
+    assert not commit(before, range(3))
 
-    job = toy_job(tmp_path / "s")
-    prepare(job, enumerate(job.source.tasks()), force=False)
+    job = toy_tasks(tmp_path / "s")
+    prepare(job, listed(job), force=False)
     assert kept.items() - contents(tmp_path / "s" / ".tasks").items() == {("build.json", kept["build.json"])}
     assert toy_build(job, workers=1) == []
     assert contents(tmp_path / "s") == contents(undisturbed)
@@ -244,51 +244,51 @@ def test_a_listing_that_changes_costs_no_finished_task(undisturbed: Path, tmp_pa
     "other", [ToySource(tasks_count=1), ToySource(task_clips=10), ToySource(labels=("one", "two"))]
 )
 def test_a_finished_task_that_is_listed_no_more_is_not_dropped(other: ToySource, tmp_path: Path) -> None:
-    before, job = toy_job(tmp_path / "s"), toy_job(tmp_path / "s", source=other)
-    prepare(before, enumerate(before.source.tasks()), force=False)
-    run_task(before, 1, before.source.tasks()[1])
+    before, job = toy_tasks(tmp_path / "s"), toy_tasks(tmp_path / "s", source=other)
+    prepare(before, listed(before), force=False)
+    run_task(before, 1, listed(before)[1][1])
     kept = contents(tmp_path / "s")
-    with pytest.raises(UserError, match="holds an unfinished build of another source"):
-        prepare(job, enumerate(other.tasks()), force=False)
+    with pytest.raises(OtherContentError, match="holds unfinished work of another source"):
+        prepare(job, listed(job), force=False)
     assert contents(tmp_path / "s") == kept
 
 
 def test_a_finished_task_whose_shard_is_gone_is_done_again(undisturbed: Path, tmp_path: Path) -> None:
-    job = toy_job(tmp_path / "s", transform=ToyTransform(fail=("-k15",)))
+    job = toy_tasks(tmp_path / "s", transform=ToyTransform(fail=("-k15",)))
     toy_build(job, workers=1)
     victims = sorted(path for path in (tmp_path / "s").glob("*.tar"))
     victims[0].unlink()
     victims[1].write_bytes(victims[1].read_bytes()[:-512])
-    assert toy_build(toy_job(tmp_path / "s"), workers=1) == []
+    assert toy_build(toy_tasks(tmp_path / "s"), workers=1) == []
     assert contents(tmp_path / "s") == contents(undisturbed)
 
 
 def test_a_job_may_join_while_others_are_at_work_and_sweeps_nothing_of_theirs(tmp_path: Path) -> None:
-    job = toy_job(tmp_path / "s")
-    prepare(job, enumerate(job.source.tasks()), force=False)
+    job = toy_tasks(tmp_path / "s")
+    prepare(job, listed(job), force=False)
     half_written = tmp_path / "s" / ".train-000000-000.tar.tmp-0"
     half_written.touch()
     with locked(tmp_path / "s", fcntl.LOCK_SH):
-        assert not prepare(job, enumerate(job.source.tasks()), force=False)
+        assert not prepare(job, listed(job), force=False)
         assert half_written.exists()
-    assert not prepare(job, enumerate(job.source.tasks()), force=False)
+    assert not prepare(job, listed(job), force=False)
     assert not half_written.exists()
 
 
 def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "holiday.tar").write_text("mine")
-    with pytest.raises(UserError, match="is not empty and holds no shards; name another folder"):
-        prepare(toy_job(tmp_path), [], force=True)
+    with pytest.raises(UserError, match="is not empty and holds nothing made by this command; name another folder"):
+        prepare(toy_tasks(tmp_path), [], force=True)
     assert (tmp_path / "holiday.tar").read_text() == "mine"
 
 
 def test_an_orphan_of_another_build_writes_nothing(tmp_path: Path) -> None:
-    job = toy_job(tmp_path / "s")
+    job = toy_tasks(tmp_path / "s")
     toy_build(job, workers=1)
     before = contents(tmp_path / "s")
-    run_task(job, 0, job.source.tasks()[0])  # the data set is committed
-    other = toy_job(tmp_path / "s", source=ToySource(tasks_count=2))
-    prepare(other, enumerate(other.source.tasks()), force=True)
-    run_task(job, 0, job.source.tasks()[0])  # another build has begun
+    run_task(job, 0, listed(job)[0][1])  # the data set is committed
+    other = toy_tasks(tmp_path / "s", source=ToySource(tasks_count=2))
+    prepare(other, listed(other), force=True)
+    run_task(job, 0, listed(job)[0][1])  # another build has begun
     assert set(contents(tmp_path / "s")) == {".tasks/build.json"}
     assert before

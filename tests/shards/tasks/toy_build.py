@@ -18,10 +18,11 @@ import audio_tokens.shards.publish
 from audio_tokens.errors import ClipError
 from audio_tokens.shards.sources.clip import Clip, Reject
 from audio_tokens.shards.sources.registry import Task, numbered
-from audio_tokens.shards.tasks.build_folder import is_recorded, prepare
 from audio_tokens.shards.tasks.commit import commit
 from audio_tokens.shards.tasks.run_tasks import run_tasks
-from audio_tokens.shards.tasks.task import Job, fingerprint, settings_digest
+from audio_tokens.shards.tasks.shard_maker import ShardMaker
+from audio_tokens.shards.tasks.task_folder import is_recorded, prepare
+from audio_tokens.shards.tasks.task_set import TaskSet, fingerprint
 from audio_tokens.shards.tasks.task_shards import ShardConfig
 from audio_tokens.shards.workers.local_pool import local_pool
 from audio_tokens.shards.workers.retry import Failure
@@ -113,36 +114,41 @@ def _no_space(path: Path) -> None:
     raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
 
-def toy_job(
+def toy_tasks(
     folder: Path,
     source: ToySource | None = None,
     transform: ToyTransform | None = None,
     config: ShardConfig | None = None,
     clip_timeout_s: float = 30.0,
-) -> Job:
+) -> TaskSet:
     source, config = source or ToySource(), config or ShardConfig(shard_clips=5)
-    settings = settings_digest({"toy": 1}, config, source.labels)
-    return Job(
+    settings = f"{config} {source.labels}"
+    maker = ShardMaker(to_mel=transform or ToyTransform(), config=config, about={"source": "toy"}, producer={"toy": 1})
+    return TaskSet(
         folder=folder,
         source=source,
-        transform=transform or ToyTransform(),
-        config=config,
+        maker=maker,
         clip_timeout_s=clip_timeout_s,
         settings=settings,
         fingerprint=fingerprint(settings, source.tasks()),
     )
 
 
-def toy_build(job: Job, workers: int = 2, *, force: bool = False) -> list[Failure]:
-    """Prepare, run, commit: what the build job does, in small."""
-    tasks = numbered(job.source.tasks())
-    if prepare(job, tasks, force=force):
+def listed(tasks: TaskSet) -> list[tuple[int, Task]]:
+    """Return the numbered tasks of a set whose source is a toy."""
+    assert isinstance(tasks.source, ToySource)
+    return numbered(tasks.source.tasks())
+
+
+def toy_build(tasks: TaskSet, workers: int = 2, *, force: bool = False) -> list[Failure]:
+    """Prepare, run, commit: what the command does, in small."""
+    if prepare(tasks, listed(tasks), force=force):
         return []
     with local_pool(workers) as executor:
-        todo = [(index, task) for index, task in tasks if not is_recorded(job, index)]
-        failures = run_tasks(executor, job, todo)
+        todo = [(index, task) for index, task in listed(tasks) if not is_recorded(tasks, index)]
+        failures = run_tasks(executor, tasks, todo)
     if not failures:
-        assert commit(job, range(len(tasks)), about={"source": "toy"}, producer={"toy": 1})
+        assert commit(tasks, range(len(listed(tasks))))
     return failures
 
 

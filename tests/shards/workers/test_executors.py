@@ -2,67 +2,25 @@
 
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from audio_tokens.errors import UserError
-from audio_tokens.shards.tasks.build_folder import prepare
 from audio_tokens.shards.tasks.commit import commit
 from audio_tokens.shards.tasks.run_tasks import run_tasks
-from audio_tokens.shards.tasks.task import Job
+from audio_tokens.shards.tasks.task_folder import prepare
+from audio_tokens.shards.tasks.task_set import TaskSet
 from audio_tokens.shards.workers.dask_pool import dask_pool
-from tests.shards.tasks.toy_build import ToyTransform, contents, toy_build, toy_job
+from tests.shards.tasks.toy_build import ToyTransform, contents, listed, toy_build, toy_tasks
+from tests.shards.workers.toy_cluster import cluster
 
 
-@contextmanager
-def process(*words: str) -> Iterator[subprocess.Popen]:
-    # Dask forgives a task one dead worker here (three by default).
-    forgiving = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
-    environment = os.environ | forgiving | {"PYTHONPATH": str(Path(__file__).parents[3])}
-    running = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield running
-    finally:
-        running.terminate()
-        try:
-            running.wait(10)
-        except subprocess.TimeoutExpired:
-            running.kill()
-            running.wait()
-
-
-@contextmanager
-def cluster(folder: Path, workers: int) -> Iterator[str]:
-    """A scheduler and workers, each a process with a nanny; yields the scheduler's address."""
-    with ExitStack() as stack:
-        file = folder / "scheduler.json"
-        words = ("--port", "0", "--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file))
-        stack.enter_context(process(sys.executable, "-m", "distributed.cli.dask_scheduler", *words))
-        while not file.exists():
-            time.sleep(0.05)
-        for _ in range(workers):
-            words = ("--scheduler-file", str(file), "--nthreads", "1", "--no-dashboard")
-            words = (*words, "--local-directory", str(folder))
-            stack.enter_context(process(sys.executable, "-m", "distributed.cli.dask_worker", *words))
-        from distributed import Client
-
-        with Client(scheduler_file=str(file)) as client:
-            client.wait_for_workers(workers, timeout=60)
-            yield client.scheduler.address
-
-
-def build_on(address: str, job: Job) -> None:
-    assert not prepare(job, enumerate(job.source.tasks()), force=False)
-    tasks = list(enumerate(job.source.tasks()))
+def build_on(address: str, tasks: TaskSet) -> None:
+    assert not prepare(tasks, listed(tasks), force=False)
     with dask_pool(address) as executor:
-        assert run_tasks(executor, job, tasks) == []
-    assert commit(job, range(len(tasks)), about={"source": "toy"}, producer={"toy": 1})
+        assert run_tasks(executor, tasks, listed(tasks)) == []
+    assert commit(tasks, range(len(listed(tasks))))
 
 
 def worker_pids(address: str) -> dict[str, int]:
@@ -77,18 +35,18 @@ def worker_pids(address: str) -> dict[str, int]:
 def test_dask_gives_the_local_bytes_whoever_is_killed(tmp_path: Path) -> None:
     flags = tmp_path / "flags"
     flags.mkdir()
-    toy_build(toy_job(tmp_path / "plain"), workers=1)
+    toy_build(toy_tasks(tmp_path / "plain"), workers=1)
     crashing = ToyTransform(segfault=("-k3", "-k4"), hang=("-k14",), leave=("-k41",), bad=("-k20",))
-    toy_build(toy_job(tmp_path / "local", transform=crashing, clip_timeout_s=3.0), workers=1)
+    toy_build(toy_tasks(tmp_path / "local", transform=crashing, clip_timeout_s=3.0), workers=1)
     with cluster(tmp_path, workers=2) as address:
         before = worker_pids(address)
         assert len(before) == 2
         # Clips that kill their process or hang cost themselves, and no worker.
-        build_on(address, toy_job(tmp_path / "crashing", transform=crashing, clip_timeout_s=3.0))
+        build_on(address, toy_tasks(tmp_path / "crashing", transform=crashing, clip_timeout_s=3.0))
         assert worker_pids(address) == before
         # A worker killed from outside, in the middle of a clip: nothing is lost.
         killed = ToyTransform(caller_killed=("-k30",), once=flags)
-        build_on(address, toy_job(tmp_path / "killed", transform=killed))
+        build_on(address, toy_tasks(tmp_path / "killed", transform=killed))
         assert len(set(before.values()) - set(worker_pids(address).values())) == 1
     assert len(list(flags.iterdir())) == 1
     assert contents(tmp_path / "killed") == contents(tmp_path / "plain")

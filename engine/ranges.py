@@ -1,0 +1,66 @@
+"""Ranges of options, stated once where an option is declared: `epochs: Count`; light, since `--help` reads them.
+
+A type checker sees the plain type; the command line shows the range; `check` refuses what lies outside.
+"""
+
+import math
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from audio_tokens.errors import UserError
+
+
+@dataclass(frozen=True, repr=False)
+class Range:
+    """The finite numbers from `low` to `high`; `above` and `below` leave that end itself out."""
+
+    low: float
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        return (
+            math.isfinite(value)
+            and (self.low < value if self.above else self.low <= value)
+            and (value < self.high if self.below else value <= self.high)
+        )
+
+    def __repr__(self) -> str:  # what `--help` and messages say
+        if self.high == math.inf:
+            return f"above {self.low:g}" if self.above else f"{self.low:g} or more"
+        return f"{'above' if self.above else 'from'} {self.low:g} {'to below' if self.below else 'to'} {self.high:g}"
+
+
+Count = Annotated[int, Range(1)]
+Natural = Annotated[int, Range(0)]
+Positive = Annotated[float, Range(0, above=True)]
+NotNegative = Annotated[float, Range(0)]
+Share = Annotated[float, Range(0, 1)]
+ShareBelow1 = Annotated[float, Range(0, 1, below=True)]
+ShareAbove0 = Annotated[float, Range(0, 1, above=True)]
+InnerShare = Annotated[float, Range(0, 1, above=True, below=True)]
+
+
+@cache
+def ranges_of(config: type) -> dict[str, Range]:
+    """Return the range of every field of a dataclass that has one: of its value, or of a tuple's entries."""
+    hints = get_type_hints(config, include_extras=True)
+    found = {field.name: _range(hints[field.name]) for field in fields(config)}
+    return {name: range_ for name, range_ in found.items() if range_ is not None}
+
+
+def check(config: Any, prefix: str = "") -> None:
+    """Raise UserError where a field of the dataclass `config` lies outside its range; `prefix` precedes the name."""
+    for name, range_ in ranges_of(config.__class__).items():
+        value = getattr(config, name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if number is not None and number not in range_:
+                raise UserError(f"{prefix}{name} is {number}; it must be {range_}")
+
+
+def _range(hint: Any) -> Range | None:
+    if get_origin(hint) is Annotated:
+        return next(note for note in get_args(hint)[1:] if isinstance(note, Range))
+    return next((found for part in get_args(hint) if (found := _range(part)) is not None), None)

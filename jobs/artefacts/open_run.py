@@ -1,0 +1,77 @@
+"""A run in hand, for every command that trains: its processes meet, its folder is begun, a stop is saved and said."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from accelerate.utils import broadcast_object_list
+
+from audio_tokens.engine.train_config import TrainConfig
+from audio_tokens.engine.training.run_context import Interrupted, RunContext
+from audio_tokens.engine.world import processes
+from audio_tokens.jobs.artefacts.fingerprints import digest
+from audio_tokens.jobs.artefacts.outputs import claim
+from audio_tokens.jobs.artefacts.run_folder import RunFolder, asked_to_stop
+from audio_tokens.jobs.inputs.epoch_order import order_of
+from audio_tokens.shards.integrity import ids_of
+from audio_tokens.shards.publish import published_file
+
+
+@runtime_checkable
+class Asked(Protocol):
+    """What a command that trains was asked for: where its run goes, its seed and tracker, what may be replaced."""
+
+    @property
+    def out(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def tracker(self) -> str: ...
+    @property
+    def force(self) -> bool: ...
+
+
+@contextmanager
+def open_run(
+    command: str, request: Asked, settings: dict[str, Any], facts: dict[str, Any], config: TrainConfig
+) -> Iterator[tuple[RunFolder, RunContext] | None]:
+    """Yield the folder and the context of a run, or None where it is complete already, which is said.
+
+    Runs of equal `settings` are the same run; `facts` stand beside them in config.yaml. SIGTERM saves the last state
+    and exits with 143. What the request names as tokens, shards, codebook and init are the parents of the run.
+    Raises UserError as claim, RunFolder.begin and `processes` do.
+    """
+    inputs = {role: getattr(request, role, None) for role in ("tokens", "shards", "codebook", "init")}
+    claim(request.out, "run", inputs.values())
+    folder = RunFolder(Path(request.out), ids_of(**inputs))
+    facts = facts | {name: folder.relative(inputs[name]) for name in ("tokens", "shards")}
+    with (
+        processes(request.tracker, request.out) as accelerator,
+        asked_to_stop() as stopping,
+        folder.lock(accelerator),
+    ):
+        begun = [False]
+        if accelerator.is_main_process:
+            begun = [folder.begin(settings | {"fingerprint": digest(settings)} | facts, request.force)]
+        if not broadcast_object_list(begun)[0]:
+            accelerator.print(f"{command}: {request.out} is complete already")
+            yield None
+            return
+        accelerator.init_trackers("audio-tokens")
+        context = RunContext(
+            config=config,
+            seed=request.seed,
+            order=partial(order_of, config),
+            accelerator=accelerator,
+            folder=folder.checkpoints,
+            publish=published_file,
+            stopping=stopping,
+            on_epoch=folder.curves(accelerator),
+        )
+        try:
+            yield folder, context
+        except Interrupted as stop:
+            accelerator.print(f"{command}: {stop}")
+            raise SystemExit(143) from None

@@ -1,0 +1,158 @@
+"""Mel shards as a set of tasks makes them: each task its own shards, all together a data set."""
+
+import hashlib
+import json
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audio_tokens.shards.dataset.manifest import MANIFEST, REJECTS, Dataset, ShardEntry, write_manifest
+from audio_tokens.shards.dataset.tar_shard import ShardReader, index_file
+from audio_tokens.shards.integrity import INTEGRITY
+from audio_tokens.shards.publish import is_temporary, published_file
+from audio_tokens.shards.sources.clip import Clip
+from audio_tokens.shards.tasks.task_set import TASKS, Maker, Record, TaskSet, reject_line
+from audio_tokens.shards.tasks.task_shards import OpenShard, ShardConfig, TaskShards
+
+OURS = re.compile(r"[a-z0-9-]+-\d{6,}-\d{3,}(-unique)?\.(tar|index\.npy)|integrity\.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardMaker(Maker):
+    """Makes mel shards of clips, and a data set of the shards.
+
+    Args:
+        to_mel: turns a clip into (array_TF, seconds decoded); raises ClipError with the reason for a reject
+        config: what the shards look like
+        about: what was built from what, for the manifest
+        producer: for whoever reads the arrays
+    """
+
+    to_mel: Callable[[Clip], tuple[np.ndarray, float]]
+    config: ShardConfig
+    about: Mapping[str, Any]
+    producer: Mapping[str, Any]
+
+    def transform(self, clip: Clip, before: Clip | None) -> tuple[np.ndarray, float]:
+        return self.to_mel(clip)
+
+    def open(self, folder: Path, index: int, label_ids: Mapping[str, int]) -> TaskShards:
+        return TaskShards(folder, index, self.config, label_ids)
+
+    def finished(self, folder: Path) -> str | None:
+        try:
+            return json.loads((folder / MANIFEST).read_bytes())["build"]["fingerprint"]
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError):
+            return ""
+
+    def retract(self, folder: Path) -> None:
+        (folder / MANIFEST).unlink(missing_ok=True)
+
+    def sweep(self, folder: Path, under_way: bool) -> None:
+        """Remove what a build leaves behind and its manifest does not list; nothing of anyone else's."""
+        if (folder / MANIFEST).exists():
+            shutil.rmtree(folder / TASKS, ignore_errors=True)
+            names = [shard.name for shard in Dataset.open(folder).shards]
+            kept = {REJECTS, INTEGRITY, *names, *(index_file(Path(name)).name for name in names)}
+        else:
+            kept = {path.name for path in folder.iterdir() if under_way and not is_temporary(path.name)}
+        for path in folder.iterdir():
+            ours = OURS.fullmatch(path.name) or is_temporary(path.name) or path.name == REJECTS
+            if ours and path.name not in kept:
+                path.unlink()
+
+    def publish(self, tasks: TaskSet, records: Iterable[Record]) -> None:
+        """Write `rejects.jsonl`, then `dataset.json`."""
+        folder, totals = tasks.folder, Totals()
+        with published_file(folder / REJECTS) as temporary, temporary.open("w", encoding="utf-8") as rejects:
+            for record in records:
+                rejects.writelines(reject_line(*reject) for reject in record.rejects)
+                totals.add_record(record)
+                for values in record.made["shards"]:
+                    entry = ShardEntry(**values)
+                    if record.repeated:
+                        entry, dropped = _without(folder, entry, record.repeated)
+                        totals.drop(entry.place, dropped)
+                    if entry.clips:
+                        totals.shards.append(entry)
+        assert totals.clips_in == totals.rejected + sum(shard.clips for shard in totals.shards)
+        write_manifest(
+            folder,
+            build={"fingerprint": tasks.fingerprint, "shards": asdict(self.config), **self.about},
+            producer=self.producer,
+            labels=tasks.source.labels,
+            single_label=totals.single_label,
+            shards=tuple(sorted(totals.shards, key=lambda shard: shard.name)),
+            rejected=totals.rejected,
+            extra=totals.facts(len(tasks.source.labels)),
+        )
+        self.sweep(folder, False)
+
+
+class Totals:
+    """What the records add up to."""
+
+    def __init__(self) -> None:
+        self.shards: list[ShardEntry] = []
+        self.clips_in = self.rejected = 0
+        self.single_label = True
+        self._label_counts: dict[str, Counter[int]] = {}
+        self._test_keys: list[str] = []
+
+    def add_record(self, record: Record) -> None:
+        self.clips_in += record.clips_in
+        self.rejected += len(record.rejects)
+        self.single_label &= record.made["single_label"]
+        self._test_keys += [c.key for c in record.clips if c.place == "test" and c.key not in record.repeated]
+        for place, counts in record.made["label_counts"].items():
+            self._label_counts.setdefault(place, Counter()).update(dict(counts))
+
+    def drop(self, place: str, metas: Iterable[Mapping[str, Any]]) -> None:
+        for meta in metas:
+            self._label_counts[place].subtract(meta["labels"])
+
+    def facts(self, labels: int) -> dict[str, Any]:
+        """What the manifest tells beside the shards: clips per label and place, and which clips are the test.
+
+        Published evaluations differ in their clips, so a score is worth little without the count and hash of the ids:
+        sha256 over the sorted keys, a newline after each.
+        """
+        counts = {
+            place: [found[label] for label in range(labels)] for place, found in sorted(self._label_counts.items())
+        }
+        facts: dict[str, Any] = {"label_counts": counts}
+        if self._test_keys:
+            listing = "".join(f"{key}\n" for key in sorted(self._test_keys))
+            facts["test_ids"] = {
+                "clips": len(self._test_keys),
+                "sha256": hashlib.sha256(listing.encode()).hexdigest(),
+            }
+        return facts
+
+
+def _without(folder: Path, entry: ShardEntry, keys: Collection[str]) -> tuple[ShardEntry, list[dict[str, Any]]]:
+    """Publish the shard again, under a name of its own, without the clips of these keys; return it and their metas.
+
+    The old one stays until the manifest no longer needs it, so that a commit cut short can begin again.
+    """
+    reader = ShardReader(folder / entry.name)
+    kept, dropped = [], []
+    for position, sample in enumerate(reader.read()):
+        if sample.key in keys:
+            dropped.append(sample.meta)
+        else:
+            kept.append((position, sample))
+    if not dropped:
+        return entry, []
+    shard = OpenShard(folder / f"{Path(entry.name).stem}-unique.tar", entry.place)
+    for position, sample in kept:
+        shard.add(reader.packed(position), len(sample.array_TF), sample.meta["seconds"])
+    return shard.publish(), dropped
