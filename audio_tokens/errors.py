@@ -1,7 +1,9 @@
-"""What all rooms call a user's mistake, and how they answer a mistyped name."""
+"""What all rooms call a user's mistake, and how they answer a mistyped name or a damaged file."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 MOST_LISTED = 30  # AudioSet alone has 527 names
 
@@ -12,6 +14,27 @@ class UserError(ValueError):
 
 class ClipError(UserError):
     """A clip that cannot be used; the message is the reason it is rejected with."""
+
+
+def damaged(file: Path, reason: object) -> UserError:
+    """Return what to raise where a file is not what it was written as."""
+    return UserError(f"{file} is damaged ({' '.join(str(reason).split())}); `audio-tokens verify` tells more")
+
+
+def checked(values: Any, kinds: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:
+    """Return `values`, as read from a file, if they are a mapping that has all these keys with values of these kinds.
+
+    A truth value is no number here. Raises ValueError with what is missing or of another kind.
+    """
+    if not isinstance(values, dict):
+        raise ValueError("it holds no mapping")
+    for key, kind in kinds.items():
+        if key not in values:
+            raise ValueError(f"{key} is missing")
+        kinds_of_key = kind if isinstance(kind, tuple) else (kind,)
+        if not isinstance(values[key], kind) or (isinstance(values[key], bool) and bool not in kinds_of_key):
+            raise ValueError(f"{key} is {values[key]!r:.60}")
+    return values
 
 
 def did_you_mean(name: str, known: Iterable[str], *, form: str = "{}") -> str:

@@ -49,6 +49,17 @@ class Build(TaskOptions):
 
 def build(config: Build) -> int:
     """Build the data set, or this job's part of it. Returns 0, or 1 when tasks failed."""
+    from audio_tokens.jobs.artefacts.outputs import claim
+    from audio_tokens.shards.publish import target_lock
+
+    if config.dry_run:
+        return _build(config)
+    claim(config.out, "data set", [config.source, config.segments])
+    with target_lock(config.out, shared=config.task_count > 1):
+        return _build(config)
+
+
+def _build(config: Build) -> int:
     from threadpoolctl import threadpool_limits
 
     from audio_tokens.engine.sound.log_mel import FrontEnd

@@ -23,6 +23,7 @@ COMMANDS = {
     "report": "a work folder -> report.html",
     "describe": "what an artefact holds",
     "verify": "re-read an artefact against its hashes",
+    "lineage": "what an artefact was made from, by the hashes of its files",
 }
 
 

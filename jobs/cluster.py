@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -43,19 +44,23 @@ class Cluster:
 
 def cluster(request: Cluster) -> None:
     """Fit the codebook, or go on where an interrupted fit stopped; nothing is done where it is complete already."""
+    from audio_tokens.engine.codebook.codebook_file import FORMAT
     from audio_tokens.engine.codebook.fit_checkpoint import from_bytes, to_bytes
     from audio_tokens.engine.codebook.fit_codebook import Fit
     from audio_tokens.engine.codebook.nearest.search import best_nearest
     from audio_tokens.engine.sound.log_mel import MelConfig
     from audio_tokens.engine.world import joined_world
     from audio_tokens.jobs.artefacts.fingerprints import digest, is_done
+    from audio_tokens.jobs.artefacts.outputs import claim
     from audio_tokens.jobs.inputs.mel_lanes import MelLanes, mel_of
     from audio_tokens.jobs.inputs.places import fitted_places
     from audio_tokens.shards.dataset.manifest import Dataset
-    from audio_tokens.shards.publish import publish_bytes, published_folder
+    from audio_tokens.shards.integrity import files_below, ids_of, seal
+    from audio_tokens.shards.publish import publish_bytes, published_folder, target_lock
 
+    claim(request.out, "codebook", [request.shards])
     dataset = Dataset.open(request.shards)
-    places = fitted_places(dataset, request.test_fold)
+    places, parents = fitted_places(dataset, request.test_fold), ids_of(shards=request.shards)
     origin: dict[str, Any] = {"dataset": dataset.hash, "places": list(places), "seed": request.seed}
     if dataset.folds and request.test_fold is None:
         origin["leak"] = "all-folds"
@@ -64,7 +69,7 @@ def cluster(request: Cluster) -> None:
     origin["fingerprint"] = digest(origin, mel, asdict(slices), asdict(kmeans))
     out = Path(request.out)
     checkpoint = out.with_name(f".{out.name}.checkpoint.safetensors")
-    with joined_world() as world:
+    with joined_world() as world, target_lock(out) if world.rank == 0 else nullcontext():
         first = world.rank == 0
         if is_done(out, "codebook", origin["fingerprint"], force=request.force):
             _say(first, f"cluster: {out} is complete already")
@@ -99,6 +104,7 @@ def cluster(request: Cluster) -> None:
             codebook = fit.codebook(state, origin)
             with published_folder(out) as folder:
                 codebook.save(folder)
+                seal(folder, FORMAT, parents, files_below(folder))
             checkpoint.unlink(missing_ok=True)
             _say(
                 first,

@@ -82,14 +82,20 @@ def _tokens(folder: Path, most_labels: int) -> list[str]:
     ]
 
 
-def _json(name: str):
-    def description(folder: Path, most_labels: int) -> list[str]:
-        return [f"{folder}:", json.dumps(json.loads((folder / name).read_bytes()), indent=2)]
+def _codebook(folder: Path, most_labels: int) -> list[str]:
+    from audio_tokens.engine.codebook.codebook_file import CONFIG, Codebook
 
-    return description
+    Codebook.load(folder)  # names what is damaged
+    return [f"{folder}:", json.dumps(json.loads((folder / CONFIG).read_bytes()), indent=2)]
 
 
-DESCRIPTIONS = {"shards": _shards, "tokens": _tokens, "codebook": _json("config.json"), "run": _json("result.json")}
+def _run(folder: Path, most_labels: int) -> list[str]:
+    from audio_tokens.jobs.artefacts.run_folder import RunFolder
+
+    return [f"{folder}:", json.dumps(RunFolder(folder).result(), indent=2)]
+
+
+DESCRIPTIONS = {"shards": _shards, "tokens": _tokens, "codebook": _codebook, "run": _run}
 
 
 def _draw(folder: Path, file: Path) -> None:

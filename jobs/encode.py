@@ -50,6 +50,15 @@ class Encode(TaskOptions):
 
 def encode(config: Encode) -> int:
     """Encode what there is, or this job's part of it, into one store. Returns 1 when tasks failed, else 0."""
+    from audio_tokens.jobs.artefacts.outputs import claim
+    from audio_tokens.shards.publish import target_lock
+
+    claim(config.out, "token store", [config.shards, config.source, config.codebook])
+    with target_lock(config.out, shared=config.task_count > 1):
+        return _encode(config)
+
+
+def _encode(config: Encode) -> int:
     from audio_tokens.engine.codebook.codebook_file import Codebook
     from audio_tokens.engine.codebook.nearest.search import gpu_count
     from audio_tokens.engine.sound.log_mel import FrontEnd
@@ -60,6 +69,7 @@ def encode(config: Encode) -> int:
     from audio_tokens.jobs.inputs.front_end import ClipToViews, View
     from audio_tokens.jobs.inputs.mel_lanes import mel_of
     from audio_tokens.shards.dataset.manifest import Dataset
+    from audio_tokens.shards.integrity import ids_of
     from audio_tokens.shards.sources.registry import Source, Task, numbered, open_source
     from audio_tokens.shards.tasks.task_folder import remove
     from audio_tokens.shards.tasks.task_set import TaskSet
@@ -84,6 +94,7 @@ def encode(config: Encode) -> int:
         to_views = ClipToViews(FrontEnd(MelConfig.from_dict(codebook.mel)), config.views, config.seed)
         tasks = source.tasks()
         parent = digest(config.source, codebook.mel, source.labels, [asdict(task) for task in tasks], *drawn)
+    parents = ids_of(codebook=config.codebook, shards=config.shards) | ({} if config.shards else {"listing": parent})
     out = Path(config.out).resolve()  # a cluster's workers may stand elsewhere
     parts, fingerprint = out.with_name(f".{out.name}.parts"), digest(parent, codebook.hash, config.top)
     if is_done(out, "token store", fingerprint, force=config.force):
@@ -109,6 +120,7 @@ def encode(config: Encode) -> int:
             "labels": list(source.labels),
             "origin": codebook.origin,
         },
+        parents=parents,
     )
     task_set = TaskSet(
         folder=parts,

@@ -10,6 +10,8 @@ from audio_tokens.engine.ranges import Count, check
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
 
+WAIT_S = 60.0  # another evaluation may just be written down
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
@@ -43,7 +45,8 @@ def evaluate(request: Evaluate) -> None:
     from audio_tokens.jobs.artefacts.run_folder import RunFolder, figures_of
     from audio_tokens.jobs.inputs.clip_choice import with_classes
     from audio_tokens.jobs.inputs.training_data import open_for
-    from audio_tokens.shards.publish import publish_bytes
+    from audio_tokens.shards.integrity import add_file
+    from audio_tokens.shards.publish import target_lock
 
     folder = RunFolder(Path(request.run))
     settings = folder.settings()
@@ -53,8 +56,8 @@ def evaluate(request: Evaluate) -> None:
         )
     data = open_for(
         settings["system"],
-        request.tokens or settings["tokens"],
-        request.shards or settings["shards"],
+        request.tokens or folder.located(settings["tokens"]),
+        request.shards or folder.located(settings["shards"]),
         soft=settings["train"].get("soft", False),
     )
     if "classes" in settings:
@@ -90,7 +93,8 @@ def evaluate(request: Evaluate) -> None:
                 **{f"{name}_95": interval(figures_R) for name, figures_R in again.items()},
             }
             text = json.dumps(result | {"classes": classes}, indent=1) + "\n"
-            publish_bytes(folder.path / f"evaluation-{request.split}.json", text.encode())
+            with target_lock(folder.path, wait_s=WAIT_S):
+                add_file(folder.path, f"evaluation-{request.split}.json", text.encode())
             print(json.dumps(result))
 
 

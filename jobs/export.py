@@ -18,7 +18,7 @@ class Export:
     Args:
         tokens: the token store
         out: the folder of the parquet files
-        force: replace what lies there
+        force: replace an export of other tokens
     """
 
     tokens: str
@@ -32,37 +32,60 @@ def export(job: Export) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from audio_tokens.shards.publish import published_folder
+    from audio_tokens.jobs.artefacts.fingerprints import digest
+    from audio_tokens.jobs.artefacts.outputs import claim
+    from audio_tokens.shards.publish import published_folder, target_lock
     from audio_tokens.shards.tokens.token_store import TokenStore
 
+    claim(job.out, "export", [job.tokens])
     store, out = TokenStore.open(job.tokens), Path(job.out)
-    if out.exists() and not job.force:
-        raise UserError(f"{out} exists already; --force replaces it, or choose another --out")
-    with published_folder(out) as folder:
-        for place in store.places:
-            group = store.group(place)
-            for number, first in enumerate(range(0, len(group), ROWS)):
-                clips = slice(first, min(first + ROWS, len(group)))
-                bounds = np.arange(clips.start, clips.stop + 1)
-                ids = group.ids_PQ[group.offsets[clips.start] : group.offsets[clips.stop]]
-                labels = group.label_ids[group.label_offsets[clips.start] : group.label_offsets[clips.stop]]
-                positions = pa.FixedSizeListArray.from_arrays(pa.array(ids.ravel()), ids.shape[1])
-                names = pa.array(np.array(store.labels, dtype=object)[labels], pa.string())
-                table = pa.table(
-                    {
-                        "id": group.keys[clips],
-                        "group": group.groups[clips],
-                        "tokens": pa.LargeListArray.from_arrays(
-                            group.offsets[bounds] - group.offsets[first], positions
-                        ),
-                        "labels": pa.LargeListArray.from_arrays(
-                            group.label_offsets[bounds] - group.label_offsets[first], names
-                        ),
-                    },
-                    metadata={"codebook": store.codebook_hash, "vocab_sizes": str(list(store.vocab_sizes))},
-                )
-                pq.write_table(table, folder / f"{place}-{number:05d}.parquet", compression="zstd")
+    facts = {"codebook": store.codebook_hash, "vocab_sizes": str(list(store.vocab_sizes))}
+    facts["fingerprint"] = digest(store.attributes["fingerprint"], facts, ROWS)
+    with target_lock(out):
+        if not job.force and (found := _fingerprints(out)):
+            if found == {facts["fingerprint"]}:
+                print(f"export: {out} is complete already")
+                return
+            raise UserError(f"{out} holds an export of other tokens; --force replaces it, or choose another --out")
+        with published_folder(out) as folder:
+            for place in store.places:
+                group = store.group(place)
+                for number, first in enumerate(range(0, len(group), ROWS)):
+                    clips = slice(first, min(first + ROWS, len(group)))
+                    bounds = np.arange(clips.start, clips.stop + 1)
+                    ids = group.ids_PQ[group.offsets[clips.start] : group.offsets[clips.stop]]
+                    labels = group.label_ids[group.label_offsets[clips.start] : group.label_offsets[clips.stop]]
+                    positions = pa.FixedSizeListArray.from_arrays(pa.array(ids.ravel()), ids.shape[1])
+                    names = pa.array(np.array(store.labels, dtype=object)[labels], pa.string())
+                    table = pa.table(
+                        {
+                            "id": group.keys[clips],
+                            "group": group.groups[clips],
+                            "tokens": pa.LargeListArray.from_arrays(
+                                group.offsets[bounds] - group.offsets[first], positions
+                            ),
+                            "labels": pa.LargeListArray.from_arrays(
+                                group.label_offsets[bounds] - group.label_offsets[first], names
+                            ),
+                        },
+                        metadata=facts,
+                    )
+                    pq.write_table(table, folder / f"{place}-{number:05d}.parquet", compression="zstd")
     print(f"export: {out}: {', '.join(store.places)}")
+
+
+def _fingerprints(out: Path) -> set[str]:
+    """Return what the parquet files of an export were made from; "" for one that does not tell."""
+    from pyarrow import ArrowException
+    from pyarrow.parquet import read_metadata
+
+    found = set()
+    for file in out.glob("*.parquet"):
+        try:
+            found.add((read_metadata(file).metadata or {}).get(b"fingerprint", b"").decode())
+        except (ArrowException, OSError, ValueError):  # torn
+            found.add("")
+    return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:

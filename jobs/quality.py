@@ -22,7 +22,7 @@ class Quality:
         tokens: the token store of those shards by that codebook
         out: the folder of quality.json and the pictures
         clips: clips that are decoded, at most, to measure what the tokens lose
-        force: replace what lies in the folder
+        force: replace a report that was made otherwise
     """
 
     shards: str
@@ -40,36 +40,41 @@ class Quality:
 def quality(job: Quality) -> None:
     """Measure the codebook on the splits or folds it was not fitted on, where there are any, else on all."""
     from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
+    from audio_tokens.jobs.artefacts.fingerprints import digest, is_done
+    from audio_tokens.jobs.artefacts.outputs import claim
     from audio_tokens.jobs.display.quality_figures import bag_score, draw, reconstruction, stream_figures
     from audio_tokens.shards.dataset.manifest import Dataset
-    from audio_tokens.shards.publish import published_folder
+    from audio_tokens.shards.publish import published_folder, target_lock
     from audio_tokens.shards.tokens.token_store import TokenStore
 
     out = Path(job.out)
-    if out.exists() and not job.force and not (out / "quality.json").is_file():
-        raise UserError(
-            f"{out} holds something that is no quality report; choose another --out, or --force replaces it"
-        )
+    claim(out, "quality report", [job.shards, job.codebook, job.tokens])
     dataset, store = Dataset.open(job.shards), TokenStore.open(job.tokens)
     tokenizer = AudioTokenizer.from_pretrained(job.codebook)
     if store.codebook_hash != tokenizer.codebook.hash or store.dataset_hash != dataset.hash:
         raise UserError(f"{job.tokens} was not made from {job.shards} by {job.codebook}; encode again")
-    fitted = tuple(tokenizer.codebook.origin["places"])
-    unseen = tuple(place for place in store.places if place not in fitted) or store.places
-    samples = islice((s for index in dataset.shards_of(*unseen) for s in dataset.read(index)), job.clips)
-    clips = [(sample.key, sample.array_TF) for sample in samples]
-    figures: dict[str, Any] = {
-        "places": list(unseen),
-        "fitted_on": list(fitted),
-        "distortion": {str(row["stream"]): row["distortion"] for row in tokenizer.codebook.history},
-        "streams": stream_figures(store, unseen),
-        **reconstruction(tokenizer, [mel_TF for _, mel_TF in clips]),
-        "token_bag": bag_score(store, fitted, unseen),
-    }
-    with published_folder(out) as folder:
-        draw(folder, tokenizer, *clips[len(clips) // 2])
-        (folder / "quality.json").write_text(json.dumps(figures, indent=1) + "\n")
-    print(json.dumps(figures, indent=1))
+    fingerprint = digest(dataset.hash, tokenizer.codebook.hash, store.attributes["fingerprint"], job.clips)
+    with target_lock(out):
+        if is_done(out, "quality report", fingerprint, force=job.force):
+            print((out / "quality.json").read_text(), end="")
+            return
+        fitted = tuple(tokenizer.codebook.origin["places"])
+        unseen = tuple(place for place in store.places if place not in fitted) or store.places
+        samples = islice((s for index in dataset.shards_of(*unseen) for s in dataset.read(index)), job.clips)
+        clips = [(sample.key, sample.array_TF) for sample in samples]
+        figures: dict[str, Any] = {
+            "fingerprint": fingerprint,
+            "places": list(unseen),
+            "fitted_on": list(fitted),
+            "distortion": {str(row["stream"]): row["distortion"] for row in tokenizer.codebook.history},
+            "streams": stream_figures(store, unseen),
+            **reconstruction(tokenizer, [mel_TF for _, mel_TF in clips]),
+            "token_bag": bag_score(store, fitted, unseen),
+        }
+        with published_folder(out) as folder:
+            draw(folder, tokenizer, *clips[len(clips) // 2])
+            (folder / "quality.json").write_text(json.dumps(figures, indent=1) + "\n")
+        print(json.dumps(figures, indent=1))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

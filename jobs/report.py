@@ -54,7 +54,7 @@ class Report:
 
 def report(job: Report) -> int:
     """Write `report.html` into the work folder; its figures are those of the runs that lie there."""
-    from audio_tokens.shards.publish import publish_bytes
+    from audio_tokens.shards.publish import publish_bytes, target_lock
 
     work = Path(job.work)
     if not work.is_dir():
@@ -64,8 +64,9 @@ def report(job: Report) -> int:
         raise UserError(
             f"work folder {job.work!r} holds no finished run; `audio-tokens run --work {job.work}` makes some"
         )
-    page = "\n".join(_page(work, rows))
-    publish_bytes(work / "report.html", page.encode())
+    with target_lock(work / "report.html", wait_s=leaderboard.WAIT_S):
+        page = "\n".join(_page(work, rows))
+        publish_bytes(work / "report.html", page.encode())
     return 0
 
 

@@ -1,6 +1,7 @@
 """The state of a fit as one safetensors file, so that a killed fit goes on where it was."""
 
 import json
+from typing import Any
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from audio_tokens.engine.codebook.codebook_file import stream_arrays, stream_fro
 from audio_tokens.engine.codebook.fit_codebook import FitState
 from audio_tokens.engine.codebook.kmeans.streamed_kmeans import KMeansState
 from audio_tokens.engine.codebook.whitening import Whitening
+from audio_tokens.engine.state_digest import state_digest
 from audio_tokens.errors import UserError
 
 
@@ -33,7 +35,7 @@ def to_bytes(state: FitState, fingerprint: str) -> bytes:
             "history": kmeans.history,
         }
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    return save(contiguous, metadata={"fit": json.dumps(facts)})
+    return save(contiguous, metadata={"fit": json.dumps(facts), "digest": _digest(contiguous, facts)})
 
 
 def from_bytes(data: bytes) -> tuple[FitState, str]:
@@ -43,7 +45,12 @@ def from_bytes(data: bytes) -> tuple[FitState, str]:
     try:
         return _from_bytes(data)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"a checkpoint is damaged ({error}); --force begins anew") from None
+        raise UserError(f"the checkpoint of this fit is damaged ({error}); --force begins anew") from None
+
+
+def _digest(arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> str:
+    entries = ((name, str(array.dtype), array.shape, array) for name, array in sorted(arrays.items()))
+    return state_digest(entries, facts)
 
 
 def _from_bytes(data: bytes) -> tuple[FitState, str]:
@@ -51,7 +58,10 @@ def _from_bytes(data: bytes) -> tuple[FitState, str]:
 
     arrays = load(data)
     header_bytes = int.from_bytes(data[:8], "little")
-    facts = json.loads(json.loads(data[8 : 8 + header_bytes])["__metadata__"]["fit"])
+    metadata = json.loads(data[8 : 8 + header_bytes])["__metadata__"]
+    facts = json.loads(metadata["fit"])
+    if metadata["digest"] != _digest(arrays, facts):
+        raise ValueError("its digest is another")
     kmeans = None
     if "kmeans" in facts:
         now = facts["kmeans"]

@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from safetensors import SafetensorError
+
 from audio_tokens.engine.systems.options import (
     RawAstOptions,
     RawBertOptions,
@@ -22,7 +24,7 @@ from audio_tokens.engine.systems.options import (
     TokenRocketOptions,
 )
 from audio_tokens.engine.train_config import TagConfig, TrainConfig
-from audio_tokens.errors import UserError, did_you_mean
+from audio_tokens.errors import UserError, damaged, did_you_mean
 
 if TYPE_CHECKING:
     from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig
@@ -59,6 +61,9 @@ class System:
         return getattr(importlib.import_module(f"audio_tokens.engine.systems.{self.module}"), self.model)
 
 
+# What transformers and safetensors say of files that are not what they were; SafetensorError is an Exception only.
+MODEL_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, OSError, RuntimeError, IndexError, SafetensorError)
+
 TOKENS, MEL, BOTH = ("tokens",), ("mel",), ("tokens", "mel")
 SYSTEMS: dict[str, System] = {
     "token-bag": System("token_bag", "TokenBag", TOKENS, TokenBagOptions),
@@ -93,12 +98,21 @@ def save(model: "Tagger", folder: str | Path) -> None:
 
 
 def load(folder: str | Path) -> "Tagger":
-    """Return the trained model of a run's `model/` folder, in evaluation mode."""
+    """Return the trained model of a run's `model/` folder, in evaluation mode.
+
+    Raises UserError where there is none, or a damaged one: transformers itself would draw the weights that it lacks.
+    """
     config = Path(folder) / "config.json"
     if not config.is_file():
         raise UserError(f"{folder} holds no model (config.json is missing); name the `model` folder of a run")
     _no_progress_bar()
-    model = find(json.loads(config.read_text())["system"]).load().from_pretrained(folder)
+    try:
+        system = find(json.loads(config.read_bytes())["system"]).load()
+        model, told = system.from_pretrained(folder, output_loading_info=True)
+        if differing := sorted(map(str, {*told["missing_keys"], *told["unexpected_keys"], *told["mismatched_keys"]})):
+            raise ValueError(f"{differing[0]} is missing or of another shape")
+    except MODEL_DAMAGED as error:
+        raise damaged(Path(folder), error) from None
     for parameter in model.parameters():  # mapped files lie at odd addresses, where products may round differently
         parameter.data = parameter.data.clone()
     return model.eval()

@@ -66,9 +66,11 @@ def train_by_steps(
                 progress.rows.append(row)
                 if improved:
                     training.save("best", to_resume=False)
-            training.save("last")
             if accelerator.is_main_process:
-                context.on_epoch(phase, progress)
+                context.on_epoch(
+                    phase, progress
+                )  # before the state: killed in between, the epoch is done and told again
+            training.save("last")
     accelerator.wait_for_everyone()
     training.checkpoints.load("best", training.model)
     return progress

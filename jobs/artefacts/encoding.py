@@ -77,6 +77,7 @@ class TokenMaker(Maker):
         gpus: on which the tokenizer searches, task by task
         out: the store
         attributes: what it says of itself
+        parents: the ids of what it is made from, by their role
     """
 
     to_views: Callable[[Any, Any], list[View]]
@@ -87,6 +88,7 @@ class TokenMaker(Maker):
     gpus: int
     out: Path
     attributes: Mapping[str, Any]
+    parents: Mapping[str, str | None]
 
     def transform(self, clip: Any, before: Any) -> list[View]:
         return self.to_views(clip, before)
@@ -112,7 +114,7 @@ class TokenMaker(Maker):
                     part = _without_repeated(tasks.folder / name, place, record)
                     parts.setdefault(place, []).extend([part] if part else [])
             places = sorted(filter(parts.get, parts), key=lambda place: (place_rank(place.removesuffix(VIEWS)), place))
-            pack(self.out, {place: parts[place] for place in places}, self.attributes, rejects)
+            pack(self.out, {place: parts[place] for place in places}, self.attributes, rejects, self.parents)
         except UserError:
             raise
         except (BadZipFile, ValueError, KeyError, EOFError, FileNotFoundError) as error:

@@ -7,6 +7,12 @@ from typing import Any
 
 from audio_tokens.errors import UserError
 
+FOUND_IN = {
+    "codebook": ("config.json", "origin", "fingerprint"),
+    "token store": ("zarr.json", "attributes", "fingerprint"),
+    "quality report": ("quality.json", "fingerprint"),
+}
+
 
 def digest(*facts: Any) -> str:
     """Return the sha256 of plain values: equal settings and parents, equal digests."""
@@ -14,26 +20,23 @@ def digest(*facts: Any) -> str:
 
 
 def is_done(out: Path, kind: str, fingerprint: str, *, force: bool) -> bool:
-    """Whether `out` already holds the artefact with this fingerprint; with `force`, it is made anew in any case.
+    """Whether `out`, which may be written, already holds the artefact with this fingerprint; never with `force`.
 
-    Raises UserError where something else lies there, since nothing is replaced unasked.
+    Raises UserError where another one lies there, since nothing is replaced unasked.
     """
-    if force or not out.exists():
+    if force or not out.exists() or not any(out.iterdir()):
         return False
     found = _fingerprint(out, kind)
     if found == fingerprint:
         return True
-    other = f"a {kind} made with other settings or from other data" if found else f"something that is no {kind}"
-    raise UserError(f"{out} holds {other}; --force replaces it, or choose another --out")
+    other = "made with other settings or from other data" if found else "that is damaged"
+    raise UserError(f"{out} holds a {kind} {other}; --force replaces it, or choose another --out")
 
 
 def _fingerprint(out: Path, kind: str) -> str | None:
-    if kind == "codebook":
-        path, keys = out / "config.json", ("origin", "fingerprint")
-    else:
-        path, keys = out / "zarr.json", ("attributes", "fingerprint")
+    path, *keys = FOUND_IN[kind]
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads((out / path).read_bytes())
         for key in keys:
             value = value[key]
     except (OSError, ValueError, KeyError, TypeError):

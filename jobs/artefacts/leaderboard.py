@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from audio_tokens.shards.publish import publish_bytes
+from audio_tokens.jobs.artefacts.run_folder import RunFolder
+from audio_tokens.shards.publish import publish_bytes, target_lock
 
+WAIT_S = 60.0  # another run in the same work folder may just be gathering
 FIGURES = ("mAP", "mAUC", "dprime", "accuracy", "peak_val_mAP")
 
 
@@ -20,18 +22,19 @@ def collect(work: Path) -> list[dict[str, Any]]:
     groups: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
     for file in sorted(work.glob("*/*/result.json")) + sorted(work.glob("*/fold-*/*/result.json")):
         folder = file.relative_to(work).parts[0]
-        result = json.loads(file.read_text())
+        result = RunFolder(file.parent).result()
         if "system" not in result:  # a pre-training: nothing was tagged
             continue
         groups.setdefault((result["system"], folder.rpartition("-")[0], result["seed"]), []).append(result)
     rows = [_row(*key, results) for key, results in groups.items()]
-    return sorted(rows, key=lambda row: (-row["mAP"], row["system"], row["recipe"], row["seed"]))
+    return sorted(rows, key=lambda row: (-(row["mAP"] or 0), row["system"], row["recipe"], row["seed"]))
 
 
 def publish(work: Path) -> list[dict[str, Any]]:
     """Write `leaderboard.json` from what `work` holds and return its rows."""
-    rows = collect(work)
-    publish_bytes(work / "leaderboard.json", (json.dumps(rows, indent=1) + "\n").encode())
+    with target_lock(work / "leaderboard.json", wait_s=WAIT_S):
+        rows = collect(work)
+        publish_bytes(work / "leaderboard.json", (json.dumps(rows, indent=1) + "\n").encode())
     return rows
 
 

@@ -12,8 +12,10 @@ from audio_tokens.engine.train_config import TrainConfig
 from audio_tokens.engine.training.run_context import Interrupted, RunContext
 from audio_tokens.engine.world import processes
 from audio_tokens.jobs.artefacts.fingerprints import digest
+from audio_tokens.jobs.artefacts.outputs import claim
 from audio_tokens.jobs.artefacts.run_folder import RunFolder, asked_to_stop
 from audio_tokens.jobs.inputs.epoch_order import order_of
+from audio_tokens.shards.integrity import ids_of
 from audio_tokens.shards.publish import published_file
 
 
@@ -38,10 +40,18 @@ def open_run(
     """Yield the folder and the context of a run, or None where it is complete already, which is said.
 
     Runs of equal `settings` are the same run; `facts` stand beside them in config.yaml. SIGTERM saves the last state
-    and exits with 143. Raises UserError as RunFolder.begin and `processes` do.
+    and exits with 143. What the request names as tokens, shards, codebook and init are the parents of the run.
+    Raises UserError as claim, RunFolder.begin and `processes` do.
     """
-    folder = RunFolder(Path(request.out))
-    with processes(request.tracker, request.out) as accelerator, asked_to_stop() as stopping:
+    inputs = {role: getattr(request, role, None) for role in ("tokens", "shards", "codebook", "init")}
+    claim(request.out, "run", inputs.values())
+    folder = RunFolder(Path(request.out), ids_of(**inputs))
+    facts = facts | {name: folder.relative(inputs[name]) for name in ("tokens", "shards")}
+    with (
+        processes(request.tracker, request.out) as accelerator,
+        asked_to_stop() as stopping,
+        folder.lock(accelerator),
+    ):
         begun = [False]
         if accelerator.is_main_process:
             begun = [folder.begin(settings | {"fingerprint": digest(settings)} | facts, request.force)]

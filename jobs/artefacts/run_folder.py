@@ -1,26 +1,29 @@
 """A run's folder: what was asked for, how far it came, and the result that says it is complete."""
 
 import csv
+import hashlib
 import io
 import json
 import math
+import os
 import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import yaml
-from jaxtyping import Bool, Float32
 
 from audio_tokens.engine.scores.metrics import Scores
-from audio_tokens.errors import UserError
-from audio_tokens.shards.publish import publish_bytes, published_file, published_folder
+from audio_tokens.errors import UserError, checked, damaged
+from audio_tokens.jobs.artefacts.predictions import Predictions
+from audio_tokens.shards.integrity import INTEGRITY, FileEntry, seal
+from audio_tokens.shards.publish import publish_bytes, published_file, published_folder, sweep_below, target_lock
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -30,16 +33,31 @@ if TYPE_CHECKING:
 # All that a run may leave in its folder (trackers write into audio-tokens/), the two that say what it is at last.
 WRITTEN = (
     *("metrics*.csv", "refit*.csv", "per_class.csv", "predictions.npz", "evaluation-*.json", "model", "checkpoints"),
-    *("audio-tokens", "result.json", "config.yaml"),
+    *("audio-tokens", "result.json", INTEGRITY, "config.yaml"),
 )
+FORMAT = "audio-tokens-run"
+SETTINGS = {"fingerprint": str, "system": str, "seed": int, "train": dict, "data": str}
+RESULT = {
+    **{"system": str, "seed": int, "clips_train": int, "clips_eval": int, "parameters": int, "seconds": (float, int)},
+    **dict.fromkeys(("mAP", "mAUC", "dprime", "accuracy", "peak_val_mAP"), (float, int, NoneType)),
+    "test_fold": (int, NoneType),
+}
 DIAGNOSTICS = ("gradient_norm", "update_ratio", "nonfinite_share")  # of every layer, for the tracker
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """`result.json` is written last and is the commit point; checkpoints belong to the configuration beside them."""
+    """`result.json` is written last and is the commit point; checkpoints belong to the configuration beside them.
+
+    `made_from` are the ids of the artefacts that a training reads, by their role.
+    """
 
     path: Path
+    made_from: Mapping[str, str | None] = field(default_factory=dict)
+
+    def lock(self, accelerator: "Accelerator") -> AbstractContextManager[None]:
+        """Return the lock of the folder, which the main process takes for all; see target_lock."""
+        return target_lock(self.path) if accelerator.is_main_process else nullcontext()
 
     @property
     def checkpoints(self) -> Path:
@@ -52,23 +70,27 @@ class RunFolder:
         A run of the same settings is resumed. Raises UserError where one of others lies there, unless `force` replaces
         it; a finished one is then kept in `replaced/` until `finish`.
         """
-        if self.path.exists() and not force:
-            found = self.settings()["fingerprint"] if (self.path / "config.yaml").is_file() else None
-            if found != settings["fingerprint"]:
-                what = "a run made with other settings or from other data" if found else "something that is no run"
-                raise UserError(f"{self.path} holds {what}; --force replaces it, or choose another --out")
+        sweep_below(self.path)
+        found = self._fingerprint()
+        if found == settings["fingerprint"] and not force:
             return not (self.path / "result.json").is_file()
-        self._set_aside()
+        if found is not None:
+            if not force:
+                raise UserError(
+                    f"{self.path} holds a run made with other settings or from other data; --force replaces it, or "
+                    "choose another --out"
+                )
+            self._set_aside()
+        elif self.path.exists() and any(self.path.iterdir()):  # a kill may leave an empty one
+            raise UserError(f"{self.path} holds something that is no run, and is left alone; choose another --out")
         publish_bytes(self.path / "config.yaml", yaml.safe_dump(settings, sort_keys=False).encode())
         return True
 
     def _set_aside(self) -> None:
         """Clear the way: a finished run moves to `replaced/`, a part of one is worth less than what lies there.
 
-        Touches what runs write, and nothing in a folder that holds no run.
+        Touches what runs write, and nothing else that lies beside it.
         """
-        if not (self.path / "config.yaml").is_file() or "fingerprint" not in self.settings():
-            return
         replaced, finished = self.path / "replaced", (self.path / "result.json").is_file()
         for entry in [found for pattern in WRITTEN for found in sorted(self.path.glob(pattern))]:
             old = replaced / entry.name if finished else entry
@@ -77,12 +99,26 @@ class RunFolder:
                 replaced.mkdir(exist_ok=True)
                 entry.rename(old)
 
+    def _fingerprint(self) -> str | None:
+        """Return that of the run which lies here, "" for one whose config.yaml is damaged, None where there is none."""
+        try:
+            return checked(yaml.safe_load((self.path / "config.yaml").read_bytes()), {"fingerprint": str})[
+                "fingerprint"
+            ]
+        except (OSError, ValueError, yaml.YAMLError):
+            marks = [self.path / name for name in ("config.yaml", INTEGRITY)]
+            data = b"".join(mark.read_bytes() for mark in marks if mark.is_file())
+            return "" if any(word in data for word in (b"\nfingerprint:", FORMAT.encode())) else None
+
     def settings(self) -> dict[str, Any]:
-        """Return config.yaml. Raises UserError where there is none."""
+        """Return config.yaml. Raises UserError where there is none, or a damaged one."""
         file = self.path / "config.yaml"
         if not file.is_file():
             raise UserError(f"{self.path} holds no run (config.yaml is missing); `audio-tokens train` makes one")
-        return yaml.safe_load(file.read_text())
+        try:
+            return checked(yaml.safe_load(file.read_bytes()), SETTINGS)
+        except (ValueError, yaml.YAMLError) as error:
+            raise damaged(file, error) from None
 
     def write_rows(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
         """Write a CSV file of rows that share their columns; a cell without a value is empty."""
@@ -128,67 +164,56 @@ class RunFolder:
         with published_folder(self.path / "model") as folder:
             save(model, folder)
 
-    def write_predictions(self, predictions: "Predictions") -> None:
+    def write_predictions(self, predictions: Predictions) -> None:
         """Publish the scores of the tested clips, which `compare` reads."""
-        with published_file(self.path / "predictions.npz") as path, path.open("wb") as file:
-            np.savez_compressed(
-                file,
-                keys=np.array(predictions.keys),
-                labels=np.array(predictions.labels),
-                scores=predictions.scores_CL,
-                targets=predictions.targets_CL,
-            )
+        with published_file(self.path / "predictions.npz") as path:
+            predictions.save(path)
 
-    def predictions(self) -> "Predictions":
-        """Return the scores of the tested clips. Raises UserError where the run is not complete."""
+    def predictions(self) -> Predictions:
+        """Return the scores of the tested clips. Raises UserError where there are none, or damaged ones."""
         file = self.path / "predictions.npz"
         if not file.is_file():
             raise UserError(f"{self.path} holds no finished run (no predictions.npz); `audio-tokens train` makes one")
-        with np.load(file, allow_pickle=False) as found:
-            return Predictions(
-                keys=found["keys"].tolist(),
-                labels=found["labels"].tolist(),
-                scores_CL=found["scores"],
-                targets_CL=found["targets"],
-            )
+        return Predictions.load(file)
+
+    def result(self) -> dict[str, Any]:
+        """Return result.json. Raises UserError where the run is not complete, or the file damaged."""
+        file = self.path / "result.json"
+        if not file.is_file():
+            raise UserError(f"{self.path} holds no finished run (no result.json); `audio-tokens train` makes one")
+        try:
+            found = checked(json.loads(file.read_bytes()), {"seed": int, "clips_train": int})
+            return found if "pretrained" in found else checked(found, RESULT)
+        except ValueError as error:
+            raise damaged(file, error) from None
 
     def finish(self, result: dict[str, Any]) -> None:
         """Commit the run; the one it replaces is let go."""
-        publish_bytes(self.path / "result.json", (json.dumps(result, indent=1) + "\n").encode())
+        data = (json.dumps(result, indent=1) + "\n").encode()
+        entry = FileEntry(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+        loose = ("checkpoints", "audio-tokens", INTEGRITY)  # of use to a training alone, a tracker's, and itself
+        written = [path for pattern in WRITTEN for path in self.path.glob(pattern) if path.name not in loose]
+        files = [
+            path.relative_to(self.path).as_posix()
+            for each in written
+            for path in ([each] if each.is_file() else each.rglob("*"))
+            if path.is_file()
+        ]
+        seal(self.path, FORMAT, self.made_from, {*files, "result.json"}, {"result.json": entry})
+        publish_bytes(self.path / "result.json", data)
         shutil.rmtree(self.path / "replaced", ignore_errors=True)
 
+    def relative(self, location: str | None) -> str | None:
+        """Return a path as config.yaml holds it: from the run's folder on, so that both may move; a URL as it is."""
+        if location is None or "://" in location:
+            return location
+        return os.path.relpath(Path(location).resolve(), self.path.resolve())
 
-@dataclass(frozen=True, kw_only=True)
-class Predictions:
-    """What a system said of the clips it was tested on, and what is true. Axes: C clips, L labels."""
-
-    keys: list[str]
-    labels: list[str]
-    scores_CL: Float32[np.ndarray, "C L"]
-    targets_CL: Bool[np.ndarray, "C L"]
-
-    @classmethod
-    def joined(cls, parts: "Sequence[Predictions]") -> "Predictions":
-        """Return the predictions of several folds as one. Raises UserError where their labels or clips do not fit."""
-        keys = [key for part in parts for key in part.keys]
-        if any(part.labels != parts[0].labels for part in parts):
-            raise UserError("the runs tag other labels; compare runs on the same data")
-        if len(set(keys)) < len(keys):
-            raise UserError("the runs were tested on the same clips; join runs of different folds")
-        return cls(
-            keys=keys,
-            labels=parts[0].labels,
-            scores_CL=np.concatenate([part.scores_CL for part in parts]),
-            targets_CL=np.concatenate([part.targets_CL for part in parts]),
-        )
-
-    def in_order_of(self, other: "Predictions") -> "Predictions":
-        """Return the same clips in the order of `other`. Raises UserError where they are not the same."""
-        if sorted(self.keys) != sorted(other.keys) or self.labels != other.labels:
-            raise UserError("the two runs were tested on other clips or labels; compare runs on the same data")
-        row_of = {key: row for row, key in enumerate(self.keys)}
-        rows = np.array([row_of[key] for key in other.keys])
-        return replace(self, keys=other.keys, scores_CL=self.scores_CL[rows], targets_CL=self.targets_CL[rows])
+    def located(self, value: str | None) -> str | None:
+        """Return where what config.yaml names lies now; older runs named it from the folder they were started in."""
+        if value is None or "://" in value or not (self.path / value).exists():
+            return value
+        return str(self.path / value)
 
 
 def figures_of(scores: Scores) -> dict[str, float | None]:

@@ -10,14 +10,31 @@ from typing import Any
 
 import fsspec
 
-from audio_tokens.errors import UserError, did_you_mean
-from audio_tokens.shards.dataset.tar_shard import Sample, ShardReader, stream
+from audio_tokens.errors import UserError, checked, did_you_mean
+from audio_tokens.shards.dataset.tar_shard import Sample, ShardReader, index_file, stream
+from audio_tokens.shards.integrity import FileEntry, seal
 from audio_tokens.shards.publish import publish_bytes
 
 FORMAT = "audio-tokens-shards"
 VERSION = 1
 MANIFEST = "dataset.json"
 REJECTS = "rejects.jsonl"
+Kinds = Mapping[str, type | tuple[type, ...]]
+KEYS: Kinds = {
+    **dict.fromkeys(("build", "producer", "totals", "label_counts"), dict),
+    **{"labels": list, "places": list, "shards": list, "single_label": bool},
+}
+ENTRY: Kinds = {
+    "name": str,
+    "place": str,
+    "clips": int,
+    "frames": int,
+    "seconds": (float, int),
+    "bytes": int,
+    "sha256": str,
+}
+TOTALS: Kinds = {**dict.fromkeys(("clips", "frames", "bytes", "rejected"), int), "seconds": (float, int)}
+META: Kinds = {"labels": list, "id": str, "seconds": (float, int), "place": str, "group": str}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +87,9 @@ class Dataset:
                 "build it again with `audio-tokens build`"
             )
         try:
+            _check(manifest)
             return cls(location, data)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{location}/{MANIFEST} is damaged ({error}); build the data set again") from None
 
     @cached_property
@@ -92,7 +110,21 @@ class Dataset:
         return tuple(index for index, shard in enumerate(self.shards) if shard.place in places)
 
     def read(self, shard_index: int, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
-        """Yield the samples start..stop of a shard, in its order; arrays are read-only."""
+        """Yield the samples start..stop of a shard, in its order; arrays are read-only.
+
+        Raises UserError where the shard is damaged.
+        """
+        shard = self.shards[shard_index]
+        try:
+            for sample in self._samples(shard_index, start, stop):
+                self._check_sample(sample)
+                yield sample
+        except ValueError as error:
+            if shard.name in str(error):
+                raise
+            raise UserError(f"shard {self.location}/{shard.name} is damaged ({error})") from None
+
+    def _samples(self, shard_index: int, start: int, stop: int | None) -> Iterator[Sample]:
         shard = self.shards[shard_index]
         if self._local:
             yield from self._local_reader(shard_index).read(start, stop)
@@ -108,7 +140,20 @@ class Dataset:
         """Return one sample of a local shard. Raises UserError under a URL, which is read as a stream."""
         if not self._local:
             raise UserError(f"{self.location} is remote and read as a stream; copy it to a local folder first")
-        return self._local_reader(shard_index).sample(clip_index)
+        sample = self._local_reader(shard_index).sample(clip_index)
+        try:
+            self._check_sample(sample)
+        except ValueError as error:
+            name = self.shards[shard_index].name
+            raise UserError(f"shard {self.location}/{name} is damaged ({error})") from None
+        return sample
+
+    def _check_sample(self, sample: Sample) -> None:
+        labels = checked(sample.meta, META)["labels"]
+        if sample.array_TF.ndim != 2:
+            raise ValueError(f"the array of {sample.key} has the shape {list(sample.array_TF.shape)}")
+        if not all(type(label) is int and 0 <= label < len(self.labels) for label in labels):
+            raise ValueError(f"{sample.key} has the labels {labels!r:.60}, and there are {len(self.labels)}")
 
     def _local_reader(self, shard_index: int) -> ShardReader:
         return self._reader(Path(self.location) / self.shards[shard_index].name)
@@ -129,7 +174,7 @@ def write_manifest(
     rejected: int,
     extra: Mapping[str, Any],
 ) -> None:
-    """Publish `dataset.json`: the commit of everything that already lies in `folder`.
+    """Publish `dataset.json`, after its integrity.json: the commit of everything that already lies in `folder`.
 
     `build` says what was built from what and how; `producer` is handed through to whoever reads the arrays.
     """
@@ -154,7 +199,12 @@ def write_manifest(
         "shards": [asdict(shard) for shard in shards],
         **extra,
     }
-    publish_bytes(folder / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+    data = (json.dumps(manifest, indent=1) + "\n").encode()
+    known = {shard.name: FileEntry(bytes=shard.bytes, sha256=shard.sha256) for shard in shards}
+    known[MANIFEST] = FileEntry(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    names = [REJECTS, *known, *(index_file(Path(shard.name)).name for shard in shards)]
+    seal(folder, FORMAT, {"listing": build["fingerprint"]}, names, known)
+    publish_bytes(folder / MANIFEST, data)
 
 
 def place_rank(place: str) -> tuple[int, int, str]:
@@ -166,6 +216,24 @@ def place_rank(place: str) -> tuple[int, int, str]:
         int(number) if number.isdecimal() else 0,
         place,
     )
+
+
+def _check(manifest: dict[str, Any]) -> None:
+    """Raise ValueError where the manifest lacks what everyone needs."""
+    checked(manifest, KEYS)
+    for name in ("labels", "places"):
+        if not all(isinstance(value, str) for value in manifest[name]):
+            raise ValueError(f"{name} holds {manifest[name]!r:.60}")
+    checked(
+        manifest["totals"], dict.fromkeys(("clips", "frames", "bytes", "rejected"), int) | {"seconds": (float, int)}
+    )
+    for entry in manifest["shards"]:
+        checked(entry, ENTRY)
+        if "/" in entry["name"] or min(entry["clips"], entry["frames"], entry["bytes"]) < 0:
+            raise ValueError(f"a shard is listed as {entry!r:.100}")
+    for counts in manifest["label_counts"].values():
+        if not isinstance(counts, list) or len(counts) != len(manifest["labels"]):
+            raise ValueError("label_counts and labels differ in length")
 
 
 def _nothing_at(location: str) -> str:

@@ -64,7 +64,10 @@ def unpack(member: bytes | memoryview, ending: str, affine: list[float] | None =
     Raises UserError for bytes that are no array of ours.
     """
     if ending.endswith(".zst"):
-        member = zstandard.decompress(member)
+        try:
+            member = zstandard.decompress(member)
+        except zstandard.ZstdError as error:
+            raise UserError(f"a member cannot be decompressed: {error}") from None
     header_bytes = 10 + int.from_bytes(member[8:10], "little")
     dtype, shape = _parse_npy_header(bytes(member[:header_bytes]))
     stored_TF = np.frombuffer(member, dtype, offset=header_bytes).reshape(shape)

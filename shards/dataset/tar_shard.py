@@ -208,4 +208,7 @@ def _header_halves(member_bytes: int) -> tuple[bytes, bytes]:
 def _parse_header(header: bytes) -> tuple[str, int]:
     if header[257:262] != b"ustar":
         raise UserError("a shard is torn: no tar header where one belongs; `audio-tokens verify` names it")
-    return header[:100].rstrip(b"\0").decode("ascii"), int(header[124:135], 8)
+    try:
+        return header[:100].rstrip(b"\0").decode("ascii"), int(header[124:135], 8)
+    except ValueError as error:
+        raise UserError(f"a shard is damaged: {error} in a tar header; `audio-tokens verify` names it") from None

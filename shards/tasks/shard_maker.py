@@ -14,12 +14,13 @@ import numpy as np
 
 from audio_tokens.shards.dataset.manifest import MANIFEST, REJECTS, Dataset, ShardEntry, write_manifest
 from audio_tokens.shards.dataset.tar_shard import ShardReader, index_file
+from audio_tokens.shards.integrity import INTEGRITY
 from audio_tokens.shards.publish import is_temporary, published_file
 from audio_tokens.shards.sources.clip import Clip
 from audio_tokens.shards.tasks.task_set import TASKS, Maker, Record, TaskSet, reject_line
 from audio_tokens.shards.tasks.task_shards import OpenShard, ShardConfig, TaskShards
 
-OURS = re.compile(r"[a-z0-9-]+-\d{6,}-\d{3,}(-unique)?\.(tar|index\.npy)")
+OURS = re.compile(r"[a-z0-9-]+-\d{6,}-\d{3,}(-unique)?\.(tar|index\.npy)|integrity\.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,7 @@ class ShardMaker(Maker):
         if (folder / MANIFEST).exists():
             shutil.rmtree(folder / TASKS, ignore_errors=True)
             names = [shard.name for shard in Dataset.open(folder).shards]
-            kept = {REJECTS, *names, *(index_file(Path(name)).name for name in names)}
+            kept = {REJECTS, INTEGRITY, *names, *(index_file(Path(name)).name for name in names)}
         else:
             kept = {path.name for path in folder.iterdir() if under_way and not is_temporary(path.name)}
         for path in folder.iterdir():

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Shaped, UInt16
 
+from audio_tokens.shards.integrity import files_below, seal
 from audio_tokens.shards.publish import published_file, published_folder
 from audio_tokens.shards.tokens.token_store import BESIDE, FORMAT, RAGGED, VERSION, VIEWS
 
@@ -66,11 +67,12 @@ def pack(
     parts: Mapping[str, Sequence[Path]],
     attributes: Mapping[str, Any],
     rejects: Sequence[tuple[str, str]] = (),
+    parents: Mapping[str, str | None] | None = None,
 ) -> None:
     """Publish the store `out`: per place the parts in their order, every zarr shard written exactly once.
 
     A place may be followed by VIEWS: the views of its clips. `rejects` (source id and reason) lie beside the groups in
-    rejects.jsonl.
+    rejects.jsonl; `parents` are the ids of what the tokens were made from.
     """
     import zarr
 
@@ -95,6 +97,7 @@ def pack(
         counts = {"clips": clips, "positions": positions, "single_label": single_label, "rejected": len(rejects)}
         root.attrs.update(about | counts | dict(attributes))
         root.attrs["complete"] = True
+        seal(folder, FORMAT, parents or {}, files_below(folder))
 
 
 def _publish(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

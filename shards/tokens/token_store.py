@@ -27,12 +27,15 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt8, UInt16
 
 from audio_tokens.errors import UserError
+from audio_tokens.shards.tokens.store_check import ARRAYS, check_attributes, check_ends, check_shapes, check_values
 
 FORMAT, VERSION = "audio-tokens-store", 1
 # The arrays that hold a clip's values one after the other, and the array of offsets that cuts them up.
 RAGGED = {"ids": "offsets", "label_ids": "label_offsets", "key_bytes": "key_offsets", "group_bytes": "group_offsets"}
 # Arrays with as many rows as one of those, where the store has them.
 BESIDE = {"ids": ("top_ids", "top_cosines"), "label_ids": ("label_shares",)}
+# What zarr and its codecs say of files that are not what they were.
+DAMAGED = (KeyError, ValueError, TypeError, IndexError, RuntimeError, OSError, AssertionError, AttributeError)
 VIEWS = "/views"  # ends the name of the group with a split's or fold's views
 
 
@@ -86,9 +89,10 @@ class TokenStore:
         if attributes.get("complete") is not True:
             raise UserError(f"{path} is not complete: it was never finished, and what is missing would read as token 0")
         try:
-            return cls(path, attributes)
-        except (KeyError, TypeError) as error:
+            check_attributes(attributes)
+        except ValueError as error:
             raise UserError(f"{path} is damaged ({error}); encode again with --force") from None
+        return cls(path, attributes)
 
     @cached_property
     def folds(self) -> bool:
@@ -104,9 +108,13 @@ class TokenStore:
         try:
             node = zarr.open_group(self.path, mode="r")[place]
             assert isinstance(node, zarr.Group)
-            arrays = {name: _whole(node, name) for name in node.array_keys()}
+            check_shapes(dict(node.arrays()), len(self.vocab_sizes))
+            arrays = {name: _whole(node, name) for name in node.array_keys() if name in ARRAYS}
+            for name, values in arrays.items():
+                check_values(name, values, self.vocab_sizes, len(self.labels))
+                check_ends(name, int(arrays[ARRAYS[name][2]][-1]), len(values)) if name in RAGGED else None
             return self._group(arrays)
-        except (KeyError, ValueError, RuntimeError, FileNotFoundError) as error:
+        except DAMAGED as error:
             raise UserError(f"{self.path} is damaged in {place} ({error}); encode again with --force") from None
 
     def _group(self, arrays: dict[str, np.ndarray]) -> TokenGroup:

@@ -36,7 +36,14 @@ def test_every_clip_is_a_row_with_its_tokens_and_label_names(tokens, tmp_path, m
             assert row["labels"] == [store.labels[label] for label in label_ids]
 
 
-def test_nothing_is_replaced_unasked(tokens, tmp_path):
-    (tmp_path / "parquet").mkdir()
-    with pytest.raises(UserError, match="--force"):
+def test_the_same_export_again_is_complete_and_other_tokens_are_not_replaced_unasked(
+    tokens, tmp_path, monkeypatch, capsys
+):
+    for _ in range(2):
         export(Export(tokens=tokens, out=str(tmp_path / "parquet")))
+    assert "is complete already" in capsys.readouterr().out
+    monkeypatch.setattr(export_job, "ROWS", 7)
+    with pytest.raises(UserError, match="holds an export of other tokens; --force replaces it"):
+        export(Export(tokens=tokens, out=str(tmp_path / "parquet")))
+    export(Export(tokens=tokens, out=str(tmp_path / "parquet"), force=True))
+    assert len(list((tmp_path / "parquet").glob("train-*"))) > 1

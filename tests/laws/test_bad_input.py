@@ -220,8 +220,8 @@ def test_a_damaged_data_set_is_named(made: Path, tmp_path: Path, capsys: pytest.
     index = next((made / "shards").glob("*.index.npy")).name
     for name, data, code, words in (
         (index, b"garbage", 1, "is damaged; delete it"),
-        ("rejects.jsonl", b"{\n", 1, "unreadable"),
-        ("dataset.json", b'{"format": "audio-tokens-shards", "format_version": 1}', 2, "is damaged ('producer')"),
+        ("rejects.jsonl", b"{\n", 1, "rejects.jsonl: torn: 2 bytes"),
+        ("dataset.json", b'{"format": "audio-tokens-shards", "format_version": 1}', 1, "is damaged (build is missing)"),
     ):
         shutil.copytree(made / "shards", tmp_path / name)
         (tmp_path / name / name).write_bytes(data)
