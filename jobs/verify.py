@@ -115,7 +115,7 @@ def _tokens(folder: Path) -> Found:
         return
     for place in store.places:
         for group in (place, place + VIEWS) if store.views else (place,):
-            yield f"{group}/zarr.json", _refusal(lambda group=group: store.group(group))
+            yield f"{group}/zarr.json", _refusal(lambda group=group: store.group(group).load())
 
 
 def _run(folder: Path) -> Found:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from audio_tokens.engine.codebook.nearest.search import Metric
+from audio_tokens.engine.codebook.nearest.protocol import Metric
 from audio_tokens.engine.codebook.quantizer import TokenStream
 from audio_tokens.engine.codebook.slices import SliceConfig
 from audio_tokens.engine.codebook.whitening import Whitening

@@ -39,7 +39,7 @@ def test_a_system_trained_on_soft_tokens_is_tested_and_evaluated_on_soft_tokens(
 def test_without_soft_the_alternatives_are_not_looked_at(work: Path):
     plain, soft = (open_data(str(work / f"{name}.zarr"), None) for name in ("plain", "soft"))
     assert soft.alternatives == 1
-    assert np.array_equal(plain.read(("train",))[0].ids_PQ, soft.read(("train",))[0].ids_PQ)
+    assert np.array_equal(plain.read(("train",))[0].rows.ids_PQ, soft.read(("train",))[0].rows.ids_PQ)
 
 
 def test_soft_training_on_plain_tokens_is_one_clear_line(work: Path, tmp_path, capsys):

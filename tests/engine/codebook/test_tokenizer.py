@@ -4,8 +4,8 @@ import pytest
 from audio_tokens.engine.codebook.codebook_file import Codebook
 from audio_tokens.engine.codebook.conv_bank import ConvBankConfig
 from audio_tokens.engine.codebook.fit_checkpoint import from_bytes, to_bytes
-from audio_tokens.engine.codebook.fit_codebook import Fit
-from audio_tokens.engine.codebook.kmeans.streamed_kmeans import KMeansConfig
+from audio_tokens.engine.codebook.fit_codebook import CodebookFit
+from audio_tokens.engine.codebook.kmeans.config import KMeansConfig
 from audio_tokens.engine.codebook.slices import SliceConfig, position_count
 from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
 from audio_tokens.engine.sound.log_mel import MelConfig
@@ -32,12 +32,12 @@ def fit_of(name, **options):
     slices, clusters, metric = RECIPES[name]
     config = KMeansConfig(clusters=clusters, metric=metric, chunk_vectors=32)
     blocks = [MELS[start : start + 4] for start in range(0, len(MELS), 4)]
-    return Fit(ArrayLanes(blocks), MEL.to_dict(), slices, config, **options)
+    return CodebookFit(ArrayLanes(blocks), MEL.to_dict(), slices, config, **options)
 
 
 def fitted(name, **options):
     fit = fit_of(name, **options)
-    *_, last = fit.states()
+    *_, last = fit.checkpoints()
     return fit.codebook(last, {"dataset": "toy"})
 
 
@@ -133,12 +133,12 @@ def _with_streams(codebook, streams):
 @pytest.mark.parametrize("name", ["two streams", "residual"])
 def test_a_fit_goes_on_from_any_saved_state_as_if_it_had_never_stopped(name):
     fit = fit_of(name)
-    states = list(fit.states())
+    states = list(fit.checkpoints())
     whole = fit.codebook(states[-1], {})
     for state in states[:: len(states) // 4]:
         restored, fingerprint = from_bytes(to_bytes(state, "print"))
         assert fingerprint == "print"
-        *_, last = [restored, *fit_of(name).states(restored)]
+        *_, last = [restored, *fit_of(name).checkpoints(restored)]
         assert fit.codebook(last, {}).hash == whole.hash
 
 
@@ -166,4 +166,4 @@ def test_a_folder_without_a_codebook_or_with_another_version_is_refused(tmp_path
 
 def test_streams_and_clusters_of_different_number_are_refused():
     with pytest.raises(UserError, match=r"clusters \[5, 5\] and slices.contexts \[4\]"):
-        Fit(ArrayLanes([MELS]), MEL.to_dict(), SliceConfig(), KMeansConfig(clusters=(5, 5)))
+        CodebookFit(ArrayLanes([MELS]), MEL.to_dict(), SliceConfig(), KMeansConfig(clusters=(5, 5)))
