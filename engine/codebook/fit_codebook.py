@@ -1,9 +1,11 @@
 """Fitting a codebook to a stream of clips, one token stream after the other.
 
-Per stream: a survey (mean and covariance, in float64), whitening, k-means, and the usage and mean mel slice of every
-centroid. F mel bands, D dimensions, K centroids, M numbers of a mel slice, N positions.
+Per stream: a survey (mean and covariance, in float64), whitening and k-means on clips drawn at random (see
+KMeansConfig.budget_vectors), then the usage and mean mel slice of every centroid over all clips.
+F mel bands, D dimensions, K centroids, M numbers of a mel slice, N positions.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,7 +21,7 @@ from audio_tokens.engine.codebook.kmeans.streamed_kmeans import states
 from audio_tokens.engine.codebook.nearest.protocol import Metric, Nearest
 from audio_tokens.engine.codebook.nearest.search import best_nearest
 from audio_tokens.engine.codebook.quantizer import Prepared, Quantizer, TokenStream, stream_metric
-from audio_tokens.engine.codebook.slices import SliceConfig, stack
+from audio_tokens.engine.codebook.slices import SliceConfig, position_count, stack
 from audio_tokens.engine.codebook.whitening import Whitening, fit_whitening, moments
 from audio_tokens.engine.lanes import Lanes, sum_lanes
 from audio_tokens.engine.world import World
@@ -94,11 +96,20 @@ class CodebookFit:
         return Quantizer(self.slices, self.config.metric, self._kernels_KW, state.streams, self.make_nearest)
 
     def _clips(self, quantizer: Quantizer, lane: int, epoch: int) -> Iterator[list[Prepared]]:
+        """Yield a lane's clips in blocks, until its share of the budget is spent.
+
+        Blocks come in an order drawn for the epoch, so the first of them are a random sample: the same in every reading
+        of epoch 0, on any number of processes.
+        """
+        left = -(-self.config.budget_vectors // self.mels.lanes) or math.inf
         for block in self.mels.blocks(lane, epoch):
+            if left <= 0:
+                return
+            left -= sum(position_count(len(mel_TF), self.slices) for mel_TF in block)
             yield [quantizer.prepare(mel_TF) for mel_TF in block]
 
     def _survey(self, state: FitCheckpoint) -> FitCheckpoint:
-        """Read all clips once: the levels that normalising takes away, and the moments that whitening needs."""
+        """Read the drawn clips once: the levels that normalising takes away, and the moments that whitening needs."""
         stream, quantizer = len(state.streams), self._quantizer(state)
         whiten = (self.slices.whiten_variance or self.slices.whiten_dims) and not (self.slices.residual and stream)
         if stream and not whiten:
@@ -165,7 +176,8 @@ class CodebookFit:
 
         def work(lane: int) -> tuple[np.ndarray, ...]:
             patches_KM, usage_K, far = np.zeros((clusters, width)), np.zeros(clusters, np.int64), 0.0
-            for block in self._clips(quantizer, lane, 0):
+            for mels in self.mels.blocks(lane, 0):
+                block = [quantizer.prepare(mel_TF) for mel_TF in mels]
                 steps = quantizer.walk(block)
                 mel_NM = stack([clip.normal_TF for clip in block], self.slices, stream)
                 if self.slices.residual:
@@ -183,8 +195,9 @@ class CodebookFit:
             "pass": len(kmeans.history) + 1,
             "vectors": int(usage_K.sum()),
             "distortion": float(far) / int(usage_K.sum()),
+            "standard_error": 0.0,
+            "dead": int((usage_K == 0).sum()),
         }
-        row["dead"] = int((usage_K == 0).sum())
         rows = [{"stream": stream, **each} for each in (*kmeans.history, row)]
         done = replace(blank, patches_KM=patches_KM, usage_K=usage_K)
         return replace(

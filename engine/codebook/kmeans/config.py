@@ -23,6 +23,8 @@ class KMeansConfig:
         memory_vectors: a count is cut to this before a mini-batch, so that older vectors fade; 0 forgets nothing
         passes: exact passes over the data, at most
         tolerance: passes end when the distortion falls by less than this share
+        budget_vectors: about so many vectors, of clips drawn at random, are what whitening and centroids are fitted to,
+            in every reading of the data; 0 for all. How often each centroid is used is counted over all clips after it.
         checkpoint_batches: mini-batches between checkpoints
         lanes: parts the data is read in; processes share them out, so results do not depend on their number
         block_clips: neighbouring clips read together by a lane
@@ -33,12 +35,13 @@ class KMeansConfig:
     start: Literal["k-means++", "afk-mc2", "random"] = "k-means++"
     sample_per_centroid: Count = 64
     batch_epochs: Natural = 2
-    chunk_vectors: Count = 512
+    chunk_vectors: Count = 96
     memory_vectors: Natural = 40
     passes: Count = 20
     tolerance: NotNegative = 3e-3
+    budget_vectors: Natural = 4_000_000
     checkpoint_batches: Count = 100
-    lanes: Count = 12
+    lanes: Count = 64
     block_clips: Count = 16
 
     def __post_init__(self) -> None:

@@ -28,9 +28,9 @@ RECIPES = {
 }
 
 
-def fit_of(name, **options):
+def fit_of(name, budget_vectors=0, **options):
     slices, clusters, metric = RECIPES[name]
-    config = KMeansConfig(clusters=clusters, metric=metric, chunk_vectors=32)
+    config = KMeansConfig(clusters=clusters, metric=metric, chunk_vectors=32, budget_vectors=budget_vectors)
     blocks = [MELS[start : start + 4] for start in range(0, len(MELS), 4)]
     return CodebookFit(ArrayLanes(blocks), MEL.to_dict(), slices, config, **options)
 
@@ -147,6 +147,26 @@ def test_a_fit_is_the_same_on_any_number_of_processes(size):
     alone = fitted("two streams")
     for codebook in in_worlds(size, lambda world: fitted("two streams", world=world)):
         assert codebook.hash == alone.hash
+
+
+def test_a_budget_draws_clips_to_fit_and_all_of_them_are_counted():
+    positions = [position_count(len(mel_TF), SliceConfig()) for mel_TF in MELS]
+    budget = sum(positions) // 3
+    codebook = fitted("default", budget_vectors=budget)
+    *passes, last = codebook.history
+    longest_block = 4 * max(positions)
+    assert {budget <= row["vectors"] <= budget + 12 * longest_block for row in passes} == {True}
+    assert max(row["vectors"] for row in passes) < sum(positions)
+    assert all(row["standard_error"] > 0 for row in passes)
+    assert (last["vectors"], codebook.streams[0].usage_K.sum()) == (sum(positions), sum(positions))
+    assert last["standard_error"] == 0
+    assert abs(last["distortion"] - passes[-1]["distortion"]) < 6 * passes[-1]["standard_error"]
+    for other in in_worlds(2, lambda world: fitted("default", budget_vectors=budget, world=world)):
+        assert other.hash == codebook.hash
+
+
+def test_a_budget_beyond_the_data_changes_nothing():
+    assert fitted("default", budget_vectors=10**9).hash == fitted("default").hash
 
 
 def test_a_folder_without_a_codebook_or_with_another_version_is_refused(tmp_path, tokenizer):
