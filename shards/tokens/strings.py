@@ -1,6 +1,7 @@
 """Strings as they lie in a store: UTF-8 bytes one after the other, and where each ends."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import SupportsIndex, overload
 
@@ -9,13 +10,21 @@ from jaxtyping import Int64, UInt8
 
 
 class Strings(Sequence[str]):
-    """String s is data[offsets[s] : offsets[s + 1]], decoded when it is asked for: two million take 40 MB, not 200."""
+    """`count` strings, whose bytes are read when the first is asked for, and decoded one by one.
 
-    def __init__(self, data: UInt8[np.ndarray, "N"], offsets: Int64[np.ndarray, "S1"]) -> None:
-        self._data, self._offsets = data, offsets
+    `read` returns the bytes of all of them and their offsets: string s is data[offsets[s] : offsets[s + 1]].
+    Two million keys take 40 MB, not 200.
+    """
+
+    def __init__(self, count: int, read: Callable[[], tuple[UInt8[np.ndarray, "N"], Int64[np.ndarray, "S1"]]]) -> None:
+        self._count, self._read = count, read
+
+    @cached_property
+    def _arrays(self) -> tuple[UInt8[np.ndarray, "N"], Int64[np.ndarray, "S1"]]:
+        return self._read()
 
     def __len__(self) -> int:
-        return len(self._offsets) - 1
+        return self._count
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> str: ...
@@ -25,11 +34,13 @@ class Strings(Sequence[str]):
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
         number = range(len(self))[index]
-        return self._data[self._offsets[number] : self._offsets[number + 1]].tobytes().decode()
+        data, offsets = self._arrays
+        return data[offsets[number] : offsets[number + 1]].tobytes().decode()
 
     def __iter__(self) -> Iterator[str]:
-        data = self._data.tobytes()
-        return (data[start:stop].decode() for start, stop in pairwise(self._offsets.tolist()))
+        data, offsets = self._arrays
+        held = data.tobytes()
+        return (held[start:stop].decode() for start, stop in pairwise(offsets.tolist()))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)

@@ -69,12 +69,12 @@ class TokenGroup:
     @cached_property
     def keys(self) -> Strings:
         """The key of every clip."""
-        return Strings(self._values("key_bytes"), self._offsets("key_offsets"))
+        return Strings(len(self), lambda: (self._values("key_bytes"), self._offsets("key_offsets")))
 
     @cached_property
     def groups(self) -> Strings:
         """The recording that each clip was cut from."""
-        return Strings(self._values("group_bytes"), self._offsets("group_offsets"))
+        return Strings(len(self), lambda: (self._values("group_bytes"), self._offsets("group_offsets")))
 
     @property
     def streams(self) -> int:
@@ -99,8 +99,8 @@ class TokenGroup:
     def load(self) -> "TokenGroup":
         """Read all there is, and return the group itself."""
         for name, attribute in vars(type(self)).items():
-            if isinstance(attribute, cached_property):
-                getattr(self, name)
+            if isinstance(attribute, cached_property) and isinstance(getattr(self, name), Strings):
+                list(getattr(self, name))
         return self
 
     def blocks(self, *names: str) -> Iterator[tuple[np.ndarray, ...]]:
