@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -142,6 +143,7 @@ def _tokens(path: Path, soft: bool) -> TrainingData:
     if not alternatives:
         raise UserError(f"{path} holds one token a position; soft: true wants those of `audio-tokens encode --top M`")
 
+    @cache
     def read(places: tuple[str, ...]) -> tuple[Clips, Sequence[str]]:
         clips, viewed = store.group(*places), tuple(place + VIEWS for place in places if store.views)
         rows = store.group(*places, *viewed)  # the clips, and behind them their views, V rows a clip
@@ -160,7 +162,8 @@ def _tokens(path: Path, soft: bool) -> TrainingData:
         )
         return Clips.of(tokens), clips.groups
 
-    everything = store.group(*store.places, *(place + VIEWS for place in store.places if store.views))
+    # what is damaged is refused before anything is written
+    lengths = [read((place,))[0].rows.lengths_R for place in store.places]
     return TrainingData(
         hash=store.attributes["fingerprint"],
         codebook=store.codebook_hash,
@@ -169,7 +172,7 @@ def _tokens(path: Path, soft: bool) -> TrainingData:
         single_label=store.single_label,
         places=store.places,
         folds=store.folds,
-        longest=int(np.diff(everything.offsets).max(initial=1)),
+        longest=max(int(lengths_R.max(initial=1)) for lengths_R in lengths),
         vocab_sizes=tuple(store.vocab_sizes),
         alternatives=alternatives,
         bands=0,

@@ -142,10 +142,10 @@ def test_a_fit_goes_on_from_any_saved_state_as_if_it_had_never_stopped(name):
         assert fit.codebook(last, {}).hash == whole.hash
 
 
-@pytest.mark.parametrize("size", [2, 3])
-def test_a_fit_is_the_same_on_any_number_of_processes(size):
-    alone = fitted("two streams")
-    for codebook in in_worlds(size, lambda world: fitted("two streams", world=world)):
+@pytest.mark.parametrize(("name", "size"), [("two streams", 2), ("two streams", 3), ("seed", 2)])
+def test_a_fit_is_the_same_on_any_number_of_processes(name, size):
+    alone = fitted(name)
+    for codebook in in_worlds(size, lambda world: fitted(name, world=world)):
         assert codebook.hash == alone.hash
 
 
