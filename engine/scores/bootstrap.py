@@ -64,7 +64,7 @@ def weighted_average_precision(
     clips, ap_RL = len(scores_CL), np.full((len(counts_RC), scores_CL.shape[1]), np.nan)
     # float32 adds up integers below 2^24 exactly
     dtype = np.float32 if counts_RC.sum(axis=1).max(initial=0) < 1 << 24 else np.float64
-    weights_CR = np.ascontiguousarray(counts_RC.T, dtype)
+    weights_CR: np.ndarray = np.ascontiguousarray(counts_RC.T, dtype)
     for label in np.flatnonzero(targets_CL.any(axis=0)):
         order_C, ends_N = thresholds(scores_CL[:, label])
         hits_C = targets_CL[order_C, label]
