@@ -4,7 +4,7 @@ C clips, P positions of all clips, Q token streams, M alternatives, N values of 
 token_store.py.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +14,13 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt8, UInt16
 
 from audio_tokens.errors import UserError
+from audio_tokens.shards.tokens.store_check import ARRAYS, check_ends, check_values
 from audio_tokens.shards.tokens.strings import Strings
 
 if TYPE_CHECKING:
     import zarr
+
+DAMAGED = (KeyError, ValueError, TypeError, IndexError, RuntimeError, OSError, AssertionError, AttributeError)
 
 
 class TokenGroup:
@@ -26,12 +29,21 @@ class TokenGroup:
     An array that was read is kept, so two million clips of 215 positions take 0.9 GB a stream once `ids_PQ` was asked.
     """
 
-    def __init__(self, path: Path, nodes: "Sequence[zarr.Group]") -> None:
-        self._path, self._nodes = path, nodes
+    def __init__(
+        self,
+        path: Path,
+        places: Sequence[str],
+        arrays: "Sequence[Mapping[str, zarr.Array]]",
+        vocab_sizes: tuple[int, ...],
+        labels: int,
+    ) -> None:
+        """`arrays` are those of each place, their shapes checked; their values are checked as they are read."""
+        self._path, self._parts = path, tuple(zip(places, arrays, strict=True))
+        self._vocab_sizes, self._labels = vocab_sizes, labels
 
     def __len__(self) -> int:
         """The number of clips."""
-        return sum(self._array(node, "offsets").shape[0] - 1 for node in self._nodes)
+        return sum(arrays["offsets"].shape[0] - 1 for _, arrays in self._parts)
 
     @cached_property
     def ids_PQ(self) -> UInt16[np.ndarray, "P Q"]:
@@ -56,13 +68,13 @@ class TokenGroup:
     @cached_property
     def label_shares(self) -> Float32[np.ndarray, "N"] | None:
         """How much of each label is in its clip; None where no clips were mixed."""
-        if not any("label_shares" in node for node in self._nodes):
+        if not any("label_shares" in arrays for _, arrays in self._parts):
             return None
         parts = [
-            self._read(node, "label_shares")
-            if "label_shares" in node
-            else np.ones(self._array(node, "label_ids").shape, np.float32)
-            for node in self._nodes
+            self._read(place, arrays, "label_shares")
+            if "label_shares" in arrays
+            else np.ones(arrays["label_ids"].shape, np.float32)
+            for place, arrays in self._parts
         ]
         return np.concatenate(parts)
 
@@ -79,12 +91,13 @@ class TokenGroup:
     @property
     def streams(self) -> int:
         """How many tokens a position has."""
-        return self._array(self._nodes[0], "ids").shape[1]
+        return len(self._vocab_sizes)
 
     @property
     def alternatives(self) -> int:
-        """How many nearest tokens of every position lie beside it; 0 where none were stored."""
-        return self._array(self._nodes[0], "top_ids").shape[2] if "top_ids" in self._nodes[0] else 0
+        """How many nearest tokens of every position lie beside it; 0 where they were not stored for all places."""
+        found = {arrays["top_ids"].shape[2] if "top_ids" in arrays else 0 for _, arrays in self._parts}
+        return found.pop() if len(found) == 1 else 0
 
     @cached_property
     def top_ids_PQM(self) -> UInt16[np.ndarray, "P Q M"] | None:
@@ -108,16 +121,14 @@ class TokenGroup:
 
         For what is made of values too large to be held beside it; nothing is kept.
         """
-        for node in self._nodes:
-            with self._reading():
-                arrays = [self._array(node, name) for name in names]
-                rows = (arrays[0].shards or arrays[0].chunks)[0]
-                for start in range(0, arrays[0].shape[0], rows):
-                    yield tuple(np.asarray(array[start : start + rows]) for array in arrays)
+        for place, arrays in self._parts:
+            rows = (arrays[names[0]].shards or arrays[names[0]].chunks)[0]
+            for start in range(0, arrays[names[0]].shape[0], rows):
+                yield tuple(self._read(place, arrays, name, slice(start, start + rows)) for name in names)
 
     def _values(self, name: str) -> np.ndarray:
-        """Return an array of all nodes together, written once."""
-        arrays = [self._array(node, name) for node in self._nodes]
+        """Return an array of all places together, written once."""
+        arrays = [arrays[name] for _, arrays in self._parts]
         values = np.empty((sum(array.shape[0] for array in arrays), *arrays[0].shape[1:]), arrays[0].dtype)
         filled = 0
         for (block,) in self.blocks(name):
@@ -126,30 +137,31 @@ class TokenGroup:
         return values
 
     def _offsets(self, name: str) -> np.ndarray:
-        """Return the offsets into the arrays of all nodes together."""
-        lengths = [np.diff(self._read(node, name)) for node in self._nodes]
+        """Return the offsets into the arrays of all places together."""
+        lengths = []
+        for place, arrays in self._parts:
+            offsets = self._read(place, arrays, name)
+            with reading(self._path, place):
+                for cut, (_, _, by) in ARRAYS.items():
+                    if by == name and cut != name and cut in arrays:
+                        check_ends(cut, int(offsets[-1]), arrays[cut].shape[0])
+            lengths.append(np.diff(offsets))
         return np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
 
-    def _read(self, node: "zarr.Group", name: str) -> np.ndarray:
-        with self._reading():
-            return np.asarray(self._array(node, name)[:])
+    def _read(self, place: str, arrays: "Mapping[str, zarr.Array]", name: str, rows: slice = slice(None)) -> np.ndarray:
+        """Return some rows of an array. A file that is gone would read as 0, which is a token: that is refused."""
+        with reading(self._path, place):
+            if rows.start in (None, 0) and arrays[name].nchunks_initialized < arrays[name].nchunks:
+                raise ValueError(f"{name} lacks files")
+            values = np.asarray(arrays[name][rows])
+            check_values(name, values, self._vocab_sizes, self._labels)
+            return values
 
-    def _array(self, node: "zarr.Group", name: str) -> "zarr.Array":
-        """Return an array. A file of it that is gone would read as 0, which is a token: that is refused."""
-        import zarr
 
-        with self._reading():
-            array = node[name]
-            assert isinstance(array, zarr.Array)
-            if array.nchunks_initialized < array.nchunks:
-                raise ValueError(f"{node.path}/{name} lacks files")
-            return array
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except (KeyError, ValueError, RuntimeError, FileNotFoundError) as error:
-            if isinstance(error, UserError):
-                raise
-            raise UserError(f"{self._path} is damaged ({error}); encode again with --force") from None
+@contextmanager
+def reading(path: Path, place: str) -> Iterator[None]:
+    """Make one line of a damaged store of what zarr and its codecs say of files that are not what they were."""
+    try:
+        yield
+    except DAMAGED as error:
+        raise UserError(f"{path} is damaged in {place} ({error}); encode again with --force") from None
