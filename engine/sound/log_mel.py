@@ -4,7 +4,7 @@ Axes: S samples, T frames, F mel bands, W bins of the spectrum.
 
 The path on the CPU is a strided view of the frames, window, real FFT, squares, filterbank and logarithm, in buffers
 that stay in the cache: about twice as fast as torchaudio and more exact (tests/engine/test_mel.py has the tolerances).
-torch is imported only for `kind: kaldi` and by engine/mel_torch.py.
+torch is imported only for `kind: kaldi`.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ class LogMel:
         if config.kind == "stft":
             self._transform = _StftMel(config)
         else:
-            from audio_tokens.engine.sound.torchaudio_mel import (
+            from audio_tokens.engine.sound.kaldi_mel import (
                 kaldi_mel,  # a second and 400 MB that the default front end does not pay for
             )
 
