@@ -22,6 +22,21 @@ SOURCES = {
 }
 
 
+SPLITS = ("train", "val", "test")
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+    "evaluation": "test",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """One piece of work: an input file, or a range of a large one.
@@ -85,6 +100,11 @@ def first_clips(tasks: list[Task], limit: int) -> list[Task]:
         head.append(replace(task, limit=limit))
         limit -= limit if task.clips is None else task.clips
     return head
+
+
+def split_word(word: str) -> str | None:
+    """Return the split (train, val, test) that a word stands for, or None."""
+    return SPLIT_WORDS.get(word.strip().lower())
 
 
 def val_and_seed(kind: str, options: dict[str, str]) -> tuple[float, int]:
