@@ -42,10 +42,22 @@ LOUDEST_TAKEN = "channels cancel in their mean: the loudest one taken"
 
 
 class Block(NamedTuple):
-    """Some samples of a file and their rate."""
+    """Some samples of a stream, their rate, and how many of it lie before them."""
 
     rate_hz: int
     wave_SC: Float32[np.ndarray, "S C"]
+    start: int
+
+
+class Excerpt(NamedTuple):
+    """What is read of a file: from `start_s` on, `duration_s` or all that follows, at most `longest_s`."""
+
+    start_s: float = 0.0
+    duration_s: float | None = None
+    longest_s: float = LONGEST_S
+
+
+ALL = Excerpt()
 
 
 class MonoStream:
@@ -55,8 +67,8 @@ class MonoStream:
     unusual, and `mixer` whether the channels cancel.
     """
 
-    def __init__(self, sound: bytes | Path, channel: int | None, promised_s: float | None, longest_s: float) -> None:
-        self._sound, self._promised_s, self._longest_s = sound, promised_s, longest_s
+    def __init__(self, sound: bytes | Path, channel: int | None, excerpt: Excerpt, promised_s: float | None) -> None:
+        self._sound, self._excerpt, self._promised_s = sound, excerpt, promised_s
         self.mixer = Mixer(channel)
         self.rate_hz = self.samples = 0
         self.notes: list[str] = []
@@ -66,19 +78,23 @@ class MonoStream:
         return self.samples / self.rate_hz
 
     def __iter__(self) -> Iterator[Float32[np.ndarray, " S"]]:
-        for rate_hz, wave_SC in _blocks(self._sound, self._longest_s, self.notes):
-            self.rate_hz = rate_hz
-            self.samples += len(wave_SC)
-            yield self.mixer(wave_SC)
+        for block in _blocks(self._sound, self._excerpt, self.notes):
+            self.rate_hz = block.rate_hz
+            self.samples += len(block.wave_SC)
+            yield self.mixer(block.wave_SC)
         check_duration(self.seconds, self._promised_s)
+        check_duration(self.seconds, self._excerpt.duration_s)
 
 
-def decode(sound: bytes | Path, channels: Channels = "auto") -> tuple[Float32[np.ndarray, " S"], int]:
-    """Decode a whole audio file, whatever its name claims it is.
+def decode(
+    sound: bytes | Path, channels: Channels = "auto", excerpt: Excerpt = ALL
+) -> tuple[Float32[np.ndarray, " S"], int]:
+    """Decode an audio file, whatever its name claims it is.
 
     Args:
         sound: the file, or its bytes: any format that libsndfile or FFmpeg reads (WAV, FLAC, Ogg, MP3, M4A, WebM, ...).
         channels: how they become one (channels.py).
+        excerpt: what of it.
 
     Returns:
         One channel, S >= 1 samples, full scale at -1..1 for integer formats, and the rate in Hz.
@@ -86,7 +102,7 @@ def decode(sound: bytes | Path, channels: Channels = "auto") -> tuple[Float32[np
     Raises:
         ClipError: no bytes, not audio, cut off, no samples, a sample that is not finite, an absurd rate, too long.
     """
-    blocks, stream = through(sound, list, channels=channels)
+    blocks, stream = through(sound, list, channels=channels, excerpt=excerpt)
     return np.ascontiguousarray(blocks[0] if len(blocks) == 1 else np.concatenate(blocks)), stream.rate_hz
 
 
@@ -95,8 +111,8 @@ def through(
     use: Callable[[MonoStream], T],
     *,
     channels: Channels = "auto",
+    excerpt: Excerpt = ALL,
     promised_s: float | None = None,
-    longest_s: float = LONGEST_S,
 ) -> tuple[T, MonoStream]:
     """Return what `use` makes of the mono blocks of a file, and the stream they came from.
 
@@ -105,11 +121,11 @@ def through(
     """
     fixed = {"left": 0, "right": 1}.get(channels)
     if channels != "loudest":
-        stream = MonoStream(sound, fixed, promised_s, longest_s)
+        stream = MonoStream(sound, fixed, excerpt, promised_s)
         made = use(stream)
         if channels != "auto" or not stream.mixer.cancels:
             return made, stream
-    stream = MonoStream(sound, _loudest_channel(sound, longest_s), promised_s, longest_s)
+    stream = MonoStream(sound, _loudest_channel(sound, excerpt), excerpt, promised_s)
     made = use(stream)
     if channels == "auto":
         stream.notes.append(LOUDEST_TAKEN)
@@ -144,37 +160,54 @@ def check_duration(seconds: float, promised_s: float | None) -> None:
         raise ClipError(f"cut off: {seconds:.2f} s decoded of {promised_s:.2f} s promised")
 
 
-def _loudest_channel(sound: bytes | Path, longest_s: float) -> int:
+def _loudest_channel(sound: bytes | Path, excerpt: Excerpt) -> int:
     powers: Counter[int] = Counter()
-    for _, wave_SC in _blocks(sound, longest_s, []):
-        for channel in range(wave_SC.shape[1]):
-            powers[channel] += float(np.dot(wave_SC[:, channel], wave_SC[:, channel]))  # type: ignore[assignment]
+    for block in _blocks(sound, excerpt, []):
+        for channel, wave_S in enumerate(block.wave_SC.T):
+            powers[channel] += float(np.dot(wave_S, wave_S))  # type: ignore[assignment]
     return max(powers, key=lambda channel: (powers[channel], -channel))
 
 
-def _blocks(sound: bytes | Path, longest_s: float, notes: list[str]) -> Iterator[Block]:
-    """Yield all samples of a file, of one rate; put into `notes` what is unusual about it.
+def _blocks(sound: bytes | Path, excerpt: Excerpt, notes: list[str]) -> Iterator[Block]:
+    """Yield the samples of an excerpt of a file, of one rate; put into `notes` what is unusual about the file.
 
-    Raises ClipError where it cannot be read, not to its end, holds no samples or more than `longest_s` seconds.
+    Raises ClipError where it cannot be read, not to its end, or holds no samples or too many.
     """
-    samples = rate_hz = 0
+    rate_hz = before = taken = 0
     with io.BytesIO(sound) if isinstance(sound, bytes) else sound.open("rb") as file:
         found = contents(file)
         notes += found.notes
+        alone = len(found.parts) == 1
         for part in found.parts:
-            for block in _blocks_of(_window(file, part), part, longest_s, notes):
+            end = 0
+            for block in _blocks_of(_window(file, part), part, excerpt if alone else ALL, notes):
                 if rate_hz not in (0, block.rate_hz):
                     raise ClipError(f"the rate changes within the file, from {rate_hz} to {block.rate_hz} Hz")
-                rate_hz = block.rate_hz
-                samples += len(block.wave_SC)
-                if samples > longest_s * rate_hz:
-                    raise ClipError(f"longer than {longest_s:g} s of sound, the most that one clip may have")
-                yield block
-    if not samples:
+                rate_hz, end = block.rate_hz, block.start + len(block.wave_SC)
+                first, last = _span(excerpt, rate_hz)
+                start = before + block.start
+                wave_SC = block.wave_SC[max(0, first - start) : None if last is None else max(0, last - start)]
+                taken += len(wave_SC)
+                if taken > excerpt.longest_s * rate_hz:
+                    raise ClipError(f"longer than {excerpt.longest_s:g} s of sound, the most that one clip may have")
+                if len(wave_SC):
+                    yield block._replace(wave_SC=wave_SC)
+                if last is not None and before + end >= last:
+                    return
+            before += end
+    if not before:
         raise ClipError("no samples (the file holds a header only)")
+    if not taken:
+        raise ClipError(f"no samples at {excerpt.start_s:g} s: the file holds {before / rate_hz:.2f} s")
 
 
-def _blocks_of(file: BufferedIOBase, part: Part, longest_s: float, notes: list[str]) -> Iterator[Block]:
+def _span(excerpt: Excerpt, rate_hz: int) -> tuple[int, int | None]:
+    """Return the first sample of an excerpt and the one after its last, if it has one."""
+    start = round(excerpt.start_s * rate_hz)
+    return start, None if excerpt.duration_s is None else start + max(1, round(excerpt.duration_s * rate_hz))
+
+
+def _blocks_of(file: BufferedIOBase, part: Part, excerpt: Excerpt, notes: list[str]) -> Iterator[Block]:
     """Yield the samples of one stream, read by whoever can."""
     if part.by_libsndfile:
         try:
@@ -183,7 +216,7 @@ def _blocks_of(file: BufferedIOBase, part: Part, longest_s: float, notes: list[s
             if not part.demuxers:
                 raise ClipError(f"cannot be decoded: {error.error_string}") from None
         else:
-            yield from _by_libsndfile(opened, longest_s)
+            yield from _by_libsndfile(opened, excerpt)
             return
     file.seek(0)
     if BY_FFMPEG not in notes:
@@ -191,32 +224,41 @@ def _blocks_of(file: BufferedIOBase, part: Part, longest_s: float, notes: list[s
     yield from _by_ffmpeg(file, part)
 
 
-def _by_libsndfile(file: soundfile.SoundFile, longest_s: float) -> Iterator[Block]:
-    promised_samples, samples = file.frames, 0
-    _check_rate(file.samplerate)
-    if longest_s * file.samplerate < promised_samples < UNKNOWN_SAMPLES:
-        promised_s = promised_samples / file.samplerate
-        raise ClipError(f"its header promises {promised_s:.0f} s of sound; one clip may have at most {longest_s:g} s")
+def _by_libsndfile(file: soundfile.SoundFile, excerpt: Excerpt) -> Iterator[Block]:
+    rate_hz, promised_samples = file.samplerate, file.frames
+    _check_rate(rate_hz)
+    known = promised_samples != UNKNOWN_SAMPLES
+    start, stop = _span(excerpt, rate_hz)
+    if known and stop is None and promised_samples - start > excerpt.longest_s * rate_hz:
+        raise ClipError(
+            f"its header promises {promised_samples / rate_hz:.0f} s of sound; one clip may have at most "
+            f"{excerpt.longest_s:g} s"
+        )
+    position = 0
     try:
         with file:
-            while len(wave_SC := file.read(BLOCK_VALUES // file.channels, dtype="float32", always_2d=True)):
-                samples += len(wave_SC)
-                yield Block(file.samplerate, wave_SC)
+            if known and 0 < start < promised_samples and file.seekable():
+                position = file.seek(start)
+            most = BLOCK_VALUES // file.channels
+            if stop is not None:
+                most = min(most, stop - position)
+            while len(wave_SC := file.read(most, dtype="float32", always_2d=True)):
+                yield Block(rate_hz, wave_SC, position)
+                position += len(wave_SC)
     except soundfile.LibsndfileError as error:
         raise ClipError(f"cannot be decoded: {error.error_string}") from None
-    if promised_samples != UNKNOWN_SAMPLES and samples < promised_samples:
-        raise ClipError(f"cut off: {samples} samples decoded of {promised_samples} promised by the header")
+    if known and position < promised_samples:
+        raise ClipError(f"cut off: {position} samples decoded of {promised_samples} promised by the header")
 
 
 def _by_ffmpeg(file: BufferedIOBase, part: Part) -> Iterator[Block]:
-    seconds, stated_s = 0.0, part.seconds
-    for rate_hz, wave_SC, container_s in ffmpeg_blocks(
-        file, part.demuxers, lenient=part.lenient, block_values=BLOCK_VALUES
-    ):
+    samples, seconds, stated_s = 0, 0.0, part.seconds
+    blocks = ffmpeg_blocks(file, part.demuxers, lenient=part.lenient, block_values=BLOCK_VALUES)
+    for rate_hz, wave_SC, container_s in blocks:
         _check_rate(rate_hz)
-        stated_s = part.seconds or container_s
-        seconds += len(wave_SC) / rate_hz
-        yield Block(rate_hz, wave_SC)
+        yield Block(rate_hz, wave_SC, samples)
+        samples += len(wave_SC)
+        seconds, stated_s = samples / rate_hz, part.seconds or container_s
     check_duration(seconds, stated_s)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import scipy.fft
 from jaxtyping import Float32
 
-from audio_tokens.engine.sound.decode import LONGEST_S, MonoStream, check_duration, resample, resampled, through
+from audio_tokens.engine.sound.decode import ALL, Excerpt, MonoStream, check_duration, resample, resampled, through
 from audio_tokens.engine.sound.filterbank import filterbank
 from audio_tokens.engine.sound.mel_config import LEAST_POWER, MEL_CONFIGS, MelConfig, mel_config
 from audio_tokens.errors import ClipError
@@ -118,8 +118,8 @@ class FrontEnd:
     `notes` tells what was unusual about the last clip, to be counted: it was read by FFmpeg, say.
     """
 
-    def __init__(self, config: MelConfig, *, longest_s: float = LONGEST_S) -> None:
-        self.config, self.longest_s = config, longest_s
+    def __init__(self, config: MelConfig) -> None:
+        self.config = config
         self.notes: tuple[str, ...] = ()
         self._log_mel: LogMel | None = None
 
@@ -127,13 +127,17 @@ class FrontEnd:
         return self.__dict__ | {"_log_mel": None}
 
     def __call__(
-        self, clip: bytes | Path | tuple[Float32[np.ndarray, " S"], float], promised_s: float | None = None
+        self,
+        clip: bytes | Path | tuple[Float32[np.ndarray, " S"], float],
+        promised_s: float | None = None,
+        excerpt: Excerpt = ALL,
     ) -> tuple[Float32[np.ndarray, "T F"], float]:
         """Decode, mix to mono, resample and transform one clip; a long one in blocks.
 
         Args:
             clip: an audio file, or its bytes, or a mono wave and its rate in Hz.
             promised_s: duration the source promises; a clip that falls short by more than 2 % and 0.1 s is refused.
+            excerpt: what of an audio file is the clip.
 
         Returns:
             Log mel and the seconds of sound it was made of, before resampling.
@@ -151,9 +155,7 @@ class FrontEnd:
         def mel_of(stream: MonoStream) -> np.ndarray:
             return log_mel.of_blocks(resampled(stream, self.config.rate_hz))
 
-        mel_TF, stream = through(
-            clip, mel_of, channels=self.config.channels, promised_s=promised_s, longest_s=self.longest_s
-        )
+        mel_TF, stream = through(clip, mel_of, channels=self.config.channels, excerpt=excerpt, promised_s=promised_s)
         self.notes = tuple(stream.notes)
         return mel_TF, stream.seconds
 

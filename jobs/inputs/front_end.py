@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
-from audio_tokens.engine.sound.decode import decode
+from audio_tokens.engine.sound.channels import Channels
+from audio_tokens.engine.sound.decode import ALL, Excerpt, decode
 from audio_tokens.engine.sound.log_mel import FrontEnd
 from audio_tokens.engine.sound.mel_config import MelConfig, mel_config
 from audio_tokens.engine.sound.sound_views import mixed, view
@@ -44,15 +45,6 @@ def front_end_config(name_or_file: str) -> MelConfig:
         raise UserError(f"front end {name_or_file}: {' '.join(str(error).split())}") from None
 
 
-def wave_of(clip: Clip) -> tuple[Float32[np.ndarray, "S"], float]:
-    """Return a clip's wave and rate in Hz. Raises ClipError for no such, OSError for a clip that cannot be read."""
-    sound = clip.sound()
-    wave_S, rate_hz = decode(sound) if isinstance(sound, bytes) else sound
-    if wave_S.ndim != 1:
-        raise ClipError(f"an array of shape {wave_S.shape}, not of samples")
-    return wave_S, rate_hz
-
-
 @dataclass(frozen=True)
 class ClipToMel:
     """A clip -> (mel_TF, seconds decoded)."""
@@ -61,7 +53,24 @@ class ClipToMel:
 
     def __call__(self, clip: Clip) -> tuple[Float32[np.ndarray, "T F"], float]:
         """Raises ClipError with the reason for a clip that cannot become mel, OSError for one that cannot be read."""
-        return self.front_end(wave_of(clip), clip.promised_s)
+        sound = clip.sound()
+        return self.front_end(_mono(*sound) if isinstance(sound, tuple) else sound, clip.promised_s, _excerpt(clip))
+
+
+def _wave_of(clip: Clip, channels: Channels) -> tuple[Float32[np.ndarray, "S"], float]:
+    """Return a clip's wave and rate in Hz. Raises ClipError for no such, OSError for a clip that cannot be read."""
+    sound = clip.sound()
+    return _mono(*sound) if isinstance(sound, tuple) else decode(sound, channels, _excerpt(clip))
+
+
+def _mono(wave_S: np.ndarray, rate_hz: float) -> tuple[Float32[np.ndarray, "S"], float]:
+    if wave_S.ndim != 1:
+        raise ClipError(f"an array of shape {wave_S.shape}, not of samples")
+    return wave_S, rate_hz
+
+
+def _excerpt(clip: Clip) -> Excerpt:
+    return ALL if clip.part is None else Excerpt(*clip.part)
 
 
 class View(NamedTuple):
@@ -94,7 +103,7 @@ class ClipToViews:
 
         A view that cannot become mel (sped up, it is too short) is the clip itself.
         """
-        wave_S, rate_hz = wave_of(clip)
+        wave_S, rate_hz = _wave_of(clip, self.front_end.config.channels)
         mel_TF, _ = self.front_end((wave_S, rate_hz), clip.promised_s)
         own = View(mel_TF, dict.fromkeys(clip.labels, 1.0))
         views = [own]
@@ -114,7 +123,7 @@ class ClipToViews:
         if self.config.mix and rng.random() < self.config.mix and before is not None:
             last, other_S, other_hz = self._waves.get(before.place, (None, wave_S, rate_hz))
             if last is not before:
-                other_S, other_hz = wave_of(before)
+                other_S, other_hz = _wave_of(before, self.front_end.config.channels)
             share = rng.uniform(0.5, 1)  # a clip stays the louder one of its views
             wave_S = mixed(wave_S, rate_hz, other_S, other_hz, share)
             shares = dict.fromkeys(clip.labels, share)

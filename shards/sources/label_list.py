@@ -2,6 +2,7 @@
 
 import csv
 import unicodedata
+from collections.abc import Iterator
 
 from audio_tokens.errors import UserError
 from audio_tokens.shards.sources.files import text_lines
@@ -13,6 +14,16 @@ NUMBER_COLUMNS = ("index", "label_id", "target", "id", "number")
 def same_text(text: str) -> str:
     """Return text in Unicode's composed form (NFC): a Mac writes é as two characters, and the two look alike."""
     return unicodedata.normalize("NFC", text)
+
+
+def spellings(path: str) -> Iterator[str]:
+    """Yield what a listed path may be called on this disk: as it stands, composed or not, with slashes of its own.
+
+    A Mac writes names decomposed (NFD), lists mostly hold them composed; Windows parts folders by backslashes.
+    """
+    for parted in (path, path.replace("\\", "/")):
+        for form in ("NFC", "NFD"):
+            yield from (parted, unicodedata.normalize(form, parted))  # type: ignore[arg-type]
 
 
 def read_labels(url: str) -> tuple[str, ...]:

@@ -54,8 +54,7 @@ class WebdatasetAudio:
     def clips(self, task: Task) -> Iterator[Clip | Reject]:
         url, shard, split, val_share, seed = task.work
         for sample in samples(url):
-            # Every shard may number its samples from 0.
-            source_id = sample.key if YOUTUBE_ID.fullmatch(sample.key) else f"{shard}/{sample.key}"
+            source_id = sample.key if shard is None or YOUTUBE_ID.fullmatch(sample.key) else f"{shard}/{sample.key}"
             try:
                 source_id, labels = self._about(sample, source_id)
             except (ValueError, RecursionError) as error:
@@ -156,8 +155,13 @@ def _split_pattern(where: str) -> tuple[str, dict[str, str]]:
     return pattern, split_options(options, ("labels", "val", "seed"))[1] if options else {}
 
 
-def _shard_names(urls: list[str]) -> list[str]:
-    """Return what tells the shards apart: the names of the files, with folders where names repeat, without endings."""
+def _shard_names(urls: list[str]) -> list[str | None]:
+    """Return what tells the shards apart: the files' names without endings, and their folders where names repeat.
+
+    Every shard may number its samples from 0; where there is one shard, its samples' names are enough.
+    """
+    if len(urls) == 1:
+        return [None]
     names = [PurePosixPath(url).name for url in urls]
     if len(set(names)) < len(names):
         above = commonpath([str(PurePosixPath(url).parent) for url in urls])

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from audio_tokens.engine.sound import decode, log_mel
-from audio_tokens.engine.sound.decode import BY_FFMPEG, LOUDEST_TAKEN, resample
+from audio_tokens.engine.sound.decode import BY_FFMPEG, LOUDEST_TAKEN, Excerpt, resample
 from audio_tokens.engine.sound.log_mel import MEL_CONFIGS, FrontEnd, LogMel
 from audio_tokens.errors import ClipError
 from tests.engine.sound.sound_files import RATE_HZ, by_ffmpeg, by_soundfile, noise
@@ -112,12 +112,40 @@ def test_what_is_not_finite_is_found_in_any_block(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_clip_longer_than_the_limit_is_refused_whether_its_header_says_so_or_not() -> None:
+    front_end = FrontEnd(MEL_CONFIGS["mel22k"])
     silence = by_soundfile(np.zeros((30 * 8_000, 1)), "FLAC", rate_hz=8_000)
     with pytest.raises(ClipError, match="its header promises 30 s of sound; one clip may have at most 20 s"):
-        FrontEnd(MEL_CONFIGS["mel22k"], longest_s=20)(silence)
+        front_end(silence, excerpt=Excerpt(longest_s=20))
     with pytest.raises(ClipError, match=r"longer than 0\.2 s of sound"):
-        FrontEnd(MEL_CONFIGS["mel22k"], longest_s=0.2)(by_ffmpeg(noise(RATE_HZ), "ipod", "aac"))
-    assert FrontEnd(MEL_CONFIGS["mel22k"], longest_s=30)(silence)[1] == 30
+        front_end(by_ffmpeg(noise(RATE_HZ), "ipod", "aac"), excerpt=Excerpt(longest_s=0.2))
+    assert front_end(silence, excerpt=Excerpt(longest_s=30))[1] == 30
+
+
+@pytest.mark.parametrize("block_values", [1 << 23, 20_000])
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "MP3", "ogg ogg", "m4a"])
+def test_a_part_of_a_recording_is_what_a_cut_of_its_wave_is(
+    kind: str, block_values: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode, "BLOCK_VALUES", block_values)
+    wave_SC = noise(90_000, 2)
+    if kind == "ogg ogg":
+        data = by_soundfile(wave_SC[:40_000], "OGG") + by_soundfile(wave_SC[40_000:], "OGG")
+    else:
+        data = by_ffmpeg(wave_SC, "ipod", "aac") if kind == "m4a" else by_soundfile(wave_SC, kind)
+    whole_S, rate_hz = decode.decode(data)
+    for start_s, duration_s in ((0, 0.5), (0.3, 1.0), (1.2, 0.7), (1.5, None), (0, None)):
+        part_S, _ = decode.decode(data, excerpt=Excerpt(start_s, duration_s))
+        start = round(start_s * rate_hz)
+        stop = None if duration_s is None else start + round(duration_s * rate_hz)
+        if kind == "MP3":  # the decoder begins anew where it is sought to
+            assert len(part_S) == len(whole_S[start:stop])
+            assert np.corrcoef(part_S[5000:], whole_S[start:stop][5000:])[0, 1] > 0.99
+        else:
+            np.testing.assert_array_equal(part_S, whole_S[start:stop])
+    with pytest.raises(ClipError, match=r"no samples at 9 s: the file holds 2\.0"):
+        decode.decode(data, excerpt=Excerpt(9, None))
+    with pytest.raises(ClipError, match=r"cut off: 1\.\d\d s decoded of 3\.00 s promised"):
+        decode.decode(data, excerpt=Excerpt(1, 3))
 
 
 IN_A_PROCESS_OF_ITS_OWN = """
