@@ -17,6 +17,9 @@ SOURCES = {
     "soundscapes": "audio_tokens.shards.sources.soundscapes",
     "esc50": "audio_tokens.shards.sources.esc50",
     "csv": "audio_tokens.shards.sources.csv_list",
+    "folder": "audio_tokens.shards.sources.folder",
+    "manifest": "audio_tokens.shards.sources.manifest",
+    "hf": "audio_tokens.shards.sources.hf",
     "audioset": "audio_tokens.shards.sources.audioset.audioset",
     "wds": "audio_tokens.shards.sources.wds",
 }
