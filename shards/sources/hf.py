@@ -8,7 +8,6 @@ a file's name or folder (`data/train-00000-of-00002.parquet`), else it is drawn.
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -34,20 +33,26 @@ READ_BYTES = 1 << 20
 class ParquetOfHub:
     """One task a file. `labels` are the ClassLabel names of its features, or the names that occur, sorted."""
 
-    def __init__(self, files: list[FileOfSource], column: str, labels: tuple[str, ...], notes: list[str]) -> None:
-        self._files, self._column, self._labels, self.notes = files, column, labels, notes
+    def __init__(
+        self,
+        files: list[FileOfSource],
+        splits: list[str | None],
+        column: str,
+        labels: tuple[str, ...],
+        notes: list[str],
+    ) -> None:
+        self._files, self._splits, self._column, self._labels, self.notes = files, splits, column, labels, notes
 
     @property
     def labels(self) -> tuple[str, ...]:
         return self._labels
 
     def tasks(self) -> list[Task]:
-        splits = [_split(file.url) for file in self._files]
         tasks = []
-        for number, (file, split) in enumerate(zip(self._files, splits, strict=True)):
+        for number, (file, split) in enumerate(zip(self._files, self._splits, strict=True)):
             with _open(file.url) as parquet:
                 rows = parquet.metadata.num_rows
-            shares = {} if {"val", "test"} & set(splits) else SHARES
+            shares = {} if {"val", "test"} & set(self._splits) else SHARES
             work = [file.url, f"{split or 'rows'}-{number:05d}", split, shares]
             tasks.append(Task(name=file.name, work=work, clips=rows, bytes=file.bytes))
         return tasks
@@ -69,7 +74,7 @@ class ParquetOfHub:
                     yield Clip(
                         key=id_key(source_id),
                         labels=self._names(value),
-                        place=split or _drawn(source_id, shares),
+                        place=_drawn(source_id, shares) if shares else split or "train",
                         group=source_id,
                         source_id=source_id,
                         open=partial(bytes, sound),
@@ -84,7 +89,7 @@ class ParquetOfHub:
 
     def __getstate__(self) -> dict[str, Any]:
         """What goes to the workers: the tasks name their files themselves."""
-        return self.__dict__ | {"_files": []}
+        return self.__dict__ | {"_files": [], "_splits": []}
 
 
 def source(where: str) -> Source:
@@ -121,11 +126,11 @@ def _of_parquet(where: str, files: list[FileOfSource]) -> ParquetOfHub:
         raise UserError(f"hf: {where} has no column {' or '.join(COLUMNS['labels'])}; it has {', '.join(schema.names)}")
     unused = [name for name in schema.names if name not in ("audio", column)]
     notes = [f"columns not used: {', '.join(unused)}"] if unused else []
-    splits = Counter(_split(file.url) for file in files)
+    splits = [_split(where, file.url) for file in files]
     if not {"val", "test"} & set(splits):
         notes.append("the files name no test or validation split: one was drawn by a hash of each row")
     names = _class_names(schema.metadata or {}, column)
-    return ParquetOfHub(files, column, names or _names_that_occur(files, column), notes)
+    return ParquetOfHub(files, splits, column, names or _names_that_occur(files, column), notes)
 
 
 def _open(url: str) -> Any:
@@ -164,9 +169,9 @@ def _names_that_occur(files: list[FileOfSource], column: str) -> tuple[str, ...]
     return tuple(sorted(found - {"None"}))
 
 
-def _split(url: str) -> str | None:
-    """Return the split that a file's name, or else its folder, says: `train-00000-of-00001.parquet`, `test/0.parquet`."""
-    path = PurePosixPath(url)
+def _split(where: str, url: str) -> str | None:
+    """Return the split that a file's name says, or else its folder within the data set: `train-00000-of-00001`."""
+    path = PurePosixPath(url.split(where, 1)[-1])
     for part in (path.name, path.parent.name):
         said = next((split for word in re.split(r"[^a-z]+", part.lower()) if (split := split_word(word))), None)
         if said:

@@ -23,9 +23,8 @@ def read(spec: str) -> list[Clip | Reject]:
 
 def write(file: Path, rows: list[tuple[Any, Any]], column: str = "label", names: list[str] | None = None) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    table = pa.table(
-        {"audio": pa.array([row[0] for row in rows], AUDIO), column: [row[1] for row in rows], "take": [0] * len(rows)}
-    )
+    audio = pa.array([row[0] for row in rows], AUDIO)
+    table = pa.table({"audio": audio, column: [row[1] for row in rows], "take": [0] * len(rows)})
     if names:
         features = {"audio": {"_type": "Audio"}, column: {"names": names, "_type": "ClassLabel"}}
         table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
@@ -37,14 +36,9 @@ def sound(data: bytes) -> dict[str, Any]:
 
 
 def test_numbers_stand_for_the_names_of_the_features(tmp_path: Path) -> None:
-    for split, file in (
-        ("train", "train-00000-of-00001"),
-        ("val", "validation-00000-of-00001"),
-        ("test", "test-00000-of-00001"),
-    ):
-        write(
-            tmp_path / "data" / f"{file}.parquet", [(sound(split.encode()), 1), (sound(b"x"), 0)], names=["cat", "dog"]
-        )
+    for split, word in (("train", "train"), ("val", "validation"), ("test", "test")):
+        rows = [(sound(split.encode()), 1), (sound(b"x"), 0)]
+        write(tmp_path / "data" / f"{word}-00000-of-00001.parquet", rows, names=["cat", "dog"])
     source = open_source(f"hf:{tmp_path}")
     assert source.labels == ("cat", "dog")
     assert source.notes == ["columns not used: take"]  # type: ignore[attr-defined]
