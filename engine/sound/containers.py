@@ -170,7 +170,8 @@ class _Run(NamedTuple):
 def _one_run(file: BufferedIOBase, head: bytes) -> _Run | None:
     """Return what AU, SPHERE, CAF and W64 files state, or None for other kinds."""
     if head[:4] == b".snd" and len(head) >= 24:
-        return _Run("sound of the AU file", *struct.unpack_from(">II", head, 4), "au")
+        start, stated_bytes = struct.unpack_from(">II", head, 4)
+        return _Run("sound of the AU file", start, stated_bytes, "au")
     if head[:8] == b"NIST_1A\n":
         lines = [line.split() for line in _read(file, 0, 1024).split(b"\n")]
         fields = {line[0]: line[2] for line in lines if len(line) == 3}

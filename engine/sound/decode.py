@@ -67,8 +67,15 @@ class MonoStream:
     unusual, and `mixer` whether the channels cancel.
     """
 
-    def __init__(self, sound: bytes | Path, channel: int | None, excerpt: Excerpt, promised_s: float | None) -> None:
-        self._sound, self._excerpt, self._promised_s = sound, excerpt, promised_s
+    def __init__(
+        self,
+        sound: bytes | Path,
+        channel: int | None,
+        excerpt: Excerpt,
+        promised_s: float | None,
+        on_block: Callable[[], object],
+    ) -> None:
+        self._sound, self._excerpt, self._promised_s, self._on_block = sound, excerpt, promised_s, on_block
         self.mixer = Mixer(channel)
         self.rate_hz = self.samples = 0
         self.notes: list[str] = []
@@ -81,6 +88,7 @@ class MonoStream:
         for block in _blocks(self._sound, self._excerpt, self.notes):
             self.rate_hz = block.rate_hz
             self.samples += len(block.wave_SC)
+            self._on_block()
             yield self.mixer(block.wave_SC)
         check_duration(self.seconds, self._promised_s)
         check_duration(self.seconds, self._excerpt.duration_s)
@@ -113,19 +121,21 @@ def through(
     channels: Channels = "auto",
     excerpt: Excerpt = ALL,
     promised_s: float | None = None,
+    on_block: Callable[[], object] = lambda: None,
 ) -> tuple[T, MonoStream]:
     """Return what `use` makes of the mono blocks of a file, and the stream they came from.
 
     Which channel is the loudest, and whether the channels cancel, shows at the end of a file only: it is then read
-    again, rather than held. Raises ClipError as `decode` does, and where the sound falls short of `promised_s`.
+    again, rather than held. `on_block` is told of every block that is read. Raises ClipError as `decode` does, and
+    where the sound falls short of `promised_s`.
     """
     fixed = {"left": 0, "right": 1}.get(channels)
     if channels != "loudest":
-        stream = MonoStream(sound, fixed, excerpt, promised_s)
+        stream = MonoStream(sound, fixed, excerpt, promised_s, on_block)
         made = use(stream)
         if channels != "auto" or not stream.mixer.cancels:
             return made, stream
-    stream = MonoStream(sound, _loudest_channel(sound, excerpt), excerpt, promised_s)
+    stream = MonoStream(sound, _loudest_channel(sound, excerpt, on_block), excerpt, promised_s, on_block)
     made = use(stream)
     if channels == "auto":
         stream.notes.append(LOUDEST_TAKEN)
@@ -160,9 +170,10 @@ def check_duration(seconds: float, promised_s: float | None) -> None:
         raise ClipError(f"cut off: {seconds:.2f} s decoded of {promised_s:.2f} s promised")
 
 
-def _loudest_channel(sound: bytes | Path, excerpt: Excerpt) -> int:
+def _loudest_channel(sound: bytes | Path, excerpt: Excerpt, on_block: Callable[[], object]) -> int:
     powers: Counter[int] = Counter()
     for block in _blocks(sound, excerpt, []):
+        on_block()
         for channel, wave_S in enumerate(block.wave_SC.T):
             powers[channel] += float(np.dot(wave_S, wave_S))  # type: ignore[assignment]
     return max(powers, key=lambda channel: (powers[channel], -channel))

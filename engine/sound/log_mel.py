@@ -131,6 +131,7 @@ class FrontEnd:
         clip: bytes | Path | tuple[Float32[np.ndarray, " S"], float],
         promised_s: float | None = None,
         excerpt: Excerpt = ALL,
+        on_block: Callable[[], object] = lambda: None,
     ) -> tuple[Float32[np.ndarray, "T F"], float]:
         """Decode, mix to mono, resample and transform one clip; a long one in blocks.
 
@@ -138,6 +139,7 @@ class FrontEnd:
             clip: an audio file, or its bytes, or a mono wave and its rate in Hz.
             promised_s: duration the source promises; a clip that falls short by more than 2 % and 0.1 s is refused.
             excerpt: what of an audio file is the clip.
+            on_block: told of every block of it that is decoded, some 100 s.
 
         Returns:
             Log mel and the seconds of sound it was made of, before resampling.
@@ -155,7 +157,14 @@ class FrontEnd:
         def mel_of(stream: MonoStream) -> np.ndarray:
             return log_mel.of_blocks(resampled(stream, self.config.rate_hz))
 
-        mel_TF, stream = through(clip, mel_of, channels=self.config.channels, excerpt=excerpt, promised_s=promised_s)
+        mel_TF, stream = through(
+            clip,
+            mel_of,
+            channels=self.config.channels,
+            excerpt=excerpt,
+            promised_s=promised_s,
+            on_block=on_block,
+        )
         self.notes = tuple(stream.notes)
         return mel_TF, stream.seconds
 

@@ -18,7 +18,8 @@ from audio_tokens.engine.sound.sound_views import mixed, view
 from audio_tokens.engine.sound.view_config import ViewConfig
 from audio_tokens.errors import ClipError, UserError
 from audio_tokens.seeds import generator
-from audio_tokens.shards.sources.clip import Clip
+from audio_tokens.shards.sources.clip import Clip, Sound
+from audio_tokens.shards.workers.time_limit import renew_time_limit
 
 
 def front_end_config(name_or_file: str) -> MelConfig:
@@ -47,19 +48,29 @@ def front_end_config(name_or_file: str) -> MelConfig:
 
 @dataclass(frozen=True)
 class ClipToMel:
-    """A clip -> (mel_TF, seconds decoded)."""
+    """A clip -> (mel_TF, seconds decoded, what was unusual about its sound ...)."""
 
     front_end: FrontEnd
 
-    def __call__(self, clip: Clip) -> tuple[Float32[np.ndarray, "T F"], float]:
-        """Raises ClipError with the reason for a clip that cannot become mel, OSError for one that cannot be read."""
+    def __call__(self, clip: Clip) -> tuple[Any, ...]:
+        """Raises ClipError with the reason for a clip that cannot become mel, OSError for one that cannot be read.
+
+        A time limit is for each block of a long recording.
+        """
         sound = clip.sound()
-        return self.front_end(_mono(*sound) if isinstance(sound, tuple) else sound, clip.promised_s, _excerpt(clip))
+        mel_TF, seconds = self.front_end(
+            _mono(*sound) if isinstance(sound, tuple) else sound, clip.promised_s, _excerpt(clip), renew_time_limit
+        )
+        return mel_TF, seconds, *self.front_end.notes
 
 
 def _wave_of(clip: Clip, channels: Channels) -> tuple[Float32[np.ndarray, "S"], float]:
     """Return a clip's wave and rate in Hz. Raises ClipError for no such, OSError for a clip that cannot be read."""
-    sound = clip.sound()
+    return decoded(clip.sound(), clip, channels)
+
+
+def decoded(sound: Sound, clip: Clip, channels: Channels) -> tuple[Float32[np.ndarray, "S"], float]:
+    """Return the wave and rate of `sound`, which `clip` opened. Raises ClipError for no such."""
     return _mono(*sound) if isinstance(sound, tuple) else decode(sound, channels, _excerpt(clip))
 
 

@@ -14,6 +14,10 @@ KEY = re.compile(r"[A-Za-z0-9_-]+")
 KEY_CHARACTERS = 73  # at most, so that `<key>.mel.npy.zst` fits the 100 of a USTAR name
 
 
+# The bytes of an audio file, the file of a large recording, or a mono wave and its rate in Hz.
+Sound = bytes | Path | tuple[Float32[np.ndarray, "S"], int]
+
+
 class Part(NamedTuple):
     """A part of a recording, from `start_s`, to its end where `duration_s` is None."""
 
@@ -55,7 +59,7 @@ class Clip:
         assert (self.open is None) != (self.wave_S is None), f"{self.key}: bytes to open or a wave, one of them"
         assert (self.wave_S is None) == (self.rate_hz is None), f"{self.key}: a wave has a rate"
 
-    def sound(self) -> bytes | Path | tuple[Float32[np.ndarray, "S"], int]:
+    def sound(self) -> Sound:
         """Return the encoded bytes or their file, or the wave and its rate. Raises what `open` raises."""
         if self.open is not None:
             return self.open()

@@ -46,7 +46,7 @@ def tar_members(url: str) -> Iterator[Member]:
     tarfile.ReadError for an archive that is damaged, cut, or all zeros, after the members before that place.
     """
     with open_file(url) as file, tarfile.open(fileobj=file, mode="r|*", tarinfo=StrictTarInfo) as tar:
-        plain = tar.fileobj.comptype == "tar"  # type: ignore[union-attr]
+        plain = tar.fileobj.comptype == "tar"  # type: ignore[union-attr, attr-defined]
         places: dict[str, tuple[int, int]] = {}
         for member in tar:
             name = member.name.encode("utf-8", "backslashreplace").decode()

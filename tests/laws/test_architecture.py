@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "shards/plan": "",
     "shards/sources": "publish labels subset",
     "shards/sources/audioset": "publish labels subset sources",
+    "shards/sources/wds": "publish labels subset sources",
     "shards/dataset": "publish labels",
     "shards/workers": "publish",
     "shards/tasks": "publish plan sources dataset workers",

@@ -22,7 +22,7 @@ from audio_tokens.shards.sources.files import AUDIO_ENDINGS, find_files
 from audio_tokens.shards.sources.label_list import read_labels, same_text
 from audio_tokens.shards.sources.registry import Task, split_options, split_word, val_and_seed
 from audio_tokens.shards.sources.tars import TAR_ENDINGS
-from audio_tokens.shards.sources.wds_samples import Sample, samples
+from audio_tokens.shards.sources.wds.samples import Sample, samples
 
 YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 
