@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "shards/plan": "",
     "shards/sources": "publish labels subset",
     "shards/sources/audioset": "publish labels subset sources",
+    "shards/sources/wds": "publish labels subset sources",
     "shards/dataset": "publish integrity labels",
     "shards/workers": "publish",
     "shards/tasks": "publish integrity plan sources dataset workers",
