@@ -36,9 +36,10 @@ class Report:
 
 def report(job: Report) -> int:
     """Write `report.html` into the work folder; its figures are those of the runs that lie there."""
+    from audio_tokens.jobs.artefacts.leaderboard import WAIT_S
     from audio_tokens.jobs.artefacts.report_runs import run_groups
     from audio_tokens.jobs.display.report.page import page
-    from audio_tokens.shards.publish import publish_bytes
+    from audio_tokens.shards.publish import publish_bytes, target_lock
 
     work = Path(job.work)
     if not work.is_dir():
@@ -48,7 +49,8 @@ def report(job: Report) -> int:
         raise UserError(
             f"work folder {job.work!r} holds no finished run; `audio-tokens run --work {job.work}` makes some"
         )
-    publish_bytes(work / "report.html", page(_gather(work, main_figure, groups)).encode())
+    with target_lock(work / "report.html", wait_s=WAIT_S):
+        publish_bytes(work / "report.html", page(_gather(work, main_figure, groups)).encode())
     return 0
 
 

@@ -18,8 +18,8 @@ def mel_to_wave(
     """Return a wave at `config.rate_hz` whose log mel (dB) is about `mel_TF`; the same for the same mel.
 
     The mel filterbank is inverted by least squares, and phases are found by Griffin and Lim's iteration (1984), both
-    torchaudio's. With `level` (root mean square, full scale at 1) the wave is brought to it, so that 0 is silence; peaks
-    beyond full scale are cut.
+    torchaudio's. With `level` (root mean square, full scale at 1) the wave is brought to it, so that 0 is silence;
+    peaks beyond full scale are cut.
     Raises UserError for a front end other than kind stft.
     """
     if config.kind != "stft":

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from audio_tokens.engine.scores.bootstrap import interval, replicates
-from audio_tokens.jobs.artefacts.run_folder import Predictions
+from audio_tokens.jobs.artefacts.predictions import Predictions
 from audio_tokens.jobs.inputs.model_parts import ModelParts
 
 REPLICATES = 200

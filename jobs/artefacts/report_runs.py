@@ -18,7 +18,8 @@ from audio_tokens.engine.scores.bootstrap import difference, interval, replicate
 from audio_tokens.engine.scores.metrics import Scores, score
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.artefacts.leaderboard import FIGURES, finished_runs
-from audio_tokens.jobs.artefacts.run_folder import Predictions, RunFolder
+from audio_tokens.jobs.artefacts.predictions import Predictions
+from audio_tokens.jobs.artefacts.run_folder import RunFolder
 from audio_tokens.jobs.display.report.facts import ClassRow, Confusion, Interval, Judged, Row
 
 REPLICATES = 200

@@ -32,12 +32,13 @@ def leaderboard(report: Report) -> Iterator[str]:
     """One row a system and recipe, over all seeds and folds, and every run below it."""
     shown = [name for name in FIGURES if any(row.figures.get(name) is not None for row in report.rows)]
     heads = ["system", "recipe", *(FIGURES[name] for name in shown)]
-    heads += [f"below best, {FIGURES[report.main]}", "p", "clips (train)", "clips (test)", "parameters", "seconds"]
+    heads += [f"below best, {FIGURES[report.main]}", "p"] if len(report.rows) > 1 else []
+    heads += ["clips (train)", "clips (test)", "parameters", "seconds"]
     rows = []
     for index, row in enumerate(report.rows):
         cells = [_word(row.system), _word(row.recipe)]
         cells += [_figure(row.figures.get(name), name, row.intervals.get(name)) for name in shown]
-        cells += _less(row)
+        cells += _less(row) if len(report.rows) > 1 else []
         cells += [_number(value) for value in (row.clips_train, row.clips_eval, row.parameters, round(row.seconds))]
         rows.append(("best" if index == 0 else "", cells))
     yield table(heads, rows, words=2)
@@ -118,14 +119,16 @@ def _matrix(confusion: Confusion, most: int = 60) -> str:
     note = f"<p class=soft>The {most} labels most mistaken of {len(totals_L)}.</p>" if len(totals_L) > most else ""
     heads = "".join(f"<th class=up scope=col>{html.escape(confusion.labels[j])}</th>" for j in kept)
     rows = []
+    wrong_LL = confusion.counts_LL * (1 - np.eye(len(totals_L))) / np.maximum(totals_L, 1)[:, None]
+    most_wrong = float(wrong_LL.max()) or 1.0
     for i in kept:
         cells = []
         for j in kept:
             count = int(confusion.counts_LL[i, j])
             share = count / max(1, totals_L[i])
             title = f"{confusion.labels[i]} / {confusion.labels[j]}: {count} of {totals_L[i]}"
-            colour = f"rgba(var(--heat),{0.85 * share:.2f})" if i != j else f"rgba(128,128,128,{0.45 * share:.2f})"
-            cells.append(f"<td title='{html.escape(title)}' style='background:{colour}'>{count or ''}</td>")
+            shade = f"128,128,128,{0.45 * share:.2f}" if i == j else f"var(--heat),{0.8 * share / most_wrong:.2f}"
+            cells.append(f"<td title='{html.escape(title)}' style='background:rgba({shade})'>{count or ''}</td>")
         rows.append(f"<tr><th class=word scope=row>{html.escape(confusion.labels[i])}</th>{''.join(cells)}</tr>")
     body = f"<thead><tr><th></th>{heads}</tr></thead><tbody>{''.join(rows)}</tbody>"
     return (
