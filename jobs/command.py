@@ -44,7 +44,8 @@ def command(
     """Parse `argv` into the dataclass `config`, run it, and return the exit code.
 
     `positional` names the field (a tuple of strings) that takes the words without an option name; `options` says what
-    can be chosen about the system that the line names, if it does, and fills the field `options`; `epilog` ends the help.
+    can be chosen about the system that the line names, if it does, and fills the field `options`; `epilog` ends
+    the help.
     """
     prog = "audio-tokens " + re.sub(r"(?<=[a-z])(?=[A-Z])", "-", config.__name__).lower()
     try:

@@ -64,7 +64,7 @@ def predict(job: Predict) -> int:
     show, entries, failed = _shown(job), [], 0
     for file, found in zip(files, tagger.taggings(iter(files)), strict=True):
         if isinstance(found, Tagging):
-            entry = {"file": file, "labels": tagger.ranked(found.scores_L, job.top)}
+            entry: dict[str, Any] = {"file": file, "labels": tagger.ranked(found.scores_L, job.top)}
             if job.timeline is not None:
                 _write_timeline(Path(job.timeline), file, tagger, found)
         else:

@@ -49,7 +49,8 @@ def ffmpeg_blocks(
             if held:
                 yield kind[0], np.concatenate(held), stated_s
     except (av.error.FFmpegError, EOFError) as error:  # its str() names the file object
-        raise ClipError(f"cannot be decoded: {error.strerror or type(error).__name__}") from None
+        words = getattr(error, "strerror", None) or type(error).__name__
+        raise ClipError(f"cannot be decoded: {words}") from None
 
 
 def _frames(container, stream, lenient: bool) -> Iterator:

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Float32, Float64
 from torch import Tensor, nn
 
-from audio_tokens.engine.clips.token_clips import SCALES
+from audio_tokens.engine.clips.mel_clips import SCALES
 from audio_tokens.engine.codebook.slices import SliceConfig, stack
 from audio_tokens.engine.codebook.soft_tokens import packed
 from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
@@ -92,7 +92,8 @@ class AudioTagger:
         an array that is none.
         """
         if not isinstance(sound, list):
-            return self([sound], top)[0]
+            alone: Any = sound
+            return self([alone], top)[0]
         return [self.ranked(tagging.scores_L, top) for tagging in self.all(sound)]
 
     def embed(self, sound: Sound | Sequence[Sound]) -> Any:
@@ -101,7 +102,8 @@ class AudioTagger:
         Of a list of sounds, [sounds, D]. Raises what tagging raises.
         """
         if not isinstance(sound, list):
-            return self.embed([sound])[0]
+            alone: Any = sound
+            return self.embed([alone])[0]
         return np.stack([tagging.embeddings_WD.mean(axis=0) for tagging in self.all(sound)])
 
     def ranked(self, scores_L: Float32[np.ndarray, "L"], top: int | None = None) -> list[dict[str, Any]]:

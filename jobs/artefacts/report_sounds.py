@@ -73,7 +73,7 @@ def _sounds(spec: str, keys: Collection[str], rate_hz: int) -> Iterator[tuple[st
             if isinstance(clip, Clip) and clip.key in left:
                 left.remove(clip.key)
                 sound = clip.sound()
-                wave_S, own_hz = decode(sound) if isinstance(sound, bytes) else sound
+                wave_S, own_hz = sound if isinstance(sound, tuple) else decode(sound)
                 wave_S = wave_S[: round(MOST_S * own_hz)]
                 yield clip.key, Played(wave_S=resample(wave_S, own_hz, rate_hz), rate_hz=rate_hz)
 

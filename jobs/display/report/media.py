@@ -2,6 +2,7 @@
 
 import base64
 import io
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -33,8 +34,8 @@ def sound_data(sound: Played) -> str:
 
 def _png(rgba: np.ndarray) -> str:
     file = io.BytesIO()
-    # no Software entry: the same picture gives the same bytes
-    image.imsave(file, np.ascontiguousarray((rgba * 255).astype(np.uint8)), format="png", metadata={"Software": None})
+    unsigned: Any = {"Software": None}  # no entry of matplotlib's version: the same picture gives the same bytes
+    image.imsave(file, np.ascontiguousarray((rgba * 255).astype(np.uint8)), format="png", metadata=unsigned)
     return _address("image/png", file.getvalue())
 
 
