@@ -142,7 +142,7 @@ def test_a_fit_goes_on_from_any_saved_state_as_if_it_had_never_stopped(name):
         assert fit.codebook(last, {}).hash == whole.hash
 
 
-@pytest.mark.parametrize(("name", "size"), [("two streams", 2), ("two streams", 3), ("seed", 2)])
+@pytest.mark.parametrize(("name", "size"), [("two streams", 2), ("two streams", 3), ("one frame", 2)])
 def test_a_fit_is_the_same_on_any_number_of_processes(name, size):
     alone = fitted(name)
     for codebook in in_worlds(size, lambda world: fitted(name, world=world)):
