@@ -8,8 +8,8 @@ import soundfile
 
 from audio_tokens.engine.sound.decode import resample
 from audio_tokens.engine.sound.wave_input import mono
-from audio_tokens.engine.tagging import windows as module
-from audio_tokens.engine.tagging.windows import windows
+from audio_tokens.engine.systems.tagging import windows as module
+from audio_tokens.engine.systems.tagging.windows import windows
 from audio_tokens.errors import ClipError, UserError
 
 RATE_HZ, WINDOW = 8000, 1000
