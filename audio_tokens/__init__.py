@@ -7,16 +7,16 @@ need is imported when they are asked for.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from audio_tokens.engine.tagging.transformers_hook import watch
+from audio_tokens.engine.systems.tagging.transformers_hook import watch
 
 if TYPE_CHECKING:
     from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
-    from audio_tokens.engine.tagging.audio_tagger import AudioTagger
+    from audio_tokens.engine.systems.tagging.audio_tagger import AudioTagger
 
 __all__ = ["AudioTagger", "AudioTokenizer"]
 
 PLACES = {
-    "AudioTagger": "audio_tokens.engine.tagging.audio_tagger",
+    "AudioTagger": "audio_tokens.engine.systems.tagging.audio_tagger",
     "AudioTokenizer": "audio_tokens.engine.codebook.tokenizer",
 }
 

@@ -16,7 +16,7 @@ from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
 
 if TYPE_CHECKING:
-    from audio_tokens.engine.tagging.audio_tagger import AudioTagger, Tagging
+    from audio_tokens.engine.systems.tagging.audio_tagger import AudioTagger, Tagging
 
 # What is taken out of a folder; a file that is named is read whatever its ending.
 ENDINGS = (
@@ -57,7 +57,7 @@ class Predict:
 
 def predict(job: Predict) -> int:
     """Answer for every file that can be read; returns 1 where one cannot, after a line that names it, else 0."""
-    from audio_tokens.engine.tagging.audio_tagger import AudioTagger, Tagging
+    from audio_tokens.engine.systems.tagging.audio_tagger import AudioTagger, Tagging
 
     files = list(_files(job.sounds))
     tagger = AudioTagger.from_pretrained(job.run, job.device)

@@ -160,7 +160,7 @@ class RunFolder:
 
     def write_model(self, model: Any, parts: "ModelParts | None" = None, card: str | None = None) -> None:
         """Publish the model in the Hugging Face form, with what it needs to tag sound and a card, if any."""
-        from audio_tokens.engine.tagging.model_folder import save_model
+        from audio_tokens.engine.systems.tagging.model_folder import save_model
 
         with published_folder(self.path / "model") as folder:
             save_model(model, folder, *(parts or (None, None)))

@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "engine/clips": "codebook",
     "engine/scores": "",
     "engine/systems": "ranges train_config codebook clips",
-    "engine/tagging": "sound codebook clips systems",
+    "engine/systems/tagging": "sound codebook clips systems",
     "engine/training": "world state_digest train_config clips scores systems",
     "shards/publish": "",
     "shards/integrity": "publish",

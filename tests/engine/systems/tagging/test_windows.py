@@ -8,8 +8,8 @@ import soundfile
 
 from audio_tokens.engine.sound.decode import resample
 from audio_tokens.engine.sound.wave_input import mono
-from audio_tokens.engine.tagging import windows as module
-from audio_tokens.engine.tagging.windows import windows
+from audio_tokens.engine.systems.tagging import windows as module
+from audio_tokens.engine.systems.tagging.windows import windows
 from audio_tokens.errors import ClipError, UserError
 
 RATE_HZ, WINDOW = 8000, 1000
@@ -38,8 +38,8 @@ def test_a_long_file_read_in_blocks_gives_what_one_read_at_once_gives(
     wave_SC = noise(60_000).reshape(-1, 2)
     soundfile.write(tmp_path / "a.wav", wave_SC, 11_025, subtype="FLOAT")
     whole = list(windows(tmp_path / "a.wav", RATE_HZ, WINDOW))
-    monkeypatch.setattr(module, "LONG_SAMPLES", 1000)
-    monkeypatch.setattr(module, "BLOCK_SAMPLES", 700)
+    monkeypatch.setattr(module, "LONG_BYTES", 1000)
+    monkeypatch.setattr("audio_tokens.engine.sound.decode.BLOCK_VALUES", 1400)
     blocks = list(windows(str(tmp_path / "a.wav"), RATE_HZ, WINDOW))
     assert len(blocks) == len(whole) > 20
     for one, other in zip(whole, blocks, strict=True):

@@ -23,7 +23,7 @@ REMOTE_SOURCE = '''"""Lets transformers load this model by the package that made
 
 try:
     from audio_tokens.engine.systems.tagger import TaggerConfig
-    from audio_tokens.engine.tagging.auto_classes import AudioTokensForAudioClassification
+    from audio_tokens.engine.systems.tagging.auto_classes import AudioTokensForAudioClassification
 except ImportError as missing:
     raise ImportError("this model needs the package audio-tokens; install it: pip install audio-tokens") from missing
 

@@ -12,8 +12,8 @@ from transformers import AutoModelForAudioClassification, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from audio_tokens.engine.systems.tagger import TaggerConfig
-from audio_tokens.engine.tagging.audio_tagger import AudioTagger
-from audio_tokens.engine.tagging.model_folder import load_model
+from audio_tokens.engine.systems.tagging.audio_tagger import AudioTagger
+from audio_tokens.engine.systems.tagging.model_folder import load_model
 
 
 class AudioTokensForAudioClassification(PreTrainedModel):

@@ -22,8 +22,8 @@ from audio_tokens.engine.sound.log_mel import FrontEnd
 from audio_tokens.engine.sound.mel_config import MelConfig
 from audio_tokens.engine.systems.registry import find
 from audio_tokens.engine.systems.tagger import Tagger
-from audio_tokens.engine.tagging.model_folder import load_model
-from audio_tokens.engine.tagging.windows import Sound, windows
+from audio_tokens.engine.systems.tagging.model_folder import load_model
+from audio_tokens.engine.systems.tagging.windows import Sound, windows
 from audio_tokens.errors import UserError
 
 BATCH_WINDOWS = 32

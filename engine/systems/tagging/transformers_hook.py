@@ -14,7 +14,7 @@ from typing import Any
 
 WATCHED = {
     "transformers.models.auto.configuration_auto": "audio_tokens.engine.systems.tagger",
-    "transformers.models.auto.modeling_auto": "audio_tokens.engine.tagging.auto_classes",
+    "transformers.models.auto.modeling_auto": "audio_tokens.engine.systems.tagging.auto_classes",
 }
 
 
