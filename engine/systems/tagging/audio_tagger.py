@@ -145,7 +145,7 @@ class AudioTagger:
         """Yield (number of the sound, start of the window, its mel or the error that ends the sound)."""
         for number, sound in enumerate(sounds):
             try:
-                for window in windows(sound, self.mel.rate_hz, self.window_samples):
+                for window in windows(sound, self.mel.rate_hz, self.window_samples, self.mel.channels):
                     yield number, window.start_s, self._front_end((window.wave_S, self.mel.rate_hz))[0]
             except (UserError, OSError) as error:
                 yield number, 0.0, error

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
+from audio_tokens.engine.sound.channels import Channels
 from audio_tokens.engine.sound.decode import ALL, MonoStream, decode, resample, resampled
 from audio_tokens.engine.sound.wave_input import mono
 from audio_tokens.errors import UserError
@@ -26,16 +27,16 @@ class Window(NamedTuple):
     wave_S: Float32[np.ndarray, " S"]
 
 
-def windows(sound: Sound, rate_hz: int, window_samples: int) -> Iterator[Window]:
+def windows(sound: Sound, rate_hz: int, window_samples: int, channels: Channels = "auto") -> Iterator[Window]:
     """Yield the windows of a sound at `rate_hz`: each overlaps the one before it by half, the last ends with the sound.
 
     A sound no longer than a window is one, shorter window. `sound` is a file's path or bytes, or a wave with its rate:
-    see wave_input. A file of more than LONG_BYTES is decoded in blocks, to the mean of its channels; a shorter one as
-    `decode` does it.
+    see wave_input. `channels` says how those of a file become one; a file of more than LONG_BYTES is decoded in blocks,
+    for which auto and loudest are the mean.
     Raises ClipError for what cannot be decoded, UserError for a path without a file or a wave that is none.
     """
     held_S, start, step = np.zeros(0, np.float32), 0, max(1, window_samples // 2)
-    for block_S in _blocks(sound, rate_hz):
+    for block_S in _blocks(sound, rate_hz, channels):
         held_S = np.concatenate([held_S, block_S])
         while len(held_S) >= window_samples + step:
             yield Window(start / rate_hz, held_S[:window_samples])
@@ -46,16 +47,17 @@ def windows(sound: Sound, rate_hz: int, window_samples: int) -> Iterator[Window]
         yield Window((start + last) / rate_hz, held_S[last:])
 
 
-def _blocks(sound: Sound, to_hz: int) -> Iterable[Float32[np.ndarray, " S"]]:
+def _blocks(sound: Sound, to_hz: int, channels: Channels) -> Iterable[Float32[np.ndarray, " S"]]:
     """Return a sound's samples at `to_hz`, in one block or, for a long file, in many."""
     if isinstance(sound, tuple):
         wave, from_hz = sound
         return [resample(mono(wave, from_hz), from_hz, to_hz)]
     if isinstance(sound, bytes):
-        return [resample(*decode(sound), to_hz)]
+        return [resample(*decode(sound, channels), to_hz)]
     path = Path(sound)
     if not path.is_file():
         raise UserError(f"there is no file {str(sound)!r}")
     if path.stat().st_size > LONG_BYTES:
-        return resampled(MonoStream(path, None, ALL, None, lambda: None), to_hz)
-    return [resample(*decode(path), to_hz)]
+        fixed = {"left": 0, "right": 1}.get(channels)
+        return resampled(MonoStream(path, fixed, ALL, None, lambda: None), to_hz)
+    return [resample(*decode(path, channels), to_hz)]
