@@ -36,6 +36,8 @@ AUDIO_ENDINGS = (
 )
 LIST_ENDING = ".txt"
 WALKED = {"file", "http"}
+# A folder with one of these holds mel shards, finished or not: the output of a build may lie beside the sounds.
+MADE_HERE = {"dataset.json", ".tasks"}
 
 
 class FileOfSource(NamedTuple):
@@ -116,8 +118,14 @@ def _find(url: str, ending: str | tuple[str, ...]) -> list[FileOfSource]:
 
 
 def _walk(file_system: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every file below a folder; fsspec's own walk leaves out, silently, a folder that cannot be listed."""
-    for detail in file_system.ls(path, detail=True):
+    """Yield every file below a folder, but those of mel shards that this program makes or has made there.
+
+    fsspec's own walk leaves out, silently, a folder that cannot be listed.
+    """
+    details = file_system.ls(path, detail=True)
+    if any(detail["name"].rstrip("/").rpartition("/")[2] in MADE_HERE for detail in details):
+        return
+    for detail in details:
         if detail["type"] != "directory":
             yield detail["name"], detail
         elif detail["name"].rstrip("/") != path.rstrip("/"):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from audio_tokens.errors import UserError
-from audio_tokens.shards.sources.files import AUDIO_ENDINGS
+from audio_tokens.shards.sources.files import AUDIO_ENDINGS, MADE_HERE
 from audio_tokens.shards.sources.listed import ListedClips
 from audio_tokens.shards.sources.registry import split_word
 from audio_tokens.shards.sources.table import Line, clips_of
@@ -18,7 +18,8 @@ def source(where: str) -> ListedClips:
     root = Path(where)
     if not root.is_dir():
         raise UserError(f"there is no folder {where!r}; folder:DIR names one with a subfolder for each class")
-    top = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    entries = [entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    top = sorted(entry.name for entry in entries if not any((entry / name).exists() for name in MADE_HERE))
     split_of = {name: split_word(name) for name in top}
     split = bool(top) and all(split_of.values())
     if any(split_of.values()) and not split:

@@ -5,7 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from audio_tokens.errors import UserError
 from audio_tokens.shards.sources.clip import Clip
@@ -139,3 +141,17 @@ def test_mistakes_in_manifests_are_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         open_source(f"manifest:{tmp_path}/m.jsonl")
     assert words in str(caught.value)
+
+
+def test_shards_that_lie_beside_the_sounds_are_no_sound(tmp_path: Path) -> None:
+    """A build into a subfolder of its own source finds the same clips the second time."""
+    for name in ("dog", "cat"):
+        (tmp_path / name).mkdir()
+        soundfile.write(tmp_path / name / "a.wav", np.zeros(800, np.float32), 8000)
+    before = open_source(f"folder:{tmp_path}").tasks()
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "dataset.json").write_text("{}")
+    (tmp_path / "shards" / "train-000000-000.tar").write_bytes(b"")
+    assert open_source(f"folder:{tmp_path}").tasks() == before
+    with pytest.raises(UserError, match=r"there is no \*\.tar"):
+        open_source(f"wds:{tmp_path}").tasks()
