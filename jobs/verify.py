@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from audio_tokens.errors import UserError
@@ -115,7 +116,7 @@ def _tokens(folder: Path) -> Found:
         return
     for place in store.places:
         for group in (place, place + VIEWS) if store.views else (place,):
-            yield f"{group}/zarr.json", _refusal(lambda group=group: store.group(group))
+            yield f"{group}/zarr.json", _refusal(partial(store.group, group))
 
 
 def _run(folder: Path) -> Found:

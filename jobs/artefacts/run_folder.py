@@ -37,7 +37,7 @@ WRITTEN = (
 )
 FORMAT = "audio-tokens-run"
 SETTINGS = {"fingerprint": str, "system": str, "seed": int, "train": dict, "data": str}
-RESULT = {
+RESULT: Mapping[str, type | tuple[type, ...]] = {
     **{"system": str, "seed": int, "clips_train": int, "clips_eval": int, "parameters": int, "seconds": (float, int)},
     **dict.fromkeys(("mAP", "mAUC", "dprime", "accuracy", "peak_val_mAP"), (float, int, NoneType)),
     "test_fold": (int, NoneType),
