@@ -8,7 +8,7 @@ import importlib
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
@@ -108,7 +108,8 @@ def load(folder: str | Path) -> "Tagger":
     _no_progress_bar()
     try:
         system = find(json.loads(config.read_bytes())["system"]).load()
-        model, told = system.from_pretrained(folder, output_loading_info=True)  # type: ignore[misc]
+        loaded: Any = system.from_pretrained(folder, output_loading_info=True)
+        model, told = loaded
         if differing := sorted(map(str, {*told["missing_keys"], *told["unexpected_keys"], *told["mismatched_keys"]})):
             raise ValueError(f"{differing[0]} is missing or of another shape")
     except MODEL_DAMAGED as error:
