@@ -34,9 +34,14 @@ def in_lane_order(
     `work` returns arrays whose shapes do not depend on the lane; for a lane beyond the last one its result is dropped.
     """
     for first in range(0, lanes, world.size):
-        gathered = [world.gather(np.asarray(array)) for array in work(first + world.rank)]
+        gathered = [_gathered(np.asarray(array), world) for array in work(first + world.rank)]
         for rank in range(min(world.size, lanes - first)):
             yield tuple(array[rank] for array in gathered)
+
+
+def _gathered(array: np.ndarray, world: World) -> np.ndarray:
+    """Return the arrays of all processes, [size, ...]; an empty one is equal on all of them, and NCCL refuses it."""
+    return world.gather(array) if array.size else np.empty((world.size, *array.shape), array.dtype)
 
 
 def sum_lanes(work: Callable[[int], tuple[np.ndarray, ...]], lanes: int, world: World) -> tuple[np.ndarray, ...]:

@@ -30,7 +30,11 @@ class Range:
     def __repr__(self) -> str:  # what `--help` and messages say
         if self.high == math.inf:
             return f"above {self.low:g}" if self.above else f"{self.low:g} or more"
-        return f"{'above' if self.above else 'from'} {self.low:g} {'to below' if self.below else 'to'} {self.high:g}"
+        if self.above:
+            return (
+                f"between {self.low:g} and {self.high:g}" if self.below else f"above {self.low:g}, up to {self.high:g}"
+            )
+        return f"from {self.low:g} to {'below ' if self.below else ''}{self.high:g}"
 
 
 Count = Annotated[int, Range(1)]

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,9 +18,11 @@ class Build(TaskOptions):
     The same command resumes a build that was interrupted, whatever interrupted it.
 
     Args:
-        source: soundscapes[:CLIPS[,clip_s=4]], esc50:DIR, csv:FILE, audioset:URL or wds:PATTERN
+        source: KIND:WHERE, see the table below
         out: the folder of the shards
         mel: the front end, mel22k or ast16k, or a YAML file with the fields of one that differ from mel22k's
+        channels: how the channels of a file become one, in place of the front end's own: auto is the mean, or the
+            loudest channel where they cancel each other in it
         segments: where AudioSet's segment lists lie, if not beside its files
         limit_clips: only the first so many clips (of a dry run: how many are measured)
         dry_run: measure a sample and say what the build would take, without building
@@ -31,6 +33,7 @@ class Build(TaskOptions):
     source: str
     out: str
     mel: str = "mel22k"
+    channels: Literal["auto", "mean", "left", "right", "loudest"] | None = None
     segments: str | None = None
     limit_clips: int | None = None
     dry_run: bool = False
@@ -74,7 +77,11 @@ def _build(config: Build) -> int:
     from audio_tokens.shards.tasks.task_shards import ShardConfig
 
     mel, packing = front_end_config(config.mel), Packing(dtype=config.dtype, zstd=config.zstd)
+    if config.channels is not None:
+        mel = replace(mel, channels=config.channels)
     source = open_source(config.source + (f",segments={config.segments}" if config.segments else ""))
+    for note in getattr(source, "notes", ()):
+        print(f"build: {note}")
     tasks = source.tasks()
     if config.dry_run:
         with threadpool_limits(1):  # as in a worker
@@ -113,12 +120,25 @@ def _build(config: Build) -> int:
 def _said(out: str) -> str:
     from audio_tokens.shards.dataset.manifest import Dataset
 
-    totals = Dataset.open(out).manifest["totals"]
-    return f"{out}: {totals['clips']} clips written, {totals['rejected']} rejected (rejects.jsonl)"
+    dataset = Dataset.open(out)
+    totals, notes = dataset.manifest["totals"], dataset.manifest.get("notes", {})
+    said = [f"{out}: {totals['clips']} clips written, {totals['rejected']} rejected (rejects.jsonl)"]
+    said += [f"{count} of them: {note}" for note, count in notes.items()]
+    if len(dataset.labels) < 2:
+        said.append(f"warning: one class, {', '.join(dataset.labels) or 'and no label at all'}: nothing to tell apart")
+    if not dataset.folds and "test" not in dataset.places:
+        said.append("warning: no test clips: nothing can be evaluated on what was not trained on")
+    return "\nbuild: ".join(said)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return command(Build, build, argv)
+    return command(Build, build, argv, epilog=_sources)
+
+
+def _sources() -> str:
+    from audio_tokens.shards.sources.registry import sources_table
+
+    return sources_table()
 
 
 if __name__ == "__main__":

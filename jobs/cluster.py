@@ -46,7 +46,7 @@ def cluster(request: Cluster) -> None:
     """Fit the codebook, or go on where an interrupted fit stopped; nothing is done where it is complete already."""
     from audio_tokens.engine.codebook.codebook_file import FORMAT
     from audio_tokens.engine.codebook.fit_checkpoint import from_bytes, to_bytes
-    from audio_tokens.engine.codebook.fit_codebook import Fit
+    from audio_tokens.engine.codebook.fit_codebook import CodebookFit
     from audio_tokens.engine.codebook.nearest.search import best_nearest
     from audio_tokens.engine.sound.log_mel import MelConfig
     from audio_tokens.engine.world import joined_world
@@ -93,8 +93,10 @@ def cluster(request: Cluster) -> None:
                 seed=request.seed,
                 on_block=bar.update,
             )
-            fit = Fit(lanes, mel, slices, kmeans, request.seed, world, partial(best_nearest, device=_gpu(world.rank)))
-            for later in fit.states(state):
+            fit = CodebookFit(
+                lanes, mel, slices, kmeans, request.seed, world, partial(best_nearest, device=_gpu(world.rank))
+            )
+            for later in fit.checkpoints(state):
                 state = later
                 bar.set_postfix_str(_stage(state))
                 if first:

@@ -39,16 +39,19 @@ def command(
     *,
     positional: str | None = None,
     options: Callable[[str | None], Trainable] | None = None,
+    epilog: Callable[[], str] = str,
 ) -> int:
     """Parse `argv` into the dataclass `config`, run it, and return the exit code.
 
     `positional` names the field (a tuple of strings) that takes the words without an option name; `options` says what
-    can be chosen about the system that the line names, if it does, and fills the field `options`.
+    can be chosen about the system that the line names, if it does, and fills the field `options`; `epilog` ends
+    the help.
     """
     prog = "audio-tokens " + re.sub(r"(?<=[a-z])(?=[A-Z])", "-", config.__name__).lower()
     try:
         words = sys.argv[1:] if argv is None else argv
-        return run(parse(config, words, prog=prog, positional=positional, options=options)) or 0
+        ends = epilog() if {"-h", "--help"} & set(words) else ""
+        return run(parse(config, words, prog=prog, positional=positional, options=options, epilog=ends)) or 0
     except UserError as mistake:
         print(f"{prog}: error: {mistake}", file=sys.stderr)
         return 2
@@ -70,6 +73,7 @@ def parse(
     prog: str,
     positional: str | None = None,
     options: Callable[[str | None], Trainable] | None = None,
+    epilog: str = "",
 ) -> T:
     """Return `config` filled from `argv`: YAML first, then dotted overrides, whatever their order on the line.
 
@@ -81,6 +85,7 @@ def parse(
         description=(config.__doc__ or "").split("\n", 1)[0],
         exit_on_error=False,
         formatter_class=_Plain,
+        epilog=epilog,
         allow_abbrev=False,
     )
     parser.add_argument("--config", action=ActionConfigFile, help="a YAML file with any of the options below")
@@ -110,7 +115,10 @@ def parse(
 
 
 class _Plain(DefaultHelpFormatter):
-    """Shows a range beside its type: `int, 1 or more`."""
+    """Shows a range beside its type, `int, 1 or more`, and leaves the lines of a text as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(indent + line for line in text.splitlines())
 
     def _expand_help(self, action: Any) -> str:
         return re.sub(r"Annotated\[(\w+), ([^\]]*)\]", r"\1, \2", super()._expand_help(action))

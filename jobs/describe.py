@@ -78,7 +78,7 @@ def _tokens(folder: Path, most_labels: int) -> list[str]:
     store = TokenStore.open(folder)
     return [
         f"{folder}: tokens",
-        *(f"  {place}: {len(store.group(place).offsets) - 1:,} clips" for place in store.places),
+        *(f"  {place}: {len(store.group(place).load()):,} clips" for place in store.places),
     ]
 
 

@@ -25,7 +25,7 @@ class Encode(TaskOptions):
         codebook: the folder of the codebook
         out: the token store to write, tokens.zarr
         shards: the folder of the mel shards
-        source: sound to be encoded without mel shards: soundscapes[:CLIPS], esc50:DIR, csv:FILE, audioset:URL, wds:...
+        source: sound to be encoded without mel shards, KIND:WHERE as in build --help
         views: views of every clip, made from sound and stored beside it for training, {count: 5} say
         seed: of the views
         top: also store so many nearest tokens of every position with their cosines, for soft assignment
@@ -105,7 +105,6 @@ def _encode(config: Encode) -> int:
         to_views=to_views,
         codebook=str(Path(config.codebook).resolve()),
         codebook_hash=codebook.hash,
-        bands=codebook.mel["bands"],
         top=config.top,
         mixed=bool(config.views.mix),
         gpus=gpu_count() if config.dask is None else 0,  # those of this machine are not the cluster's

@@ -5,7 +5,7 @@ A command offers the parts that it reads; in a recipe's file the others are pass
 
 from dataclasses import dataclass, field
 
-from audio_tokens.engine.codebook.kmeans.streamed_kmeans import KMeansConfig
+from audio_tokens.engine.codebook.kmeans.config import KMeansConfig
 from audio_tokens.engine.codebook.slices import SliceConfig
 from audio_tokens.engine.ranges import Count, check
 from audio_tokens.engine.sound.view_config import ViewConfig

@@ -1,44 +1,26 @@
-"""report: a work folder -> report.html, one page that holds its pictures and asks nothing of a network."""
+"""report: a work folder -> report.html, one page that holds its pictures and sounds and asks nothing of a network."""
 
-import csv
-import html
+import json
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from audio_tokens.errors import UserError
-from audio_tokens.jobs.artefacts import leaderboard
 from audio_tokens.jobs.command import command
 
-STYLE = """
-:root { color-scheme: light; --ink: #1f2933; --soft: #616e7c; --line: #e4e7eb; --accent: #c2410c; }
-body { font: 15px/1.55 system-ui, sans-serif; color: var(--ink); max-width: 76rem; margin: 3rem auto; }
-body { padding: 0 1.2rem; }
-h1 { font-size: 1.7rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2.6rem 0 .6rem; } p { max-width: 46rem; }
-.soft { color: var(--soft); } .scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; font-size: .9rem; }
-th, td { text-align: right; padding: .38rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) { text-align: left; }
-th { color: var(--soft); font-weight: 600; } tr.best td { color: var(--accent); font-weight: 600; }
-img { max-width: 100%; height: auto; margin: .4rem 0; display: block; }
-"""
+if TYPE_CHECKING:
+    from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
+    from audio_tokens.jobs.artefacts.report_runs import FinishedRun, RunGroup
+    from audio_tokens.jobs.artefacts.report_sounds import Sample
+    from audio_tokens.jobs.display.report.facts import ClipView, CodebookView, Judged
+    from audio_tokens.jobs.display.report.facts import Report as Facts
+    from audio_tokens.shards.dataset.manifest import Dataset
 
-TABLE = {
-    "system": "system",
-    "recipe": "recipe",
-    "seed": "seed",
-    "mAP": "mAP %",
-    "mAUC": "mAUC %",
-    "dprime": "d&prime;",
-    "accuracy": "accuracy %",
-    "peak_val_mAP": "peak val mAP %",
-    "clips_train": "clips (train)",
-    "clips_eval": "clips (eval)",
-    "parameters": "parameters",
-    "seconds": "seconds",
-}
+WORST, VIEWED = 12, 6  # clips that are shown: those with the highest loss, and some from the worst to the best
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,141 +36,143 @@ class Report:
 
 def report(job: Report) -> int:
     """Write `report.html` into the work folder; its figures are those of the runs that lie there."""
+    from audio_tokens.jobs.artefacts.leaderboard import WAIT_S
+    from audio_tokens.jobs.artefacts.report_runs import run_groups
+    from audio_tokens.jobs.display.report.page import page
     from audio_tokens.shards.publish import publish_bytes, target_lock
 
     work = Path(job.work)
     if not work.is_dir():
         raise UserError(f"work folder {job.work!r} does not exist; `audio-tokens run --work {job.work}` makes it")
-    rows = leaderboard.collect(work)
-    if not rows:
+    main_figure, groups = run_groups(work)
+    if not groups:
         raise UserError(
             f"work folder {job.work!r} holds no finished run; `audio-tokens run --work {job.work}` makes some"
         )
-    with target_lock(work / "report.html", wait_s=leaderboard.WAIT_S):
-        page = "\n".join(_page(work, rows))
-        publish_bytes(work / "report.html", page.encode())
+    with target_lock(work / "report.html", wait_s=WAIT_S):
+        publish_bytes(work / "report.html", page(_gather(work, main_figure, groups)).encode())
     return 0
 
 
-def _page(work: Path, rows: list[dict[str, Any]]) -> Iterator[str]:
-    yield f"<!doctype html><html lang=en><meta charset=utf-8><title>audio-tokens: {html.escape(work.name)}</title>"
-    yield f"<meta name=viewport content='width=device-width, initial-scale=1'><style>{STYLE}</style>"
-    yield f"<h1>audio-tokens: {html.escape(work.name)}</h1>"
-    yield from _dataset(work / "shards")
-    yield "<h2>Leaderboard</h2>"
-    yield from _leaderboard(rows)
-    runs = _first_runs(work)
-    yield "<h2>Learning curves</h2>"
-    yield "<p class=soft>Validation mAP after each epoch; checkpoints are chosen on it, never on the test clips.</p>"
-    yield from _learning_curves(runs)
-    yield "<h2>Average precision per class</h2>"
-    yield "<p class=soft>On the test clips; classes from the most to the least frequent.</p>"
-    yield from _class_bars(runs)
-    codebook = next(iter(sorted(work.glob("*/codebook")) + sorted(work.glob("*/fold-*/codebook"))), None)
-    if codebook is not None:
-        yield from _tokens(work / "shards", codebook)
-    yield "</html>"
-
-
-def _dataset(shards: Path) -> Iterator[str]:
+def _gather(work: Path, main_figure: str, groups: "Sequence[RunGroup]") -> "Facts":
+    from audio_tokens.jobs.artefacts import report_runs
+    from audio_tokens.jobs.artefacts.report_sounds import samples_of
+    from audio_tokens.jobs.display.report.facts import Report as Facts
     from audio_tokens.shards.dataset.manifest import Dataset
 
-    dataset = Dataset.open(shards)
-    clips = {place: sum(s.clips for s in dataset.shards if s.place == place) for place in dataset.places}
-    words = ", ".join(f"{place} {count:,}" for place, count in clips.items())
-    yield f"<p class=soft>{sum(clips.values()):,} clips ({html.escape(words)}), {len(dataset.labels)} classes.</p>"
+    dataset, clips = Dataset.open(work / "shards"), report_runs.judged(groups[0])
+    worst = clips[:WORST]
+    viewed = [clips[round(place * (len(clips) - 1) / (VIEWED - 1))] for place in range(VIEWED)]
+    viewed = list({clip.key: (run, clip) for run, clip in viewed}.values())
+    samples, silent = samples_of(dataset, {clip.key for _, clip in (*worst, *viewed)})
+    notes = [_leaks(groups), silent]
+    return Facts(
+        title=work.resolve().name,
+        source=dataset.manifest["build"]["source"],
+        places={place: sum(s.clips for s in dataset.shards if s.place == place) for place in dataset.places},
+        labels=len(dataset.labels),
+        main=main_figure,
+        chance=report_runs.chance(groups),
+        rows=report_runs.leaderboard_rows(groups, main_figure),
+        curves=report_runs.learning_curves(groups),
+        classes=report_runs.class_rows(groups),
+        confusions=[report_runs.confusion(group) for group in groups],
+        worst=[replace(clip, sound=samples[clip.key].sound) for _, clip in worst],
+        clips=_clip_views(viewed, samples),
+        codebooks=_codebook_views(groups, samples),
+        rejects=_rejects(work / "shards"),
+        command=_command(work, dataset, groups),
+        settings={group.name: _settings(group) for group in groups},
+        dates=_dates(work),
+        notes=[note for note in notes if note],
+    )
 
 
-def _leaderboard(rows: list[dict[str, Any]]) -> Iterator[str]:
-    yield "<div class=scroll><table><tr>" + "".join(f"<th>{title}</th>" for title in TABLE.values()) + "</tr>"
-    for index, row in enumerate(rows):
-        cells = "".join(f"<td>{_cell(name, row[name])}</td>" for name in TABLE)
-        yield f"<tr{' class=best' if index == 0 else ''}>{cells}</tr>"
-    yield "</table></div>"
-    folds = len(rows[0]["folds"])
-    if folds:
-        yield f"<p class=soft>Means over {folds} folds, each tested once by models fitted on the others.</p>"
+def _leaks(groups: "Sequence[RunGroup]") -> str | None:
+    from audio_tokens.jobs.artefacts.run_folder import RunFolder
+
+    leaks = {
+        f"{group.name} ({leak})"
+        for group in groups
+        for run in group.runs
+        if (leak := RunFolder(run.path).settings().get("leak"))
+    }
+    return f"Figures that the tested clips had a hand in: {', '.join(sorted(leaks))}." if leaks else None
 
 
-def _cell(name: str, value: Any) -> str:
-    if value is None:
-        return "&ndash;"
-    if TABLE[name].endswith("%"):
-        return f"{100 * value:.1f}"
-    if isinstance(value, float):
-        return f"{value:.2f}" if name == "dprime" else f"{value:,.0f}"
-    return html.escape(f"{value:,}" if isinstance(value, int) and name != "seed" else str(value))
-
-
-def _first_runs(work: Path) -> dict[str, Path]:
-    """Return one finished run a system (the first seed and fold): the pictures show one, the table shows all."""
-    runs: dict[str, Path] = {}
-    for file in sorted(work.glob("*/*/result.json")) + sorted(work.glob("*/fold-*/*/result.json")):
-        runs.setdefault(file.parent.name, file.parent)
-    return runs
-
-
-def _rows(file: Path) -> list[dict[str, str]]:
-    if not file.is_file():  # token-bag is solved at once: it has no epochs
-        return []
-    with file.open(newline="") as lines:
-        return list(csv.DictReader(lines))
-
-
-def _learning_curves(runs: dict[str, Path]) -> Iterator[str]:
-    from audio_tokens.jobs.display.pictures import colours_of, learning_curves, png_base64
-
-    for column, label in (("val_mAP", "validation mAP"), ("train_loss", "training loss")):
-        curves = {
-            name: [(float(r["epoch"]), float(r[column])) for r in _rows(run / "metrics.csv") if r.get(column)]
-            for name, run in runs.items()
-        }
-        figure = learning_curves(
-            {name: points for name, points in curves.items() if len(points) > 1}, label, colours_of(runs)
-        )
-        yield f"<img alt='{label} by epoch' src='{png_base64(figure)}'>"
-
-
-def _class_bars(runs: dict[str, Path]) -> Iterator[str]:
-    from audio_tokens.jobs.display.pictures import class_bars, colours_of, png_base64
-
-    ap: dict[str, dict[str, float]] = {}
-    positives: dict[str, int] = {}
-    for name, run in runs.items():
-        for row in _rows(run / "per_class.csv"):
-            if row["split"] not in ("val", "inner-val") and row["ap"]:
-                ap.setdefault(name, {})[row["label"]] = float(row["ap"])
-                positives[row["label"]] = int(row["positives"])
-    classes = sorted(positives, key=lambda label: (-positives[label], label))
-    if len(classes) > 60:
-        yield f"<p class=soft>The 60 most frequent of {len(classes)} classes; per_class.csv of each run has all.</p>"
-    yield f"<img alt='average precision per class' src='{png_base64(class_bars(ap, classes[:60], colours_of(runs)))}'>"
-
-
-def _tokens(shards: Path, codebook_folder: Path) -> Iterator[str]:
-    import numpy as np
-
+def _tokenizer(run: "FinishedRun") -> "AudioTokenizer | None":
+    """Return the tokenizer that lies beside a run, fitted on what the run was."""
     from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
-    from audio_tokens.jobs.display.pictures import centroid_patches, mel_over_decoded, png_base64, rank_frequency
-    from audio_tokens.shards.dataset.manifest import Dataset
 
-    dataset, tokenizer = Dataset.open(shards), AudioTokenizer.from_pretrained(codebook_folder)
-    book = tokenizer.codebook
-    sample = dataset.sample(0, 0)
-    mel_TF = sample.array_TF.astype(np.float32)
-    decoded_TF = tokenizer.decode(tokenizer.encode_mel(mel_TF))[: len(mel_TF)]
-    names = ", ".join(dataset.labels[i] for i in sample.meta["labels"])
-    yield "<h2>What the tokens sound like</h2>"
-    yield "<p class=soft>A clip's mel, and the mel that its tokens alone give back.</p>"
-    picture = mel_over_decoded(mel_TF, decoded_TF, names or sample.key, sample.meta["seconds"] / len(mel_TF))
-    yield f"<img alt='mel and decoded mel' src='{png_base64(picture)}'>"
-    yield "<h2>Centroids and their use</h2>"
-    for index, (stream, context) in enumerate(zip(book.streams, book.slices.contexts, strict=True), start=1):
-        patches_KTF = stream.patches_KM.reshape(len(stream.patches_KM), context, -1)
-        title = f"stream {index}"
-        yield f"<img alt='rank and frequency' src='{png_base64(rank_frequency(stream.usage_K, title))}'>"
-        picture = centroid_patches(patches_KTF, stream.usage_K, f"{title}: the most used tokens by centre frequency")
-        yield f"<img alt='centroids as mel patches' src='{png_base64(picture)}'>"
+    folder = run.path.parent / "codebook"
+    return AudioTokenizer.from_pretrained(folder) if (folder / "config.json").is_file() else None
+
+
+def _clip_views(viewed: "Sequence[tuple[FinishedRun, Judged]]", samples: "dict[str, Sample]") -> "list[ClipView]":
+    from audio_tokens.jobs.artefacts.report_sounds import clip_view
+
+    views = []
+    for run, clip in viewed:
+        if (tokenizer := _tokenizer(run)) is not None:
+            views.append(clip_view(tokenizer, clip, samples[clip.key]))
+    return views
+
+
+def _codebook_views(groups: "Sequence[RunGroup]", samples: "dict[str, Sample]") -> "list[CodebookView]":
+    """Return the first codebook of every recipe."""
+    from audio_tokens.jobs.artefacts.report_sounds import codebook_views
+
+    views: dict[str, list[CodebookView]] = {}
+    for group in groups:
+        if group.recipe not in views and (tokenizer := _tokenizer(group.runs[0])) is not None:
+            tokens = group.runs[0].path.parent / "tokens.zarr"
+            views[group.recipe] = codebook_views(f"recipe {group.recipe}", tokenizer, tokens, samples)
+    return [view for of_recipe in views.values() for view in of_recipe]
+
+
+def _rejects(shards: Path) -> dict[str, tuple[int, str]]:
+    """Return {reason: (clips, one of them)}, the most frequent first."""
+    file = shards / "rejects.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+    counts = Counter(row["reason"] for row in rows)
+    first: dict[str, str] = {}
+    for row in rows:
+        first.setdefault(row["reason"], row["id"])
+    return {reason: (count, first[reason]) for reason, count in counts.most_common()}
+
+
+def _command(work: Path, dataset: "Dataset", groups: "Sequence[RunGroup]") -> str:
+    """Return the commands that make these runs, a recipe each."""
+    source, mel = dataset.manifest["build"]["source"], dataset.manifest["build"]["mel"]
+    lines = []
+    for recipe in dict.fromkeys(group.recipe for group in groups):
+        mine = [group for group in groups if group.recipe == recipe]
+        seeds = ",".join(map(str, sorted({seed for group in mine for seed in group.seeds})))
+        words = f"audio-tokens run --source {source} --work {work.name} --recipe {recipe} --mel {mel}"
+        words += f" --systems {','.join(sorted({group.system for group in mine}))} --seeds {seeds}"
+        lines.append(words + (" --folds" if dataset.folds else ""))
+    return "\n".join(lines)
+
+
+def _settings(group: "RunGroup") -> str:
+    """Return the configuration of a group's first run, without the places of its data on this machine."""
+    import yaml
+
+    from audio_tokens.jobs.artefacts.run_folder import RunFolder
+
+    settings: dict[str, Any] = RunFolder(group.runs[0].path).settings()
+    return yaml.safe_dump({k: v for k, v in settings.items() if k not in ("tokens", "shards")}, sort_keys=False)
+
+
+def _dates(work: Path) -> dict[str, str]:
+    """Return when each part of the work folder was published."""
+    files = [work / "shards" / "dataset.json"]
+    for pattern in ("codebook/config.json", "tokens.zarr/zarr.json", "*/result.json"):
+        files += [*sorted(work.glob(f"*/{pattern}")), *sorted(work.glob(f"*/fold-*/{pattern}"))]
+    return {
+        str(file.parent.relative_to(work)): f"{datetime.fromtimestamp(file.stat().st_mtime, UTC):%Y-%m-%d %H:%M}"
+        for file in files
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -26,7 +26,7 @@ class Run:
     """Every stage on your data: build, cluster, encode, train, leaderboard, report.
 
     Args:
-        source: soundscapes[:CLIPS[,clip_s=4]], esc50:DIR, csv:FILE, audioset:URL or wds:PATTERN
+        source: KIND:WHERE, as in build --help
         work: the folder that holds all artefacts
         recipe: a packaged recipe's name or a YAML file
         systems: the systems to train, e.g. token-bag,token-bert

@@ -149,8 +149,10 @@ def _run(request: Train, data: "TrainingData", trial: "Trial", folder: "RunFolde
     """Choose, refit where the choice was made on a part of what may be learnt from, test once, and commit."""
     from audio_tokens.engine.scores.metrics import score
     from audio_tokens.engine.training.evaluation import predict
+    from audio_tokens.jobs.artefacts.model_card import model_card
     from audio_tokens.jobs.artefacts.run_folder import Predictions, figures_of
     from audio_tokens.jobs.inputs.clip_choice import ClipSubset
+    from audio_tokens.jobs.inputs.model_parts import parts_of_model
     from audio_tokens.jobs.inputs.training_data import parts_of
 
     config, accelerator = trial.context.config, trial.context.accelerator
@@ -180,12 +182,13 @@ def _run(request: Train, data: "TrainingData", trial: "Trial", folder: "RunFolde
     }
     if accelerator.is_main_process:
         folder.write_classes(data.labels, dict(zip(parts.places, (chosen.validation, tested), strict=True)))
-        folder.write_predictions(
-            Predictions(
-                keys=list(parts.test.keys), labels=list(data.labels), scores_CL=scores_CL, targets_CL=targets_CL
-            )
+        predictions = Predictions(
+            keys=list(parts.test.keys), labels=list(data.labels), scores_CL=scores_CL, targets_CL=targets_CL
         )
-        folder.write_model(trained.model)
+        folder.write_predictions(predictions)
+        sound = parts_of_model(data, request.tokens, request.shards, request.codebook)
+        card = model_card(result, folder.settings(), predictions, data.single_label, sound)
+        folder.write_model(trained.model, sound, card)
         folder.finish(result)
     accelerator.wait_for_everyone()
     return result

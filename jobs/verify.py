@@ -114,9 +114,13 @@ def _tokens(folder: Path) -> Found:
     except UserError as error:
         yield "zarr.json", str(error)
         return
+
+    def load(place: str) -> None:
+        store.group(place).load()
+
     for place in store.places:
         for group in (place, place + VIEWS) if store.views else (place,):
-            yield f"{group}/zarr.json", _refusal(partial(store.group, group))
+            yield f"{group}/zarr.json", _refusal(partial(load, group))
 
 
 def _run(folder: Path) -> Found:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from audio_tokens.engine.codebook.kmeans.streamed_kmeans import KMeansConfig
+from audio_tokens.engine.codebook.kmeans.config import KMeansConfig
 from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
 from audio_tokens.jobs.cluster import Cluster, cluster
 from audio_tokens.jobs.encode import Encode, encode

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from audio_tokens.engine.codebook.fit_codebook import Fit
-from audio_tokens.engine.codebook.kmeans.streamed_kmeans import KMeansConfig, sum_by_id
+from audio_tokens.engine.codebook.fit_codebook import CodebookFit
+from audio_tokens.engine.codebook.kmeans.config import KMeansConfig
+from audio_tokens.engine.codebook.kmeans.problem import sum_by_id
 from audio_tokens.engine.codebook.nearest.search import best_nearest
 from audio_tokens.engine.codebook.quantizer import Quantizer
 from audio_tokens.engine.codebook.slices import SliceConfig
@@ -36,12 +37,12 @@ def bench(report: Report) -> None:
         config = KMeansConfig(clusters=(clusters,), batch_epochs=0, sample_per_centroid=4)
         shards = dataset.shards_of("train")
         lanes = MelLanes(dataset, shards, lanes=config.lanes, block_clips=config.block_clips, seed=0)
-        fit = Fit(lanes, dataset.producer["mel"], SliceConfig(), config)
+        fit = CodebookFit(lanes, dataset.producer["mel"], SliceConfig(), config)
         _race(report, fit, clusters)
 
 
-def _race(report: Report, fit: Fit, clusters: int) -> None:
-    start = next(fit.states())  # whitened, with its first centroids: what follows is one exact pass
+def _race(report: Report, fit: CodebookFit, clusters: int) -> None:
+    start = next(fit.checkpoints())  # whitened, with its first centroids: what follows is one exact pass
     assert start.kmeans is not None
     quantizer = Quantizer(fit.slices, fit.config.metric, None, ())
 
@@ -50,7 +51,7 @@ def _race(report: Report, fit: Fit, clusters: int) -> None:
             yield from fit.mels.blocks(lane, 0)
 
     def vectors(block: list[np.ndarray]) -> np.ndarray:
-        return quantizer.vectors([quantizer.prepare(mel_TF) for mel_TF in block], 0, start.whitening)
+        return quantizer.next_vectors([quantizer.prepare(mel_TF) for mel_TF in block], start.whitening)
 
     in_memory = [[mel_TF.copy() for mel_TF in block] for block in mels()]
     blocks = [vectors(block) for block in in_memory]
@@ -59,7 +60,7 @@ def _race(report: Report, fit: Fit, clusters: int) -> None:
     x_ND = np.concatenate(blocks)
 
     contenders = {
-        "one pass": lambda: next(fit.states(start)),
+        "one pass": lambda: next(fit.checkpoints(start)),
         SEARCH: lambda: nearest(x_ND),
         FROM_MEL: lambda: [nearest(vectors(block)) for block in in_memory],
         "part: read": lambda: sum(len(mel_TF.copy()) for block in mels() for mel_TF in block),

@@ -13,8 +13,11 @@ from functools import partial
 
 import numpy as np
 
-from audio_tokens.engine.codebook.kmeans.streamed_kmeans import KMeans, KMeansConfig
-from audio_tokens.engine.codebook.nearest.search import NumpyNearest, unit_length
+from audio_tokens.engine.codebook.kmeans.config import KMeansConfig
+from audio_tokens.engine.codebook.kmeans.problem import Problem
+from audio_tokens.engine.codebook.kmeans.streamed_kmeans import states
+from audio_tokens.engine.codebook.nearest.numpy_search import NumpyNearest
+from audio_tokens.engine.codebook.nearest.protocol import unit_length
 from audio_tokens.engine.codebook.quantizer import Quantizer
 from audio_tokens.engine.codebook.slices import SliceConfig
 from audio_tokens.engine.codebook.whitening import fit_whitening, moments
@@ -87,7 +90,7 @@ class ClipLanes:
 def _ours(clips: list[np.ndarray], clusters: int) -> np.ndarray:
     config = KMeansConfig(clusters=(clusters,))
     lanes = ClipLanes(clips, config.lanes, config.block_clips, dims=clips[0].shape[1])
-    *_, state = KMeans(lanes, clusters, config).states()
+    *_, state = states(Problem(lanes, clusters, config))
     return state.centroids("cosine")
 
 
@@ -119,4 +122,4 @@ def _vectors(count: int) -> list[np.ndarray]:
     whitening = fit_whitening(
         *moments(quantizer.slices_of(clips, 0)), variance=slices.whiten_variance, dims=None, floor=slices.whiten_floor
     )
-    return [quantizer.vectors([clip], 0, whitening) for clip in clips]
+    return [quantizer.next_vectors([clip], whitening) for clip in clips]

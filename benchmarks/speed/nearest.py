@@ -12,15 +12,10 @@ from itertools import product
 
 import numpy as np
 
-from audio_tokens.engine.codebook.nearest.search import (
-    CHUNK_BYTES,
-    FaissNearest,
-    Metric,
-    Nearest,
-    NumpyNearest,
-    best_nearest,
-    unit_length,
-)
+from audio_tokens.engine.codebook.nearest.faiss_search import FaissSearch
+from audio_tokens.engine.codebook.nearest.numpy_search import CHUNK_BYTES, NumpyNearest
+from audio_tokens.engine.codebook.nearest.protocol import Metric, Nearest, unit_length
+from audio_tokens.engine.codebook.nearest.search import best_nearest
 from audio_tokens.seeds import generator
 from benchmarks.harness import FLOOR, Action, Race, Report
 
@@ -48,7 +43,7 @@ def _race(report: Report, clusters: int, dims: int, metric: Metric) -> Race:
     centroids_KD = unit_length(rng.standard_normal((clusters, dims), np.float32))
     paths: dict[str, Nearest] = {
         "NumpyNearest": NumpyNearest(centroids_KD, metric),
-        "FaissNearest": FaissNearest(centroids_KD, metric),
+        "FaissNearest": FaissSearch(metric)(centroids_KD),
     }
     default = type(best_nearest(metric)(centroids_KD)).__name__
     paths = {default: paths.pop(default)} | paths  # the default is ours, the other a peer

@@ -21,7 +21,8 @@ import torch
 from accelerate import Accelerator
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from audio_tokens.engine.clips.token_clips import Batch, TokenClips
+from audio_tokens.engine.clips.batch import Batch
+from audio_tokens.engine.clips.table import Clips
 from audio_tokens.engine.systems.options import TokenBertOptions
 from audio_tokens.engine.systems.registry import build
 from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig
@@ -36,7 +37,7 @@ from audio_tokens.jobs.inputs.epoch_order import order_of
 from audio_tokens.shards.plan import epoch_order
 from audio_tokens.shards.publish import published_file
 from benchmarks.harness import FLOOR, Report, silent
-from benchmarks.speed.batches import LABELS, token_clips
+from benchmarks.speed.batches import LABELS, token_rows
 
 BARE = FLOOR + "bare PyTorch loop"
 
@@ -44,14 +45,14 @@ BARE = FLOOR + "bare PyTorch loop"
 def bench(report: Report) -> None:
     steps = 12 if report.quick else 48
     config = TokenBertOptions(epochs=1, precision="fp32")
-    clips = token_clips(steps * config.batch_clips)
+    clips = Clips.of(token_rows(steps * config.batch_clips))
     tagger = _tagger(clips, model_options(config))
     order_C = epoch_order(len(clips), 0, 0)
     batches = [clips.batch(part) for part in order_C.reshape(steps, -1)]
     folders = (report.folder / f"run-{number}" for number in count())
     with processes() as accelerator:
 
-        def ours(clips: TokenClips = clips, **changes: Any) -> None:
+        def ours(clips: Clips = clips, **changes: Any) -> None:
             _fit(tagger, clips, replace(config, **changes), accelerator, next(folders))
 
         contenders = {
@@ -70,8 +71,8 @@ def bench(report: Report) -> None:
         )
 
         for case, mixed in (
-            ("lengths of 40 to 215", token_clips(len(clips), shorter_every=1, shortest=40)),
-            ("equal lengths", token_clips(len(clips), shorter_every=0)),
+            ("lengths of 40 to 215", Clips.of(token_rows(len(clips), shorter_every=1, shortest=40))),
+            ("equal lengths", Clips.of(token_rows(len(clips), shorter_every=0))),
         ):
             contenders = {
                 "bucketing": partial(ours, mixed, bucketing=True),
@@ -81,17 +82,17 @@ def bench(report: Report) -> None:
             report.figures(case, time_saved=1 - race.over("as shuffled"))
 
 
-def _tagger(clips: TokenClips, options: dict[str, Any]) -> TaggerConfig:
+def _tagger(clips: Clips, options: dict[str, Any]) -> TaggerConfig:
     return TaggerConfig(
         system="token-bert",
-        vocab_sizes=clips.vocab_sizes,
+        vocab_sizes=(500,),
         longest=int(clips.lengths_C.max()),
         options=options,
         id2label={label: str(label) for label in range(LABELS)},
     )
 
 
-def _fit(tagger: TaggerConfig, clips: TokenClips, config: TrainConfig, accelerator: Accelerator, folder: Path) -> None:
+def _fit(tagger: TaggerConfig, clips: Clips, config: TrainConfig, accelerator: Accelerator, folder: Path) -> None:
     loss = loss_of(config, torch.from_numpy(clips.labels.counts()), single_label=False)
     context = RunContext(
         config=config,
@@ -118,7 +119,7 @@ def _bare(model: Tagger, batches: list[Batch], config: TrainConfig) -> None:
         loss.item()
 
 
-def _trainer(model: Tagger, clips: TokenClips, config: TrainConfig, folder: str) -> None:
+def _trainer(model: Tagger, clips: Clips, config: TrainConfig, folder: str) -> None:
     from transformers import Trainer, TrainingArguments
 
     class WithLoss(torch.nn.Module):

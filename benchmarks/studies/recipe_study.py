@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from audio_tokens.engine.codebook.fit_codebook import Fit
-from audio_tokens.engine.codebook.kmeans.streamed_kmeans import KMeansConfig
+from audio_tokens.engine.codebook.fit_codebook import CodebookFit
+from audio_tokens.engine.codebook.kmeans.config import KMeansConfig
 from audio_tokens.engine.codebook.quantizer import Quantizer
 from audio_tokens.engine.codebook.slices import SliceConfig
 from audio_tokens.engine.codebook.soft_tokens import several_nearest, shares
@@ -139,8 +139,8 @@ def study(clips: Clips, seeds: Sequence[int]) -> dict[str, dict[tuple[int, int],
             outer_C = clips.fold_C != fold
             for name, (slices, clusters) in CODEBOOKS.items():
                 lanes = MemoryLanes([clips.mels[index] for index in np.flatnonzero(outer_C)], seed)
-                fit = Fit(lanes, MEL_CONFIGS["mel22k"].to_dict(), slices, KMeansConfig(clusters=clusters), seed)
-                *_, last = fit.states()
+                fit = CodebookFit(lanes, MEL_CONFIGS["mel22k"].to_dict(), slices, KMeansConfig(clusters=clusters), seed)
+                *_, last = fit.checkpoints()
                 quantizer = Quantizer(slices, "cosine", None, last.streams)
                 parts = [token_shares(quantizer, mel_TF, most) for mel_TF in clips.mels]
                 for recipe_name, recipe in RECIPES.items():

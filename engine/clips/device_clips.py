@@ -1,87 +1,75 @@
 """Tokens that lie on an accelerator and are gathered there by index, so that no batch crosses the bus.
 
-Axes: C clips, B batch, P positions of all clips, T positions of a clip, Q token streams.
+Axes: B batch, R clips and their views, P positions of all of them, T positions of a clip, Q token streams.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from jaxtyping import Int16, Int32, Int64
 from torch import Tensor
 
-from audio_tokens.engine.clips.token_clips import Batch, Clips, Labels, TokenClips
+from audio_tokens.engine.clips.labels import Labels
+from audio_tokens.engine.clips.table import Clips
+from audio_tokens.engine.clips.token_clips import TokenRows
+
+# Evaluation asks at every epoch for what training has uploaded.
+_uploaded: WeakKeyDictionary[TokenRows, dict[torch.device, Tensor]] = WeakKeyDictionary()
 
 
-@dataclass(frozen=True, kw_only=True)
-class ResidentTokens:
-    """The same batches as `clips` gives, with ids and targets on the device of `bits_PQ`; lengths stay on the CPU.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DeviceRows:
+    """The same batches as `tokens` gives, on the device of `bits_PQ`.
 
     `bits_PQ` holds the 16 bits of every id (the 32 of a soft token) as a signed number, since torch gathers no unsigned
-    ones: AudioSet's two million clips take 0.9 GB a stream.
+    ones.
     """
 
-    clips: TokenClips
+    tokens: TokenRows
     bits_PQ: Int16[Tensor, "P Q"] | Int32[Tensor, "P Q"]
 
+    reading_ahead: ClassVar[int] = 0
+
     @classmethod
-    def on(cls, device: torch.device, clips: TokenClips) -> "ResidentTokens":
-        """Copy the tokens of `clips` to `device`."""
-        signed = np.int16 if clips.ids_PQ.dtype == np.uint16 else np.int32
-        return cls(clips=clips, bits_PQ=torch.from_numpy(clips.ids_PQ.view(signed)).to(device))
+    def on(cls, device: torch.device, tokens: TokenRows) -> "DeviceRows":
+        """Copy `tokens` to `device`, unless they are there already."""
+        copies = _uploaded.setdefault(tokens, {})
+        if device not in copies:
+            signed = np.int16 if tokens.ids_PQ.dtype == np.uint16 else np.int32
+            copies[device] = torch.from_numpy(tokens.ids_PQ.view(signed)).to(device)
+        return cls(tokens=tokens, bits_PQ=copies[device])
 
     @property
     def keys(self) -> Sequence[str]:
-        return self.clips.keys
+        return self.tokens.keys
 
     @property
-    def lengths_C(self) -> Int64[np.ndarray, "C"]:
-        return self.clips.lengths_C
+    def lengths_R(self) -> Int64[np.ndarray, "R"]:
+        return self.tokens.lengths_R
 
     @property
     def labels(self) -> Labels:
-        return self.clips.labels
+        return self.tokens.labels
 
-    def __len__(self) -> int:
-        return len(self.clips)
-
-    def select(self, clips_B: Int64[np.ndarray, "B"]) -> "ResidentTokens":
-        """Return some clips only, in the order given; the tokens themselves are shared."""
-        return replace(self, clips=self.clips.select(clips_B))
-
-    def narrowed(self, chosen: Sequence[int]) -> "ResidentTokens":
-        """Return the same clips with the `chosen` labels only."""
-        return replace(self, clips=self.clips.narrowed(chosen))
-
-    def drawn(self, rng: np.random.Generator) -> "ResidentTokens":
-        """Return the clips each in one of its versions: the tokens of all of them are on the device already."""
-        return replace(self, clips=self.clips.drawn(rng))
-
-    def versions(self) -> "list[ResidentTokens]":
-        """Return the clips as they are, and after them each view of all of them."""
-        return [replace(self, clips=version) for version in self.clips.versions()]
-
-    def batches(self, parts: Iterable[Int64[np.ndarray, "..."]]) -> Iterator[Batch]:
-        """Yield one batch per array of clip numbers."""
-        return map(self.batch, parts)
-
-    def batch(self, clips_B: Int64[np.ndarray, "B"]) -> Batch:
-        """Return what `clips.batch` returns; two numbers a clip and its labels go to the device."""
+    def batch(self, rows_B: Int64[np.ndarray, "B"]) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Return what `tokens.batch` returns; two numbers a clip go to the device."""
         device = self.bits_PQ.device
-        lengths_B = torch.from_numpy(self.clips.lengths_C[clips_B])
-        starts_B1 = torch.from_numpy(self.clips.starts_C[clips_B]).to(device)[:, None]
+        lengths_B = torch.from_numpy(self.tokens.lengths_R[rows_B])
+        starts_B1 = torch.from_numpy(self.tokens.starts_R[rows_B]).to(device)[:, None]
         steps_T = torch.arange(int(lengths_B.max()), device=device)
         real_BT = steps_T < lengths_B.to(device)[:, None]
         rows_BT = torch.where(real_BT, starts_B1 + steps_T, 0)
         ids_BTQ = self.bits_PQ[rows_BT].long() & (0xFFFF if self.bits_PQ.dtype == torch.int16 else 0xFFFFFFFF)
-        pad_Q = torch.tensor(self.clips.vocab_sizes, device=device)
-        targets_BL = torch.from_numpy(self.clips.labels.targets(clips_B)).to(device)
-        return Batch(torch.where(real_BT[..., None], ids_BTQ, pad_Q), lengths_B, targets_BL)
+        pad_Q = torch.tensor(self.tokens.vocab_sizes, device=device)
+        return torch.where(real_BT[..., None], ids_BTQ, pad_Q), {}
 
 
 def where_they_train(clips: Clips, device: torch.device) -> Clips:
     """Return `clips` as they are best gathered for `device`: tokens on an accelerator, all else by the CPU."""
-    if isinstance(clips, TokenClips) and device.type != "cpu":
-        return ResidentTokens.on(device, clips)
+    if isinstance(clips.rows, TokenRows) and device.type != "cpu":
+        return replace(clips, rows=DeviceRows.on(device, clips.rows))
     return clips

@@ -1,71 +1,56 @@
-"""Clips known by their tokens and by their mel: at every position the ids, and the mel they were made from.
+"""Clips as tokens and as mel: at every position the ids, and the mel they were made from.
 
-Axes: C clips, B batch, T positions, D dimensions of a slice (context x mel bands).
+Axes: B batch, R clips, T positions, D dimensions of a slice (context x mel bands).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 from jaxtyping import Int64
+from torch import Tensor
 
-from audio_tokens.engine.clips.token_clips import SCALES, Batch, Labels, MelClips, TokenClips, ahead
+from audio_tokens.engine.clips.labels import Labels
+from audio_tokens.engine.clips.mel_clips import MelRows
+from audio_tokens.engine.clips.token_clips import TokenRows
 from audio_tokens.engine.codebook.slices import SliceConfig, stack
 
 
-@dataclass(frozen=True, kw_only=True)
-class PairedClips:
-    """The same clips, in the same order, as tokens and as mel; `slices` says which frames a position's tokens saw.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PairedRows:
+    """The clips of `tokens`; the mel of clip r is row mel_rows_R[r] of `mel`. Views have no mel and are left out.
 
-    Where tokens of several contexts stand at a position, the slice is the window of the smallest.
+    `slices` says which frames a position's tokens were made from; where tokens of several contexts stand at a position,
+    those of the smallest.
     """
 
-    tokens: TokenClips
-    mel: MelClips
+    tokens: TokenRows
+    mel: MelRows
+    mel_rows_R: Int64[np.ndarray, "R"]
     slices: SliceConfig
 
-    def __len__(self) -> int:
-        return len(self.tokens)
+    reading_ahead: ClassVar[int] = 2
 
     @property
     def keys(self) -> Sequence[str]:
         return self.tokens.keys
 
     @property
-    def lengths_C(self) -> Int64[np.ndarray, "C"]:
-        return self.tokens.lengths_C
+    def lengths_R(self) -> Int64[np.ndarray, "R"]:
+        return self.tokens.lengths_R[: len(self.mel_rows_R)]
 
     @property
     def labels(self) -> Labels:
         return self.tokens.labels
 
-    def select(self, clips_B: Int64[np.ndarray, "B"]) -> "PairedClips":
-        """Return some clips only, in the order given."""
-        return replace(self, tokens=self.tokens.select(clips_B), mel=self.mel.select(clips_B))
-
-    def narrowed(self, chosen: Sequence[int]) -> "PairedClips":
-        """Return the same clips with the `chosen` labels only."""
-        return replace(self, tokens=self.tokens.narrowed(chosen))
-
-    def drawn(self, rng: np.random.Generator) -> "PairedClips":
-        """Return the clips as they are: a view has tokens, but no mel to go beside them."""
-        return self
-
-    def versions(self) -> "list[PairedClips]":
-        """Return the clips as they are, alone."""
-        return [self]
-
-    def batches(self, parts: Iterable[Int64[np.ndarray, "..."]]) -> Iterator[Batch]:
-        """Yield one batch per array of clip numbers, the next two read while one is worked on."""
-        return ahead(map(self.batch, parts), depth=2)
-
-    def batch(self, clips_B: Int64[np.ndarray, "B"]) -> Batch:
-        """Return the clips `clips_B` as tokens, with `slices_BTD` of their normalised mel beside them, 0 as padding."""
-        batch = self.tokens.batch(clips_B)
-        shape = (*batch.input.shape[:2], self.slices.contexts[0] * self.mel.bands)
+    def batch(self, rows_B: Int64[np.ndarray, "B"]) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Return the tokens' batch, with `slices_BTD` (float32) of the normalised mel beside it, padded with 0."""
+        ids_BTQ, _ = self.tokens.batch(rows_B)
+        shape = (*ids_BTQ.shape[:2], self.slices.contexts[0] * self.mel.bands)
         slices_BTD = np.zeros(shape, dtype=np.float32)
-        for row, clip in enumerate(clips_B.tolist()):
-            mel_TF = SCALES[self.mel.scale](self.mel.fetch(int(self.mel.rows_C[clip])))
-            slices_BTD[row, : batch.lengths_B[row]] = stack([mel_TF], self.slices, 0)
-        return batch._replace(beside={"slices_BTD": torch.from_numpy(slices_BTD)})
+        lengths_B = self.lengths_R[rows_B]
+        for clip_TD, row, length in zip(slices_BTD, self.mel_rows_R[rows_B].tolist(), lengths_B.tolist(), strict=True):
+            clip_TD[:length] = stack([self.mel.mel(row)], self.slices, 0)
+        return ids_BTQ, {"slices_BTD": torch.from_numpy(slices_BTD)}

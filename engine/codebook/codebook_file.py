@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from audio_tokens.engine.codebook.nearest.search import Metric
+from audio_tokens.engine.codebook.nearest.protocol import Metric
 from audio_tokens.engine.codebook.quantizer import TokenStream
 from audio_tokens.engine.codebook.slices import SliceConfig
 from audio_tokens.engine.codebook.whitening import Whitening
@@ -30,10 +30,10 @@ CONFIG, ARRAYS, OBJECTIVE = "config.json", "codebook.safetensors", "objective.cs
 class Codebook:
     """Fitted streams and how they came about.
 
-    `mel` is the mel configuration as a mapping; `offset_F` and `scale` the mean over the training clips of what
+    `mel` is the mel configuration as a mapping; `offset_F` and `scale` the mean over the clips fitted on of what
     normalising takes from a clip, which decoding puts back; `origin` says what it was fitted on (data set hash,
     places, seed, recipe, `leak` where folds were fitted on that should have been left out); `history` the distortion
-    of every pass.
+    of every pass, with its standard error where the pass read drawn clips only.
     """
 
     mel: dict[str, Any]
@@ -70,7 +70,7 @@ class Codebook:
         """Write config.json, codebook.safetensors and objective.csv into an existing folder."""
         (folder / ARRAYS).write_bytes(self._array_bytes())
         rows = io.StringIO()
-        fields = ["stream", "pass", "vectors", "distortion", "dead"]
+        fields = ["stream", "pass", "vectors", "distortion", "standard_error", "dead"]
         writer = csv.DictWriter(rows, fields, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.history)

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 
 from audio_tokens.engine.codebook.codebook_file import stream_arrays, stream_from
-from audio_tokens.engine.codebook.fit_codebook import FitState
-from audio_tokens.engine.codebook.kmeans.streamed_kmeans import KMeansState
+from audio_tokens.engine.codebook.fit_codebook import FitCheckpoint
+from audio_tokens.engine.codebook.kmeans.problem import KMeansState
 from audio_tokens.engine.codebook.whitening import Whitening
 from audio_tokens.engine.state_digest import state_digest
 from audio_tokens.errors import UserError
 
 
-def to_bytes(state: FitState, fingerprint: str) -> bytes:
+def to_bytes(state: FitCheckpoint, fingerprint: str) -> bytes:
     """Return the state as a file's content; `fingerprint` says of what fit it is."""
     from safetensors.numpy import save
 
@@ -38,7 +38,7 @@ def to_bytes(state: FitState, fingerprint: str) -> bytes:
     return save(contiguous, metadata={"fit": json.dumps(facts), "digest": _digest(contiguous, facts)})
 
 
-def from_bytes(data: bytes) -> tuple[FitState, str]:
+def from_bytes(data: bytes) -> tuple[FitCheckpoint, str]:
     """Return the state and the fingerprint that `to_bytes` was given. Raises UserError for damaged data."""
     from safetensors import SafetensorError
 
@@ -53,7 +53,7 @@ def _digest(arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> str:
     return state_digest(entries, facts)
 
 
-def _from_bytes(data: bytes) -> tuple[FitState, str]:
+def _from_bytes(data: bytes) -> tuple[FitCheckpoint, str]:
     from safetensors.numpy import load
 
     arrays = load(data)
@@ -74,7 +74,7 @@ def _from_bytes(data: bytes) -> tuple[FitState, str]:
             recent_K=arrays["recent"],
             history=tuple(now["history"]),
         )
-    state = FitState(
+    state = FitCheckpoint(
         streams=tuple(stream_from(arrays, index) for index in range(facts["streams"])),
         history=tuple(facts["history"]),
         offset_F=arrays.get("offset"),

@@ -1,9 +1,11 @@
 """Fitting a codebook to a stream of clips, one token stream after the other.
 
-Per stream: a survey (mean and covariance, in float64), whitening, k-means, and a portrait of what each centroid came to
-stand for. F mel bands, D dimensions, K centroids, M numbers of a mel slice, N positions.
+Per stream: a survey (mean and covariance, in float64), whitening and k-means on clips drawn at random (see
+KMeansConfig.budget_vectors), then the usage and mean mel slice of every centroid over all clips.
+F mel bands, D dimensions, K centroids, M numbers of a mel slice, N positions.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,10 +15,13 @@ from jaxtyping import Float32
 
 from audio_tokens.engine.codebook.codebook_file import Codebook
 from audio_tokens.engine.codebook.conv_bank import draw_kernels
-from audio_tokens.engine.codebook.kmeans.streamed_kmeans import KMeans, KMeansConfig, KMeansState, sum_by_id
-from audio_tokens.engine.codebook.nearest.search import Metric, Nearest, best_nearest
+from audio_tokens.engine.codebook.kmeans.config import KMeansConfig
+from audio_tokens.engine.codebook.kmeans.problem import KMeansState, Problem, sum_by_id
+from audio_tokens.engine.codebook.kmeans.streamed_kmeans import states
+from audio_tokens.engine.codebook.nearest.protocol import Metric, Nearest
+from audio_tokens.engine.codebook.nearest.search import best_nearest
 from audio_tokens.engine.codebook.quantizer import Prepared, Quantizer, TokenStream, stream_metric
-from audio_tokens.engine.codebook.slices import SliceConfig, stack
+from audio_tokens.engine.codebook.slices import SliceConfig, position_count, stack
 from audio_tokens.engine.codebook.whitening import Whitening, fit_whitening, moments
 from audio_tokens.engine.lanes import Lanes, sum_lanes
 from audio_tokens.engine.world import World
@@ -24,19 +29,19 @@ from audio_tokens.errors import UserError
 
 
 @dataclass(frozen=True)
-class FitState:
-    """How far a fit has come; going on from any state equals never having stopped."""
+class FitCheckpoint:
+    """How far a fit has come; going on from any checkpoint equals never having stopped."""
 
     streams: tuple[TokenStream, ...] = ()
     history: tuple[dict[str, int | float], ...] = ()
     offset_F: np.ndarray | None = None
     scale: float = 0.0
-    whitening: Whitening | None = None  # of the stream in hand, with its k-means
+    whitening: Whitening | None = None  # of the stream being fitted, with its k-means
     kmeans: KMeansState | None = None
 
 
 @dataclass(frozen=True)
-class Fit:
+class CodebookFit:
     """The fit of a codebook to `mels`, whose blocks are lists of clips' log mel [T, F]."""
 
     mels: Lanes
@@ -56,20 +61,20 @@ class Fit:
         if self.config.metric == "cosine" and not self.slices.unit_length:
             raise UserError("kmeans.metric cosine wants slices.unit_length true (or use metric euclidean)")
 
-    def states(self, state: FitState | None = None) -> Iterator[FitState]:
-        """Yield the state at every point worth keeping; after the last one all streams are fitted."""
-        state = state or FitState()
+    def checkpoints(self, state: FitCheckpoint | None = None) -> Iterator[FitCheckpoint]:
+        """Yield a checkpoint wherever one is worth keeping, going on from `state`; the last has all streams fitted."""
+        state = state or FitCheckpoint()
         while len(state.streams) < len(self.slices.contexts):
             if state.kmeans is None:
                 state = self._survey(state)
-            for step in self._kmeans(state).states(state.kmeans):
+            for step in states(self._problem(state), state.kmeans):
                 state = replace(state, kmeans=step)
                 yield state
-            state = self._portrait(state)
+            state = self._describe_centroids(state)
             yield state
 
-    def codebook(self, state: FitState, origin: dict[str, Any]) -> Codebook:
-        """Return the codebook of the last state."""
+    def codebook(self, state: FitCheckpoint, origin: dict[str, Any]) -> Codebook:
+        """Return the codebook of the last checkpoint."""
         assert state.offset_F is not None
         return Codebook(
             mel=self.mel,
@@ -87,15 +92,24 @@ class Fit:
     def _kernels_KW(self) -> Float32[np.ndarray, "K W"] | None:
         return None if self.slices.conv_bank is None else draw_kernels(self.slices.conv_bank, self.seed)
 
-    def _quantizer(self, state: FitState) -> Quantizer:
+    def _quantizer(self, state: FitCheckpoint) -> Quantizer:
         return Quantizer(self.slices, self.config.metric, self._kernels_KW, state.streams, self.make_nearest)
 
     def _clips(self, quantizer: Quantizer, lane: int, epoch: int) -> Iterator[list[Prepared]]:
+        """Yield a lane's clips in blocks, until its share of the budget is spent.
+
+        Blocks come in an order drawn for the epoch, so the first of them are a random sample: the same in every reading
+        of epoch 0, on any number of processes.
+        """
+        left = -(-self.config.budget_vectors // self.mels.lanes) or math.inf
         for block in self.mels.blocks(lane, epoch):
+            if left <= 0:
+                return
+            left -= sum(position_count(len(mel_TF), self.slices) for mel_TF in block)
             yield [quantizer.prepare(mel_TF) for mel_TF in block]
 
-    def _survey(self, state: FitState) -> FitState:
-        """Read all clips once: the levels that normalising takes away, and the moments that whitening needs."""
+    def _survey(self, state: FitCheckpoint) -> FitCheckpoint:
+        """Read the drawn clips once: the levels that normalising takes away, and the moments that whitening needs."""
         stream, quantizer = len(state.streams), self._quantizer(state)
         whiten = (self.slices.whiten_variance or self.slices.whiten_dims) and not (self.slices.residual and stream)
         if stream and not whiten:
@@ -135,10 +149,10 @@ class Fit:
             )
         return replace(state, offset_F=(offset_F / clips).astype(np.float32), scale=float(scale / clips))
 
-    def _kmeans(self, state: FitState) -> KMeans:
+    def _problem(self, state: FitCheckpoint) -> Problem:
         stream = len(state.streams)
         metric = stream_metric(self.slices, self.config.metric, stream)
-        return KMeans(
+        return Problem(
             data=_Vectors(self, state),
             clusters=self.config.clusters[stream],
             config=replace(self.config, metric=metric),
@@ -147,8 +161,8 @@ class Fit:
             nearest=self.make_nearest(metric),
         )
 
-    def _portrait(self, state: FitState) -> FitState:
-        """Read all clips once more: how often each centroid is used, and the mean mel slice of those it stands for."""
+    def _describe_centroids(self, state: FitCheckpoint) -> FitCheckpoint:
+        """Read all clips once more: how often each centroid is used, and the mean mel slice of its positions."""
         kmeans = state.kmeans
         assert kmeans is not None
         stream, clusters = len(state.streams), len(kmeans.means_KD)
@@ -162,7 +176,8 @@ class Fit:
 
         def work(lane: int) -> tuple[np.ndarray, ...]:
             patches_KM, usage_K, far = np.zeros((clusters, width)), np.zeros(clusters, np.int64), 0.0
-            for block in self._clips(quantizer, lane, 0):
+            for mels in self.mels.blocks(lane, 0):
+                block = [quantizer.prepare(mel_TF) for mel_TF in mels]
                 steps = quantizer.walk(block)
                 mel_NM = stack([clip.normal_TF for clip in block], self.slices, stream)
                 if self.slices.residual:
@@ -180,8 +195,9 @@ class Fit:
             "pass": len(kmeans.history) + 1,
             "vectors": int(usage_K.sum()),
             "distortion": float(far) / int(usage_K.sum()),
+            "standard_error": 0.0,
+            "dead": int((usage_K == 0).sum()),
         }
-        row["dead"] = int((usage_K == 0).sum())
         rows = [{"stream": stream, **each} for each in (*kmeans.history, row)]
         done = replace(blank, patches_KM=patches_KM, usage_K=usage_K)
         return replace(
@@ -194,11 +210,11 @@ class Fit:
 
 
 class _Vectors:
-    """The vectors of the stream in hand, as k-means reads them."""
+    """The vectors of the stream being fitted, as k-means reads them."""
 
-    def __init__(self, fit: Fit, state: FitState) -> None:
+    def __init__(self, fit: CodebookFit, state: FitCheckpoint) -> None:
         self.lanes = fit.mels.lanes
-        self._fit, self._stream, self._whitening = fit, len(state.streams), state.whitening
+        self._fit, self._whitening = fit, state.whitening
         self._quantizer = fit._quantizer(state)
         probe = self._quantizer.prepare(np.zeros((1, fit.mel["bands"]), np.float32))
         self.dims: int = self._vectors([probe]).shape[1]
@@ -207,4 +223,4 @@ class _Vectors:
         yield from map(self._vectors, self._fit._clips(self._quantizer, lane, epoch))
 
     def _vectors(self, clips: list[Prepared]) -> Float32[np.ndarray, "N D"]:
-        return self._quantizer.vectors(clips, self._stream, self._whitening)
+        return self._quantizer.next_vectors(clips, self._whitening)

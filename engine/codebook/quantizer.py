@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float, Float32, Int64
 
 from audio_tokens.engine.codebook.conv_bank import convolve
-from audio_tokens.engine.codebook.nearest.search import Metric, Nearest, best_nearest, unit_length
+from audio_tokens.engine.codebook.nearest.protocol import Metric, Nearest, unit_length
+from audio_tokens.engine.codebook.nearest.search import best_nearest
 from audio_tokens.engine.codebook.slices import SliceConfig, normalise, stack
 from audio_tokens.engine.codebook.whitening import Whitening
 
@@ -20,8 +21,9 @@ from audio_tokens.engine.codebook.whitening import Whitening
 class TokenStream:
     """What is fitted for one stream of tokens.
 
-    `whitening` is none where slices are clustered as they are; `patches_KD` is the mean normalised mel slice of each
-    centroid (context x F), what a token sounds like; under residual quantisation, what it adds to the streams before.
+    `whitening` is none where slices are clustered as they are; `patches_KM` is the mean normalised mel slice (context
+    x F) of the positions that each centroid stands for; under residual quantisation, of what the streams before left
+    of it. `usage_K` counts those positions.
     """
 
     whitening: Whitening | None
@@ -79,28 +81,36 @@ class Quantizer:
         """Return the stacked frames of all positions of `clips`, as one stream sees them."""
         return stack([clip.frames_TF for clip in clips], self.slices, stream)
 
-    def vectors(
+    def walk(self, clips: Sequence[Prepared]) -> list[Step]:
+        """Return each fitted stream's vectors, ids and distances, in order."""
+        steps: list[Step] = []
+        for stream, nearest in zip(self.streams, self._nearest, strict=True):
+            x_ND = self._input(clips, stream.whitening, steps)
+            steps.append(Step(x_ND, *nearest(x_ND)))
+        return steps
+
+    def next_vectors(self, clips: Sequence[Prepared], whitening: Whitening | None) -> Float32[np.ndarray, "N D"]:
+        """Return what the stream after the fitted ones clusters, given its whitening."""
+        if self.slices.residual:
+            return self._input(clips, whitening, self.walk(clips))
+        return self._transformed(clips, len(self.streams), whitening)
+
+    def _input(
+        self, clips: Sequence[Prepared], whitening: Whitening | None, before: Sequence[Step]
+    ) -> Float32[np.ndarray, "N D"]:
+        """Return the vectors of the stream that follows `before`; under residual quantisation, what those left over."""
+        if self.slices.residual and before:
+            return before[-1].x_ND - self.streams[len(before) - 1].centroids_KD[before[-1].ids_N]
+        return self._transformed(clips, len(before), whitening)
+
+    def _transformed(
         self, clips: Sequence[Prepared], stream: int, whitening: Whitening | None
     ) -> Float32[np.ndarray, "N D"]:
-        """Return what stream `stream` clusters, given its whitening: slices, or what earlier streams left over."""
-        if self.slices.residual and stream:
-            last = self.walk(clips, stream)[-1]
-            return last.x_ND - self.streams[stream - 1].centroids_KD[last.ids_N]
+        """Return one stream's slices, whitened and scaled as configured."""
         x_ND = self.slices_of(clips, stream)
         if whitening is not None:
             x_ND = whitening(x_ND)
         return unit_length(x_ND) if self.slices.unit_length else x_ND
-
-    def walk(self, clips: Sequence[Prepared], streams: int | None = None) -> list[Step]:
-        """Return each stream's vectors and ids, in order; the first `streams` of them, or all."""
-        steps: list[Step] = []
-        for index, stream in enumerate(self.streams[:streams]):
-            if self.slices.residual and steps:
-                x_ND = steps[-1].x_ND - self.streams[index - 1].centroids_KD[steps[-1].ids_N]
-            else:
-                x_ND = self.vectors(clips, index, stream.whitening)
-            steps.append(Step(x_ND, *self._nearest[index](x_ND)))
-        return steps
 
 
 def stream_metric(slices: SliceConfig, metric: Metric, stream: int) -> Metric:

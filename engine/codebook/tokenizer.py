@@ -17,6 +17,7 @@ from audio_tokens.engine.codebook.quantizer import Quantizer, Step
 from audio_tokens.engine.codebook.slices import position_count, window_starts
 from audio_tokens.engine.codebook.soft_tokens import several_nearest
 from audio_tokens.engine.sound.log_mel import FrontEnd, MelConfig
+from audio_tokens.engine.sound.wave_input import mono
 from audio_tokens.errors import UserError
 
 
@@ -59,9 +60,12 @@ class AudioTokenizer:
         """The number of tokens of each stream; ids are 0..size-1."""
         return self.codebook.vocab_sizes
 
-    def encode(self, wave_S: Float32[np.ndarray, " S"], rate_hz: float) -> UInt16[np.ndarray, "P Q"]:
-        """Return the tokens of a mono wave of any rate. Raises ClipError for one too short or not finite."""
-        return self.encode_mel(self._front_end((wave_S, rate_hz))[0])
+    def encode(self, wave: np.ndarray, rate_hz: float) -> UInt16[np.ndarray, "P Q"]:
+        """Return the tokens of a wave of any rate, floats [samples] or [channels, samples] (their mean is taken).
+
+        Raises ClipError for one too short or not finite, UserError for what is no wave (see wave_input).
+        """
+        return self.encode_mel(self._front_end((mono(wave, rate_hz), rate_hz))[0])
 
     def encode_mel(self, mel_TF: Float[np.ndarray, "T F"]) -> UInt16[np.ndarray, "P Q"]:
         """Return the tokens of a clip's log mel, which depend on nothing but this clip."""

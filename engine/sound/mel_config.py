@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from audio_tokens.engine.sound.channels import CHANNELS, Channels
 from audio_tokens.engine.sound.filterbank import SCALES
 from audio_tokens.errors import UserError
 
@@ -31,6 +32,7 @@ class MelConfig:
         low_hz: lower corner of the first band.
         high_hz: upper corner of the last band; at most half of rate_hz.
         top_db: dB below a clip's maximum at which its mel is floored; none for kind kaldi.
+        channels: auto, mean, left, right or loudest: how the channels of a file become one.
     """
 
     kind: Literal["stft", "kaldi"] = "stft"
@@ -43,12 +45,15 @@ class MelConfig:
     low_hz: float = 0.0
     high_hz: float = 11_025.0
     top_db: float | None = 80.0
+    channels: Channels = "auto"
 
     def __post_init__(self) -> None:
         if self.kind not in ("stft", "kaldi"):
             raise UserError(f"mel kind {self.kind!r} is unknown; use stft or kaldi")
         if self.scale not in SCALES:
             raise UserError(f"mel scale {self.scale!r} is unknown; use one of {', '.join(SCALES)}")
+        if self.channels not in CHANNELS:
+            raise UserError(f"mel channels {self.channels!r} is unknown; use one of {', '.join(CHANNELS)}")
         for name in ("rate_hz", "n_fft", "window_samples", "hop_samples", "bands"):
             if getattr(self, name) < 1:
                 raise UserError(f"mel {name} is {getattr(self, name)}; it must be at least 1")
@@ -73,6 +78,11 @@ class MelConfig:
                 )
             if self.scale != "htk" or self.top_db is not None:
                 raise UserError("mel kind kaldi has its own scale and no floor; use scale: htk and top_db: null")
+
+    @property
+    def reflected_samples(self) -> int:
+        """Samples by which a wave is lengthened at each end, by reflection: half a window where frames are centred."""
+        return self.n_fft // 2 if self.kind == "stft" else 0
 
     @property
     def least_samples(self) -> int:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 from transformers import ASTConfig, ASTForAudioClassification
 
-from audio_tokens.engine.clips.token_clips import by_audioset
+from audio_tokens.engine.clips.mel_clips import by_audioset
 from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, mask_from
 from audio_tokens.errors import UserError
 

@@ -107,9 +107,8 @@ def load(folder: str | Path) -> "Tagger":
         raise UserError(f"{folder} holds no model (config.json is missing); name the `model` folder of a run")
     _no_progress_bar()
     try:
-        system = find(json.loads(config.read_bytes())["system"]).load()
-        loaded: Any = system.from_pretrained(folder, output_loading_info=True)
-        model, told = loaded
+        system: Any = find(json.loads(config.read_bytes())["system"]).load()
+        model, told = system.from_pretrained(folder, output_loading_info=True)
         if differing := sorted(map(str, {*told["missing_keys"], *told["unexpected_keys"], *told["mismatched_keys"]})):
             raise ValueError(f"{differing[0]} is missing or of another shape")
     except MODEL_DAMAGED as error:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Int64, UInt
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from audio_tokens.engine.codebook.slices import SliceConfig, position_count
 from audio_tokens.engine.codebook.soft_tokens import ID, ID_BITS, TEMPERATURE
@@ -52,6 +52,9 @@ class TaggerConfig(PreTrainedConfig):
         self.longest = longest
         self.single_label = single_label
         self.options = dict(options or {})
+        rest.setdefault("problem_type", f"{'single' if single_label else 'multi'}_label_classification")
+        if rest.get("id2label") and not rest.get("label2id"):
+            rest["label2id"] = {label: int(index) for index, label in rest["id2label"].items()}
         super().__init__(**rest)
 
     @property
@@ -63,6 +66,9 @@ class TaggerConfig(PreTrainedConfig):
     def label_names(self) -> list[str]:
         """The labels, in the order of the logits."""
         return list((self.id2label or {}).values())
+
+
+AutoConfig.register(TaggerConfig.model_type, TaggerConfig)
 
 
 class Tagger(PreTrainedModel):

@@ -13,7 +13,7 @@ from jaxtyping import Float, Float32, Float64, Int64, UInt
 from scipy import optimize, sparse, special
 from torch import Tensor, nn
 
-from audio_tokens.engine.clips.token_clips import entries_of
+from audio_tokens.engine.clips.runs import entries_of
 from audio_tokens.engine.codebook.soft_tokens import unpacked
 from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, mask_from, soft_tokens
 

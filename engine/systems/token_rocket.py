@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt
 from torch import Tensor, nn
 
-from audio_tokens.engine.clips.token_clips import ragged
+from audio_tokens.engine.clips.runs import ragged
 from audio_tokens.engine.systems.tagger import TaggerConfig, TokenEmbedding, mask_from
 from audio_tokens.engine.systems.token_bag import TokenBag, logistic_regression
 from audio_tokens.errors import UserError

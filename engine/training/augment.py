@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audio_tokens.engine.clips.token_clips import Batch
+from audio_tokens.engine.clips.batch import Batch
 from audio_tokens.engine.systems.tagger import TokenEmbedding
 from audio_tokens.engine.train_config import TrainConfig
 

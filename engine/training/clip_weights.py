@@ -3,7 +3,8 @@
 import numpy as np
 from jaxtyping import Float64
 
-from audio_tokens.engine.clips.token_clips import Labels, entries_of
+from audio_tokens.engine.clips.labels import Labels
+from audio_tokens.engine.clips.runs import entries_of
 
 
 def clip_weights(labels: Labels) -> Float64[np.ndarray, "C"]:

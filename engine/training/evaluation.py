@@ -10,7 +10,7 @@ from jaxtyping import Float32
 from torch import nn
 
 from audio_tokens.engine.clips.device_clips import where_they_train
-from audio_tokens.engine.clips.token_clips import Clips
+from audio_tokens.engine.clips.table import Clips
 from audio_tokens.engine.scores.metrics import Scores, score
 from audio_tokens.engine.systems.tagger import Tagger
 

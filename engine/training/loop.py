@@ -18,8 +18,9 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
+from audio_tokens.engine.clips.batch import Batch
 from audio_tokens.engine.clips.device_clips import where_they_train
-from audio_tokens.engine.clips.token_clips import Batch, Clips
+from audio_tokens.engine.clips.table import Clips
 from audio_tokens.engine.systems.tagger import Tagger
 from audio_tokens.engine.train_config import TrainConfig
 from audio_tokens.engine.training.evaluation import evaluate

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from torch import Tensor, nn
 
-from audio_tokens.engine.clips.token_clips import Batch
+from audio_tokens.engine.clips.batch import Batch
 from audio_tokens.engine.train_config import TrainConfig
 from audio_tokens.engine.training.augment import augmented
 from audio_tokens.engine.training.losses import Loss

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from audio_tokens.engine.clips.token_clips import Batch
+from audio_tokens.engine.clips.batch import Batch
 from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding
 from audio_tokens.engine.systems.token_bert import TokenBert
 from audio_tokens.engine.training.augment import spans

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from accelerate import Accelerator
 
-from audio_tokens.engine.clips.token_clips import Clips
+from audio_tokens.engine.clips.table import Clips
 from audio_tokens.engine.train_config import TrainConfig
 from audio_tokens.engine.training.checkpoints import Checkpoints, Publish
 

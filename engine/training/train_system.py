@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from audio_tokens.engine.clips.token_clips import Clips, TokenClips
+from audio_tokens.engine.clips.table import Clips
+from audio_tokens.engine.clips.token_clips import TokenRows
 from audio_tokens.engine.scores.metrics import Scores
 from audio_tokens.engine.systems.registry import build, find
 from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding
@@ -104,13 +105,9 @@ def fresh(
 
 def _solve(model: Tagger, clips: Clips) -> Trained:
     """Solve a system on all versions of the clips; each process for itself, since the solution takes no draws."""
-    assert isinstance(clips, TokenClips)
-    start, versions, every = time.perf_counter(), clips.versions(), np.arange(len(clips))
-    model.solve(
-        clips.ids_PQ,
-        np.concatenate([version.starts_C for version in versions]),
-        np.concatenate([version.lengths_C for version in versions]),
-        np.concatenate([version.labels.targets(every) for version in versions]),
-        versions=len(versions),
-    )
+    start, versions, tokens = time.perf_counter(), clips.versions(), clips.rows
+    assert isinstance(tokens, TokenRows)
+    rows_C = np.concatenate([version.at_C for version in versions])
+    targets_CL = clips.row_labels.targets(rows_C)
+    model.solve(tokens.ids_PQ, tokens.starts_R[rows_C], tokens.lengths_R[rows_C], targets_CL, versions=len(versions))
     return Trained(model=model, rows=[], best_epoch=0, seconds=time.perf_counter() - start)

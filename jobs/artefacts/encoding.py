@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 from jaxtyping import Float
 
-from audio_tokens.errors import ClipError, UserError
+from audio_tokens.errors import UserError
 from audio_tokens.jobs.inputs.front_end import View
 from audio_tokens.shards.dataset.manifest import Dataset, place_rank
 from audio_tokens.shards.publish import is_temporary
@@ -72,7 +72,6 @@ class TokenMaker(Maker):
         to_views: turns a clip, and the one before it, into its own mel and that of its views
         codebook: its folder
         codebook_hash: what it must hold: it may have been fitted anew meanwhile
-        bands: mel bands that the codebook is for
         top: nearest tokens to be stored of every position
         mixed: whether views hold more than one clip, so that shares are stored beside their labels
         gpus: on which the tokenizer searches, task by task
@@ -84,7 +83,6 @@ class TokenMaker(Maker):
     to_views: Callable[[Any, Any], list[View]]
     codebook: str
     codebook_hash: str
-    bands: int
     top: int
     mixed: bool
     gpus: int
@@ -140,13 +138,7 @@ class TaskTokens:
         self._stand_ins = 0
 
     def add(self, clip: Any, made: list[View]) -> None:
-        """Take a clip and its views. Raises ClipError where one of them is no mel that the codebook is for."""
-        for view in made:
-            shape = view.mel_TF.shape
-            if len(shape) != 2 or shape[1] != self._maker.bands or not shape[0]:
-                raise ClipError(f"mel of shape {shape}, not of frames and {self._maker.bands} bands")
-            if not np.isfinite(view.mel_TF).all():
-                raise ClipError("mel that is not finite")
+        """Take a clip: the clip itself, then its views."""
         own, *others = made
         self._stand_ins += sum(view.stands_in for view in others)
         self._block += [(clip, clip.place, own), *((clip, clip.place + VIEWS, view) for view in others)]

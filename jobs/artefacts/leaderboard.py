@@ -1,6 +1,7 @@
 """The leaderboard of a work folder: one row per system, recipe and seed, gathered from the runs that lie in it."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,18 @@ def collect(work: Path) -> list[dict[str, Any]]:
     Fractions lie in 0..1; a d-prime that is infinite (mAUC 1) is null, as JSON has no word for it.
     """
     groups: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
-    for file in sorted(work.glob("*/*/result.json")) + sorted(work.glob("*/fold-*/*/result.json")):
-        folder = file.relative_to(work).parts[0]
-        result = RunFolder(file.parent).result()
-        if "system" not in result:  # a pre-training: nothing was tagged
-            continue
-        groups.setdefault((result["system"], folder.rpartition("-")[0], result["seed"]), []).append(result)
+    for recipe, _, result in finished_runs(work):
+        groups.setdefault((result["system"], recipe, result["seed"]), []).append(result)
     rows = [_row(*key, results) for key, results in groups.items()]
     return sorted(rows, key=lambda row: (-(row["mAP"] or 0), row["system"], row["recipe"], row["seed"]))
+
+
+def finished_runs(work: Path) -> Iterator[tuple[str, Path, dict[str, Any]]]:
+    """Yield recipe, folder and result of every finished run that tags; a pre-training tags nothing."""
+    for file in sorted(work.glob("*/*/result.json")) + sorted(work.glob("*/fold-*/*/result.json")):
+        result = RunFolder(file.parent).result()
+        if "system" in result:
+            yield file.relative_to(work).parts[0].rpartition("-")[0], file.parent, result
 
 
 def publish(work: Path) -> list[dict[str, Any]]:

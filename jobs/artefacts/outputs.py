@@ -27,7 +27,8 @@ def claim(out: str | Path, kind: str, inputs: Iterable[str | None]) -> None:
 
     `inputs` are paths, URLs or sources (csv:FILE), or None. A folder that is written into rather than replaced (shards,
     a run) is looked through by who writes there. Raises UserError with one line where `out` is an input, lies inside or
-    around one, is a file or a link, or holds anything else.
+    around one, is a file or a link, or holds anything else. Beside the sounds in a source's own folder it may lie: no
+    source lists what this program wrote.
     """
     path = Path(out)
     if path.is_symlink() or (path.exists() and not path.is_dir()):
@@ -37,7 +38,8 @@ def claim(out: str | Path, kind: str, inputs: Iterable[str | None]) -> None:
         if source is None:
             continue
         ours, theirs = path.resolve(), source.resolve()
-        where = "is" if ours == theirs else "lies inside" if theirs in ours.parents else ""
+        inside = theirs in ours.parents and str(source) == given
+        where = "is" if ours == theirs else "lies inside" if inside else ""
         where = where or ("lies around" if ours in theirs.parents else "")
         if where:
             raise UserError(f"--out {out} {where} the input {source}; choose another --out")

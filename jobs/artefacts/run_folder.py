@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from audio_tokens.engine.training.run_context import Progress
+    from audio_tokens.jobs.inputs.model_parts import ModelParts
 
 # All that a run may leave in its folder (trackers write into audio-tokens/), the two that say what it is at last.
 WRITTEN = (
@@ -37,7 +38,7 @@ WRITTEN = (
 )
 FORMAT = "audio-tokens-run"
 SETTINGS = {"fingerprint": str, "system": str, "seed": int, "train": dict, "data": str}
-RESULT: Mapping[str, type | tuple[type, ...]] = {
+RESULT: dict[str, type | tuple[type, ...]] = {
     **{"system": str, "seed": int, "clips_train": int, "clips_eval": int, "parameters": int, "seconds": (float, int)},
     **dict.fromkeys(("mAP", "mAUC", "dprime", "accuracy", "peak_val_mAP"), (float, int, NoneType)),
     "test_fold": (int, NoneType),
@@ -157,12 +158,14 @@ class RunFolder:
             ],
         )
 
-    def write_model(self, model: Any) -> None:
-        """Publish the model in the Hugging Face form."""
-        from audio_tokens.engine.systems.registry import save
+    def write_model(self, model: Any, parts: "ModelParts | None" = None, card: str | None = None) -> None:
+        """Publish the model in the Hugging Face form, with what it needs to tag sound and a card, if any."""
+        from audio_tokens.engine.systems.tagging.model_folder import save_model
 
         with published_folder(self.path / "model") as folder:
-            save(model, folder)
+            save_model(model, folder, *(parts or (None, None)))
+            if card is not None:
+                (folder / "README.md").write_text(card)
 
     def write_predictions(self, predictions: Predictions) -> None:
         """Publish the scores of the tested clips, which `compare` reads."""

@@ -82,8 +82,9 @@ def run_set(
     from audio_tokens.jobs.display.progress import ClipBar
     from audio_tokens.shards.tasks.commit import commit
     from audio_tokens.shards.tasks.run_tasks import run_tasks
-    from audio_tokens.shards.tasks.task_folder import OtherContentError, is_recorded, prepare
+    from audio_tokens.shards.tasks.task_folder import OtherContentError, is_recorded, prepare, with_kept_numbers
 
+    listed = with_kept_numbers(tasks, listed)
     try:
         complete = prepare(tasks, listed, force=options.force)
     except OtherContentError as error:

@@ -1,6 +1,6 @@
 """Pictures of what the project makes, each a matplotlib figure: mel, tokens, centroids, curves, bars.
 
-Axes: T frames, F mel bands, K centroids.
+Axes: T frames, F mel bands, K centroids, W windows, L labels.
 """
 
 import base64
@@ -104,6 +104,29 @@ def token_strip(
         axes.set_ylabel(f"{len(np.unique(ids_PQ[:, stream]))} of {vocab_sizes[stream]}", rotation=0, ha="right")
     rows[0].set_title(f"{title}: tokens", loc="left", fontsize=10)
     rows[-1].set_xlabel("seconds")
+    return figure
+
+
+def timeline(
+    starts_s_W: Float[np.ndarray, "W"],
+    window_s: float,
+    scores_WL: Float[np.ndarray, "W L"],
+    labels: Sequence[str],
+    title: str,
+    most: int = 8,
+) -> Figure:
+    """Return the probability over time of the `most` labels that rise highest, each window drawn at its middle."""
+    figure = new_figure(9, 3.2)
+    axes = figure.subplots()
+    for colour, label in zip(COLOURS, np.argsort(-scores_WL.max(axis=0), kind="stable")[:most], strict=False):
+        marker = "o" if len(starts_s_W) < 3 else None
+        axes.plot(starts_s_W + window_s / 2, scores_WL[:, label], label=labels[label], color=colour, marker=marker)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("seconds")
+    axes.set_ylabel("probability")
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.grid(True, alpha=0.3)
+    axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 
 

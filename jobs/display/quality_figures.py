@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
+from audio_tokens.engine.clips.labels import Labels
 from audio_tokens.engine.codebook.quantizer import stream_metric
 from audio_tokens.engine.codebook.token_quality import (
     entropy_bits,
@@ -19,13 +21,14 @@ from audio_tokens.engine.codebook.token_quality import (
     zipf_slope,
 )
 from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
-from audio_tokens.shards.tokens.token_store import TokenGroup, TokenStore
+from audio_tokens.shards.tokens.token_group import TokenGroup
+from audio_tokens.shards.tokens.token_store import TokenStore
 
 
 def stream_figures(store: TokenStore, places: Sequence[str]) -> list[dict[str, Any]]:
     """Return use, movement and label information of every stream over some splits or folds."""
-    group, targets_CL = _joined(store, places)
-    figures = []
+    group = store.group(*places)
+    targets_CL, figures = _targets(store, group), []
     for stream, clusters in enumerate(store.vocab_sizes):
         ids_P = group.ids_PQ[:, stream]
         counts_K = np.bincount(ids_P, minlength=clusters)
@@ -86,10 +89,10 @@ def bag_score(store: TokenStore, fitted: Sequence[str], unseen: Sequence[str]) -
         return None
     x_CK, targets = [], []
     for places in (fitted, unseen):
-        group, targets_CL = _joined(store, places)
+        group = store.group(*places)
         lengths_C = np.diff(group.offsets)
         x_CK.append(histograms(group.ids_PQ, group.offsets[:-1], lengths_C, list(store.vocab_sizes)))
-        targets.append(targets_CL)
+        targets.append(_targets(store, group))
     inverse_strength = TokenBagOptions().C
     targets_CL = targets[0].astype(np.float32)
     weights_KL, bias_L, _ = logistic_regression(x_CK[0], targets_CL, inverse_strength, store.single_label)
@@ -118,19 +121,6 @@ def draw(folder: Path, tokenizer: AudioTokenizer, key: str, mel_TF: np.ndarray) 
         figure.savefig(folder / f"{name}.png", dpi=110, metadata={"Software": None})
 
 
-def _joined(store: TokenStore, places: Sequence[str]) -> tuple[TokenGroup, np.ndarray]:
-    """Return some splits or folds as one group, and its clips' labels as a table of truth values."""
-    groups = [store.group(place) for place in places]
-    lengths_C = np.concatenate([np.diff(group.offsets) for group in groups])
-    label_counts_C = np.concatenate([np.diff(group.label_offsets) for group in groups])
-    joined = TokenGroup(
-        ids_PQ=np.concatenate([group.ids_PQ for group in groups]),
-        offsets=np.concatenate([[0], np.cumsum(lengths_C)]),
-        label_ids=np.concatenate([group.label_ids for group in groups]),
-        label_offsets=np.concatenate([[0], np.cumsum(label_counts_C)]),
-        keys=[key for group in groups for key in group.keys],
-        groups=[name for group in groups for name in group.groups],
-    )
-    targets_CL = np.zeros((len(joined), len(store.labels)), bool)
-    targets_CL[np.repeat(np.arange(len(joined)), label_counts_C), joined.label_ids] = True
-    return joined, targets_CL
+def _targets(store: TokenStore, group: TokenGroup) -> Bool[np.ndarray, "C L"]:
+    """Return the labels of a group's clips as a table of truth values."""
+    return Labels.one_after_the_other(group.label_ids, np.diff(group.label_offsets), len(store.labels)).table()

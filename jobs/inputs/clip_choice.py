@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
-from audio_tokens.engine.clips.token_clips import Clips
+from audio_tokens.engine.clips.table import Clips
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.inputs.training_data import TrainingData
 from audio_tokens.seeds import hashed
@@ -24,11 +24,11 @@ def with_classes(data: TrainingData, wanted: str) -> TrainingData:
     labels = data.read(learnt)[0].labels
     chosen = choose_labels(wanted, data.labels, labels.counts().tolist())
 
-    def read(places: tuple[str, ...]) -> tuple[Clips, list[str]]:
+    def read(places: tuple[str, ...]) -> tuple[Clips, Sequence[str]]:
         clips, groups = data.read(places)
         clips = clips.narrowed(chosen)
         kept = np.flatnonzero(clips.labels.lengths_C)
-        return clips.select(kept), [groups[clip] for clip in kept]
+        return clips.select(kept), [groups[clip] for clip in kept.tolist()]
 
     names = tuple(data.labels[number] for number in chosen)
     single = all((read((place,))[0].labels.lengths_C == 1).all() for place in data.places)

@@ -7,9 +7,10 @@ from itertools import islice
 
 import numpy as np
 
-from audio_tokens.engine.sound.decode import decode, resample
+from audio_tokens.engine.sound.decode import resample
 from audio_tokens.engine.sound.log_mel import LogMel, MelConfig
 from audio_tokens.errors import ClipError, UserError
+from audio_tokens.jobs.inputs.front_end import decoded
 from audio_tokens.shards.dataset.packing import Packing
 from audio_tokens.shards.dataset.tar_shard import Sample, pack_sample
 from audio_tokens.shards.sources.clip import Clip, Reject
@@ -42,14 +43,14 @@ def dry_run(
             with _timed(seconds, "read"):
                 sound = item.sound()
             with _timed(seconds, "decode"):
-                wave_S, rate_hz = decode(sound) if isinstance(sound, bytes) else sound
+                wave_S, rate_hz = decoded(sound, item, mel.channels)
             with _timed(seconds, "resample"):
                 wave_S = resample(wave_S, rate_hz, mel.rate_hz)
             with _timed(seconds, "mel"):
                 mel_TF = log_mel(wave_S)
             with _timed(seconds, "pack"):
                 stored_bytes += pack_sample(Sample(item.key, mel_TF, {"id": item.source_id}), packing).tar_bytes
-            sound_bytes += len(sound) if isinstance(sound, bytes) else 0
+            sound_bytes += len(sound) if isinstance(sound, bytes) else 0  # a long file is its own listing
         except (ClipError, OSError):
             rejected += 1
     total_s, written = sum(seconds.values()), max(1, done - rejected)

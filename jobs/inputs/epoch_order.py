@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from audio_tokens.engine.clips.token_clips import Clips
+from audio_tokens.engine.clips.table import Clips
 from audio_tokens.engine.train_config import TrainConfig
 from audio_tokens.engine.training.clip_weights import clip_weights
 from audio_tokens.engine.training.loop import met_in

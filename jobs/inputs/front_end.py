@@ -10,20 +10,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
-from audio_tokens.engine.sound.decode import decode
+from audio_tokens.engine.sound.channels import Channels
+from audio_tokens.engine.sound.decode import ALL, Excerpt, decode
 from audio_tokens.engine.sound.log_mel import FrontEnd
 from audio_tokens.engine.sound.mel_config import MelConfig, mel_config
 from audio_tokens.engine.sound.sound_views import mixed, view
 from audio_tokens.engine.sound.view_config import ViewConfig
 from audio_tokens.errors import ClipError, UserError
 from audio_tokens.seeds import generator
-from audio_tokens.shards.sources.clip import Clip
+from audio_tokens.shards.sources.clip import Clip, Sound
+from audio_tokens.shards.workers.time_limit import renew_time_limit
 
 
 def front_end_config(name_or_file: str) -> MelConfig:
     """Return a front end by name, or from a YAML file of the fields in which it differs from the default one.
 
-    Raises UserError for an unknown name, UserError for a file that is missing or makes no front end.
+    Raises UserError for an unknown name, and for a file that is missing or makes no front end.
     """
     file = Path(name_or_file)
     if file.suffix not in (".yaml", ".yml"):
@@ -44,24 +46,42 @@ def front_end_config(name_or_file: str) -> MelConfig:
         raise UserError(f"front end {name_or_file}: {' '.join(str(error).split())}") from None
 
 
-def wave_of(clip: Clip) -> tuple[Float32[np.ndarray, "S"], float]:
+@dataclass(frozen=True)
+class ClipToMel:
+    """A clip -> (mel_TF, seconds decoded, what was unusual about its sound ...)."""
+
+    front_end: FrontEnd
+
+    def __call__(self, clip: Clip) -> tuple[Any, ...]:
+        """Raises ClipError with the reason for a clip that cannot become mel, OSError for one that cannot be read.
+
+        A time limit is for each block of a long recording.
+        """
+        sound = clip.sound()
+        mel_TF, seconds = self.front_end(
+            _mono(*sound) if isinstance(sound, tuple) else sound, clip.promised_s, _excerpt(clip), renew_time_limit
+        )
+        return mel_TF, seconds, *self.front_end.notes
+
+
+def _wave_of(clip: Clip, channels: Channels) -> tuple[Float32[np.ndarray, "S"], float]:
     """Return a clip's wave and rate in Hz. Raises ClipError for no such, OSError for a clip that cannot be read."""
-    sound = clip.sound()
-    wave_S, rate_hz = decode(sound) if isinstance(sound, bytes) else sound
+    return decoded(clip.sound(), clip, channels)
+
+
+def decoded(sound: Sound, clip: Clip, channels: Channels) -> tuple[Float32[np.ndarray, "S"], float]:
+    """Return the wave and rate of `sound`, which `clip` opened. Raises ClipError for no such."""
+    return _mono(*sound) if isinstance(sound, tuple) else decode(sound, channels, _excerpt(clip))
+
+
+def _mono(wave_S: np.ndarray, rate_hz: float) -> tuple[Float32[np.ndarray, "S"], float]:
     if wave_S.ndim != 1:
         raise ClipError(f"an array of shape {wave_S.shape}, not of samples")
     return wave_S, rate_hz
 
 
-@dataclass(frozen=True)
-class ClipToMel:
-    """A clip -> (mel_TF, seconds decoded)."""
-
-    front_end: FrontEnd
-
-    def __call__(self, clip: Clip) -> tuple[Float32[np.ndarray, "T F"], float]:
-        """Raises ClipError with the reason for a clip that cannot become mel, OSError for one that cannot be read."""
-        return self.front_end(wave_of(clip), clip.promised_s)
+def _excerpt(clip: Clip) -> Excerpt:
+    return ALL if clip.part is None else Excerpt(*clip.part)
 
 
 class View(NamedTuple):
@@ -94,9 +114,8 @@ class ClipToViews:
 
         A view that cannot become mel (sped up, it is too short) is the clip itself.
         """
-        wave_S, rate_hz = wave_of(clip)
-        mel_TF, _ = self.front_end((wave_S, rate_hz), clip.promised_s)
-        own = View(mel_TF, dict.fromkeys(clip.labels, 1.0))
+        wave_S, rate_hz = _wave_of(clip, self.front_end.config.channels)
+        own = View(self._mel(wave_S, rate_hz, clip.promised_s), dict.fromkeys(clip.labels, 1.0))
         views = [own]
         for number in range(self.config.count):
             try:
@@ -114,10 +133,21 @@ class ClipToViews:
         if self.config.mix and rng.random() < self.config.mix and before is not None:
             last, other_S, other_hz = self._waves.get(before.place, (None, wave_S, rate_hz))
             if last is not before:
-                other_S, other_hz = wave_of(before)
+                other_S, other_hz = _wave_of(before, self.front_end.config.channels)
             share = rng.uniform(0.5, 1)  # a clip stays the louder one of its views
             wave_S = mixed(wave_S, rate_hz, other_S, other_hz, share)
             shares = dict.fromkeys(clip.labels, share)
             for label in before.labels:
                 shares[label] = shares.get(label, 0.0) + 1 - share
-        return View(self.front_end(view(wave_S, rate_hz, self.config, rng))[0], shares)
+        return View(self._mel(*view(wave_S, rate_hz, self.config, rng)), shares)
+
+    def _mel(
+        self, wave_S: Float32[np.ndarray, "S"], rate_hz: float, promised_s: float | None = None
+    ) -> Float32[np.ndarray, "T F"]:
+        """Return a wave's mel. Raises ClipError where it is none, as of samples beyond all measure."""
+        mel_TF, _ = self.front_end((wave_S, rate_hz), promised_s)
+        if mel_TF.ndim != 2 or mel_TF.shape[1] != self.front_end.config.bands or not len(mel_TF):
+            raise ClipError(f"mel of shape {mel_TF.shape}, not of frames and {self.front_end.config.bands} bands")
+        if not np.isfinite(mel_TF).all():
+            raise ClipError("mel is not finite")
+        return mel_TF

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import UInt32
 
-from audio_tokens.engine.clips.paired_clips import PairedClips
-from audio_tokens.engine.clips.token_clips import Clips, Labels, MelClips, TokenClips, Version
+from audio_tokens.engine.clips.labels import Labels
+from audio_tokens.engine.clips.mel_clips import MelRows
+from audio_tokens.engine.clips.paired_clips import PairedRows
+from audio_tokens.engine.clips.table import Clips
+from audio_tokens.engine.clips.token_clips import TokenRows
 from audio_tokens.engine.codebook.codebook_file import Codebook
 from audio_tokens.engine.codebook.slices import SliceConfig
 from audio_tokens.engine.codebook.soft_tokens import packed
@@ -19,7 +23,8 @@ from audio_tokens.jobs.inputs.places import fitted_places, tested_place
 from audio_tokens.jobs.training_recipe import must_read
 from audio_tokens.shards.dataset.manifest import Dataset
 from audio_tokens.shards.plan import held_out
-from audio_tokens.shards.tokens.token_store import VIEWS, TokenGroup, TokenStore
+from audio_tokens.shards.tokens.token_group import TokenGroup
+from audio_tokens.shards.tokens.token_store import VIEWS, TokenStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +47,7 @@ class TrainingData:
     vocab_sizes: tuple[int, ...]
     alternatives: int
     bands: int
-    read: Callable[[tuple[str, ...]], tuple[Clips, list[str]]]
+    read: Callable[[tuple[str, ...]], tuple[Clips, Sequence[str]]]
 
 
 def open_for(system: str, tokens: str | None, shards: str | None, *, soft: bool = False) -> TrainingData:
@@ -117,7 +122,7 @@ def parts_of(
     clips, groups = data.read(learning)
     if subset is not None:
         taken = np.flatnonzero(subset.mask(clips.keys, groups))
-        clips, groups = clips.select(taken), [groups[clip] for clip in taken]
+        clips, groups = clips.select(taken), [groups[clip] for clip in taken.tolist()]
     if "val" in data.places:
         validation = data.read(("val",))[0]
         tested = validation if test == "val" else data.read((test,))[0]
@@ -134,40 +139,31 @@ def parts_of(
 
 def _tokens(path: Path, soft: bool) -> TrainingData:
     store = TokenStore.open(path)
-    group_of = cache(store.group)
-    alternatives = 1
-    if soft:
-        top_ids_PQM = group_of(store.places[0]).top_ids_PQM
-        if top_ids_PQM is None:
-            raise UserError(
-                f"{path} holds one token a position; soft: true wants those of `audio-tokens encode --top M`"
-            )
-        alternatives = top_ids_PQM.shape[2]
+    alternatives = store.group(store.places[0]).alternatives if soft else 1
+    if not alternatives:
+        raise UserError(f"{path} holds one token a position; soft: true wants those of `audio-tokens encode --top M`")
 
-    def tokens_of(group: TokenGroup) -> np.ndarray:
-        if not soft:
-            return group.ids_PQ
-        assert group.top_ids_PQM is not None
-        assert group.top_cosines_PQM is not None
-        return packed(group.top_ids_PQM, group.top_cosines_PQM)
-
-    def read(places: tuple[str, ...]) -> tuple[Clips, list[str]]:
-        groups = [group_of(place) for place in places]
-        viewed = [group_of(place + VIEWS) for place in places] if store.views else []
-        positions = sum(len(group.ids_PQ) for group in groups)
-        starts_C, lengths_C, labels = _flat(groups, len(store.labels))
-        clips = TokenClips(
-            ids_PQ=np.concatenate([tokens_of(group) for group in (*groups, *viewed)]),
-            starts_C=starts_C,
-            lengths_C=lengths_C,
-            labels=labels,
-            keys=[key for group in groups for key in group.keys],
-            vocab_sizes=tuple(size for size in store.vocab_sizes for _ in range(alternatives)),
-            views=_views(viewed, len(store.labels), store.views, positions),
+    @cache
+    def read(places: tuple[str, ...]) -> tuple[Clips, Sequence[str]]:
+        clips, viewed = store.group(*places), tuple(place + VIEWS for place in places if store.views)
+        rows = store.group(*places, *viewed)  # the clips, and behind them their views, V rows a clip
+        by_view = np.arange(len(clips), len(rows)).reshape(-1, max(1, store.views)).T
+        order_R = np.concatenate([np.arange(len(clips)), by_view.ravel()])
+        labels = Labels.one_after_the_other(
+            rows.label_ids, np.diff(rows.label_offsets), len(store.labels), rows.label_shares
         )
-        return clips, [name for group in groups for name in group.groups]
+        tokens = TokenRows(
+            ids_PQ=_soft_ids(rows) if soft else rows.ids_PQ,
+            starts_R=rows.offsets[:-1][order_R],
+            lengths_R=np.diff(rows.offsets)[order_R],
+            labels=labels.select(order_R),
+            keys=clips.keys,
+            vocab_sizes=tuple(size for size in store.vocab_sizes for _ in range(alternatives)),
+        )
+        return Clips.of(tokens), clips.groups
 
-    names = [*store.places, *(place + VIEWS for place in store.places if store.views)]
+    # what is damaged is refused before anything is written
+    lengths = [read((place,))[0].rows.lengths_R for place in store.places]
     return TrainingData(
         hash=store.attributes["fingerprint"],
         codebook=store.codebook_hash,
@@ -176,7 +172,7 @@ def _tokens(path: Path, soft: bool) -> TrainingData:
         single_label=store.single_label,
         places=store.places,
         folds=store.folds,
-        longest=max(int(np.diff(group_of(name).offsets).max(initial=1)) for name in names),
+        longest=max(int(lengths_R.max(initial=1)) for lengths_R in lengths),
         vocab_sizes=tuple(store.vocab_sizes),
         alternatives=alternatives,
         bands=0,
@@ -184,59 +180,37 @@ def _tokens(path: Path, soft: bool) -> TrainingData:
     )
 
 
-def _flat(groups: Sequence[TokenGroup], labels: int) -> Version:
-    """Return where the clips of `groups` lie once their arrays stand one after the other."""
-    lengths_C = np.concatenate([np.diff(group.offsets) for group in groups])
-    label_counts_C = np.concatenate([np.diff(group.label_offsets) for group in groups])
-    shares = [group.label_shares for group in groups if group.label_shares is not None]
-    return Version(
-        starts_C=np.cumsum(lengths_C) - lengths_C,
-        lengths_C=lengths_C,
-        labels=Labels(
-            ids=np.concatenate([group.label_ids for group in groups]).astype(np.int64),
-            starts_C=np.cumsum(label_counts_C) - label_counts_C,
-            lengths_C=label_counts_C,
-            count=labels,
-            shares=np.concatenate(shares) if shares else None,
-        ),
-    )
-
-
-def _views(viewed: Sequence[TokenGroup], labels: int, views: int, first_position: int) -> tuple[Version, ...]:
-    """Return the views of all clips, whose tokens begin at `first_position`: V rows a clip."""
-    if not viewed:
-        return ()
-    starts, lengths, all_labels = _flat(viewed, labels)
-    rows = np.arange(len(starts)).reshape(-1, views).T
-    return tuple(
-        Version(first_position + starts[rows_C], lengths[rows_C], all_labels.select(rows_C)) for rows_C in rows
-    )
+def _soft_ids(group: TokenGroup) -> UInt32[np.ndarray, "P QM"]:
+    """Return soft tokens, packed a block of positions at a time: the stored alternatives are never held whole."""
+    parts = group.blocks("top_ids", "top_cosines")
+    tokens_PQ, filled = np.empty((int(group.offsets[-1]), group.streams * group.alternatives), np.uint32), 0
+    for top_ids_PQM, top_cosines_PQM in parts:
+        tokens_PQ[filled : filled + len(top_ids_PQM)] = packed(top_ids_PQM, top_cosines_PQM)
+        filled += len(top_ids_PQM)
+    return tokens_PQ
 
 
 def _mel(path: Path, scale: str) -> TrainingData:
     dataset = Dataset.open(path)
     listing = [_list_shard(dataset, shard) for shard in range(len(dataset.shards))]
 
-    def read(places: tuple[str, ...]) -> tuple[Clips, list[str]]:
+    def read(places: tuple[str, ...]) -> tuple[Clips, Sequence[str]]:
         chosen = dataset.shards_of(*places)
         where = [(shard, clip) for shard in chosen for clip in range(dataset.shards[shard].clips)]
         rows = [row for shard in chosen for row in listing[shard]]
-        label_counts_C = np.array([len(row["labels"]) for row in rows], dtype=np.int64)
-        clips = MelClips(
+        mel = MelRows(
             fetch=lambda row: dataset.sample(*where[row]).array_TF,
-            rows_C=np.arange(len(rows)),
-            lengths_C=np.array([row["frames"] for row in rows], dtype=np.int64),
-            labels=Labels(
-                ids=np.array([label for row in rows for label in row["labels"]], dtype=np.int64),
-                starts_C=np.cumsum(label_counts_C) - label_counts_C,
-                lengths_C=label_counts_C,
-                count=len(dataset.labels),
+            lengths_R=np.array([row["frames"] for row in rows], dtype=np.int64),
+            labels=Labels.one_after_the_other(
+                np.array([label for row in rows for label in row["labels"]], dtype=np.int64),
+                np.array([len(row["labels"]) for row in rows], dtype=np.int64),
+                len(dataset.labels),
             ),
             keys=[row["key"] for row in rows],
             bands=listing[0][0]["bands"],
             scale=scale,
         )
-        return clips, [row["group"] for row in rows]
+        return Clips.of(mel), [row["group"] for row in rows]
 
     return TrainingData(
         hash=dataset.hash,
@@ -264,16 +238,16 @@ def _paired(tokens: Path, shards: Path, scale: str, soft: bool) -> TrainingData:
     slices = SliceConfig(contexts=(store.attributes["context_frames"],), stride=store.attributes["stride_frames"])
     of_tokens, of_mel = _tokens(tokens, soft), _mel(shards, scale)
 
-    def read(places: tuple[str, ...]) -> tuple[Clips, list[str]]:
+    def read(places: tuple[str, ...]) -> tuple[Clips, Sequence[str]]:
         clips, groups = of_tokens.read(places)
-        mel = of_mel.read(places)[0]
-        assert isinstance(clips, TokenClips)
-        assert isinstance(mel, MelClips)
-        row_of = {key: row for row, key in enumerate(mel.keys)}
-        if missing := [key for key in clips.keys if key not in row_of]:
+        token_rows, mel_rows = clips.rows, of_mel.read(places)[0].rows
+        assert isinstance(token_rows, TokenRows)
+        assert isinstance(mel_rows, MelRows)
+        row_of = {key: row for row, key in enumerate(mel_rows.keys)}
+        if missing := [key for key in token_rows.keys if key not in row_of]:
             raise UserError(f"{shards} lacks {len(missing)} clips of {tokens}, {missing[0]} for one; encode it again")
-        rows = np.array([row_of[key] for key in clips.keys], dtype=np.int64)
-        return PairedClips(tokens=clips, mel=mel.select(rows), slices=slices), groups
+        rows_R = np.array([row_of[key] for key in token_rows.keys], dtype=np.int64)
+        return Clips.of(PairedRows(tokens=token_rows, mel=mel_rows, mel_rows_R=rows_R, slices=slices)), groups
 
     return replace(of_tokens, bands=slices.contexts[0] * of_mel.bands, read=read)
 

@@ -4,12 +4,25 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
 
 KEY = re.compile(r"[A-Za-z0-9_-]+")
 KEY_CHARACTERS = 73  # at most, so that `<key>.mel.npy.zst` fits the 100 of a USTAR name
+
+
+# The bytes of an audio file, the file of a large recording, or a mono wave and its rate in Hz.
+Sound = bytes | Path | tuple[Float32[np.ndarray, "S"], int]
+
+
+class Part(NamedTuple):
+    """A part of a recording, from `start_s`, to its end where `duration_s` is None."""
+
+    start_s: float = 0.0
+    duration_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +35,12 @@ class Clip:
         place: the split or fold it belongs to: train, val, test, fold-1, ...
         group: clips of one recording share it; no split may part them
         source_id: what the source calls it
-        open: returns the encoded bytes; raises ClipError or an OSError where there are none
+        open: returns the encoded bytes, or the file of a large recording; raises ClipError or an OSError where there
+            are none
         wave_S: the samples themselves, in place of `open`, in [-1, 1]
         rate_hz: of `wave_S`
         promised_s: seconds that the segment list promises, to be compared with what is decoded
+        part: what of the recording is the clip; None: all of it
     """
 
     key: str
@@ -33,18 +48,19 @@ class Clip:
     place: str
     group: str
     source_id: str
-    open: Callable[[], bytes] | None = None
+    open: Callable[[], bytes | Path] | None = None
     wave_S: Float32[np.ndarray, "S"] | None = None
     rate_hz: int | None = None
     promised_s: float | None = None
+    part: Part | None = None
 
     def __post_init__(self) -> None:
         assert KEY.fullmatch(self.key), self.key
         assert (self.open is None) != (self.wave_S is None), f"{self.key}: bytes to open or a wave, one of them"
         assert (self.wave_S is None) == (self.rate_hz is None), f"{self.key}: a wave has a rate"
 
-    def sound(self) -> bytes | tuple[Float32[np.ndarray, "S"], int]:
-        """Return the encoded bytes, or the wave and its rate. Raises what `open` raises."""
+    def sound(self) -> Sound:
+        """Return the encoded bytes or their file, or the wave and its rate. Raises what `open` raises."""
         if self.open is not None:
             return self.open()
         assert self.wave_S is not None

@@ -47,4 +47,5 @@ def source(where: str) -> ListedClips:
             by_target[int(line["target"])] = line["category"]
         except (TypeError, ValueError):
             raise UserError(f"{list_file} line {line_number}: fold and target are not both numbers") from None
-    return ListedClips(audio.resolve(), tuple(by_target[target] for target in sorted(by_target)), rows)
+    labels = tuple(by_target[target] for target in sorted(by_target))
+    return ListedClips(audio.resolve(), labels, rows, where=str(list_file))

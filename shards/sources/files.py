@@ -2,7 +2,6 @@
 
 import codecs
 import re
-import tarfile
 from collections.abc import Iterator
 from io import IOBase
 from pathlib import PurePosixPath
@@ -13,9 +12,32 @@ from braceexpand import braceexpand
 
 from audio_tokens.errors import UserError
 
-AUDIO_ENDINGS = ("flac", "wav", "ogg", "opus", "mp3")
+# Of two of these for one clip the first is taken.
+AUDIO_ENDINGS = (
+    *(
+        "flac",
+        "wav",
+        "ogg",
+        "opus",
+        "mp3",
+        "wave",
+        "oga",
+        "aiff",
+        "aif",
+        "aifc",
+        "au",
+        "snd",
+        "caf",
+        "w64",
+        "rf64",
+        "sph",
+    ),
+    *("m4a", "aac", "mp4", "webm", "mka", "mkv", "wma", "mp2", "amr", "3gp", "mov", "wv", "ape", "tta", "ac3", "avi"),
+)
 LIST_ENDING = ".txt"
 WALKED = {"file", "http"}
+# A folder with one of these holds mel shards, finished or not: the output of a build may lie beside the sounds.
+MADE_HERE = {"dataset.json", ".tasks"}
 
 
 class FileOfSource(NamedTuple):
@@ -46,7 +68,8 @@ def find_files(url: str, ending: str | tuple[str, ...]) -> list[FileOfSource]:
         files = _find(part, ending)
         if not files:
             endings = (ending,) if isinstance(ending, str) else ending
-            raise UserError(f"there is no {' or '.join(f'*{name}' for name in endings)} at {part}")
+            shown = [name for name in endings if not any(name.startswith(f"{other}.") for other in endings)]
+            raise UserError(f"there is no {' or '.join(f'*{name}' for name in shown)} at {part}")
         found |= {file.url: file for file in files}
     return [found[name] for name in sorted(found)]
 
@@ -63,17 +86,6 @@ def text_lines(url: str) -> Iterator[str]:
             yield from codecs.iterdecode(file, "utf-8-sig")
         except UnicodeDecodeError:
             raise UserError(f"{url} is not UTF-8 text; save it as such") from None
-
-
-def tar_members(url: str) -> Iterator[tuple[str, bytes]]:
-    """Yield name (what is no UTF-8 in it spelt out) and bytes of every regular file of a tar, front to back."""
-    with open_file(url) as file, tarfile.open(fileobj=file, mode="r|") as tar:
-        for member in tar:
-            if member.isfile():
-                content = tar.extractfile(member)
-                assert content is not None
-                yield member.name.encode("utf-8", "backslashreplace").decode(), content.read()
-            tar.members.clear()  # type: ignore[attr-defined]  # a list of all that was seen, 20,000 long in AudioSet's tars
 
 
 def _find(url: str, ending: str | tuple[str, ...]) -> list[FileOfSource]:
@@ -106,8 +118,14 @@ def _find(url: str, ending: str | tuple[str, ...]) -> list[FileOfSource]:
 
 
 def _walk(file_system: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every file below a folder; fsspec's own walk leaves out, silently, a folder that cannot be listed."""
-    for detail in file_system.ls(path, detail=True):
+    """Yield every file below a folder, but those of mel shards that this program makes or has made there.
+
+    fsspec's own walk leaves out, silently, a folder that cannot be listed.
+    """
+    details = file_system.ls(path, detail=True)
+    if any(detail["name"].rstrip("/").rpartition("/")[2] in MADE_HERE for detail in details):
+        return
+    for detail in details:
         if detail["type"] != "directory":
             yield detail["name"], detail
         elif detail["name"].rstrip("/") != path.rstrip("/"):

@@ -7,18 +7,73 @@ whatever process asks: it is pickled to the workers, so it holds the listing's f
 import importlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from textwrap import wrap
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from audio_tokens.errors import UserError, did_you_mean
 from audio_tokens.shards.sources.clip import Clip, Reject
 
-# Each module has `source(where: str) -> Source`.
+
+class Kind(NamedTuple):
+    """A kind of source: the module with `source(where: str) -> Source`, how it is written, and what it reads."""
+
+    module: str
+    form: str
+    reads: str
+
+
+IN = "audio_tokens.shards.sources"
 SOURCES = {
-    "soundscapes": "audio_tokens.shards.sources.soundscapes",
-    "esc50": "audio_tokens.shards.sources.esc50",
-    "csv": "audio_tokens.shards.sources.csv_list",
-    "audioset": "audio_tokens.shards.sources.audioset.audioset",
-    "wds": "audio_tokens.shards.sources.wds",
+    "soundscapes": Kind(
+        f"{IN}.soundscapes", "soundscapes[:CLIPS[,clip_s=4][,seed=0]]", "synthetic clips of 16 classes, made as read"
+    ),
+    "esc50": Kind(f"{IN}.esc50", "esc50:DIR", "the published ESC-50 layout, audio/ and meta/esc50.csv, with its folds"),
+    "csv": Kind(
+        f"{IN}.csv_list",
+        "csv:FILE",
+        "a table: path, labels (separated by ;), split or fold, perhaps group, offset and duration (seconds: a part of "
+        "a recording); also file, filename; label, class, category; without split or fold a split is drawn",
+    ),
+    "folder": Kind(
+        f"{IN}.folder",
+        "folder:DIR",
+        "subfolders named after classes, perhaps below train/, val/, test/; else a split is drawn",
+    ),
+    "manifest": Kind(
+        f"{IN}.manifest",
+        "manifest:FILE",
+        "JSON lines, plain or .gz: NeMo's (audio_filepath, offset, duration, label) or Lhotse's cuts; perhaps split, "
+        "fold, group",
+    ),
+    "hf": Kind(
+        f"{IN}.hf",
+        "hf:NAME|DIR",
+        "a Hugging Face data set: parquet with audio (bytes) and label, labels or category, or an audiofolder",
+    ),
+    "audioset": Kind(
+        f"{IN}.audioset.audioset",
+        "audioset:URL[,subset=all][,val=0.05][,seed=0]",
+        "AudioSet as parquet (video_id, audio, labels) or as tars with the segment lists (--segments)",
+    ),
+    "wds": Kind(
+        f"{IN}.wds.wds",
+        "wds:PATTERN[,labels=FILE][,val=0.05][,seed=0]",
+        "webdataset tars: KEY.flac (wav, mp3, m4a ...) beside KEY.json with label or label_id, perhaps id; or KEY.cls",
+    ),
+}
+
+SPLITS = ("train", "val", "test")
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+    "evaluation": "test",
 }
 
 
@@ -67,8 +122,16 @@ def open_source(spec: str) -> Source:
     kind, _, where = spec.partition(":")
     if kind not in SOURCES:
         raise UserError(f"source {spec!r} is of no known kind; {did_you_mean(kind, SOURCES, form='{}:')}")
-    source: Source = importlib.import_module(SOURCES[kind]).source(where)
+    source: Source = importlib.import_module(SOURCES[kind].module).source(where)
     return source
+
+
+def sources_table() -> str:
+    """Return what each kind of source reads, and its columns, for people."""
+    lines = ["sources:"]
+    for kind in SOURCES.values():
+        lines += [f"  {kind.form}", *(f"      {line}" for line in wrap(kind.reads, 100))]
+    return "\n".join([*lines, "  Columns that are not used are named. Paths are relative to the list's folder."])
 
 
 def numbered(tasks: Iterable[Task]) -> list[tuple[int, Task]]:
@@ -85,6 +148,11 @@ def first_clips(tasks: list[Task], limit: int) -> list[Task]:
         head.append(replace(task, limit=limit))
         limit -= limit if task.clips is None else task.clips
     return head
+
+
+def split_word(word: str) -> str | None:
+    """Return the split (train, val, test) that a word stands for, or None."""
+    return SPLIT_WORDS.get(word.strip().lower())
 
 
 def val_and_seed(kind: str, options: dict[str, str]) -> tuple[float, int]:

@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from audio_tokens.shards.dataset.manifest import MANIFEST, REJECTS, Dataset, ShardEntry, write_manifest
 from audio_tokens.shards.dataset.tar_shard import ShardReader, index_file
 from audio_tokens.shards.integrity import INTEGRITY
@@ -28,18 +26,19 @@ class ShardMaker(Maker):
     """Makes mel shards of clips, and a data set of the shards.
 
     Args:
-        to_mel: turns a clip into (array_TF, seconds decoded); raises ClipError with the reason for a reject
+        to_mel: turns a clip into (array_TF, seconds decoded, notes on its sound to be counted ...); raises ClipError
+            with the reason for a reject
         config: what the shards look like
         about: what was built from what, for the manifest
         producer: for whoever reads the arrays
     """
 
-    to_mel: Callable[[Clip], tuple[np.ndarray, float]]
+    to_mel: Callable[[Clip], tuple[Any, ...]]
     config: ShardConfig
     about: Mapping[str, Any]
     producer: Mapping[str, Any]
 
-    def transform(self, clip: Clip, before: Clip | None) -> tuple[np.ndarray, float]:
+    def transform(self, clip: Clip, before: Clip | None) -> tuple[Any, ...]:
         return self.to_mel(clip)
 
     def open(self, folder: Path, index: int, label_ids: Mapping[str, int]) -> TaskShards:
@@ -106,12 +105,14 @@ class Totals:
         self.single_label = True
         self._label_counts: dict[str, Counter[int]] = {}
         self._test_keys: list[str] = []
+        self._notes: Counter[str] = Counter()
 
     def add_record(self, record: Record) -> None:
         self.clips_in += record.clips_in
         self.rejected += len(record.rejects)
         self.single_label &= record.made["single_label"]
         self._test_keys += [c.key for c in record.clips if c.place == "test" and c.key not in record.repeated]
+        self._notes.update(dict(record.made["notes"]))
         for place, counts in record.made["label_counts"].items():
             self._label_counts.setdefault(place, Counter()).update(dict(counts))
 
@@ -120,7 +121,9 @@ class Totals:
             self._label_counts[place].subtract(meta["labels"])
 
     def facts(self, labels: int) -> dict[str, Any]:
-        """What the manifest tells beside the shards: clips per label and place, and which clips are the test.
+        """What the manifest tells beside the shards: clips per label and place, which are the test, and notes.
+
+        Notes count the clips whose sound was unusual: read by FFmpeg, channels that cancel ...
 
         Published evaluations differ in their clips, so a score is worth little without the count and hash of the ids:
         sha256 over the sorted keys, a newline after each.
@@ -129,6 +132,8 @@ class Totals:
             place: [found[label] for label in range(labels)] for place, found in sorted(self._label_counts.items())
         }
         facts: dict[str, Any] = {"label_counts": counts}
+        if self._notes:
+            facts["notes"] = dict(sorted(self._notes.items()))
         if self._test_keys:
             listing = "".join(f"{key}\n" for key in sorted(self._test_keys))
             facts["test_ids"] = {

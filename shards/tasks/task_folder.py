@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,6 +44,26 @@ def prepare(tasks: TaskSet, listed: Iterable[tuple[int, Task]], *, force: bool) 
         if alone:  # else another job of an array is at work, and what looks left behind may be its
             tasks.maker.sweep(folder, read_fingerprint(folder) is not None)
     return tasks.maker.finished(folder) is not None
+
+
+def with_kept_numbers(tasks: TaskSet, listed: Sequence[tuple[int, Task]]) -> list[tuple[int, Task]]:
+    """Return the tasks under the numbers that they are finished under, where files before them are no longer listed.
+
+    The others take the next free numbers, so that the order of the listing stays. Where that cannot be (a file was put
+    in between finished ones) the numbers stay those of the listing.
+    """
+    if _said(tasks.folder, "settings") != tasks.settings:
+        return list(listed)
+    records = sorted((tasks.folder / TASKS).glob(f"[0-9]*{RECORD}"))
+    number_of = {_task_of(record): int(record.name.removesuffix(RECORD)) for record in records}
+    kept, last = [], -1
+    for number, task in listed:
+        number = number_of.get(digest_of(task), max(number, last + 1))
+        if number <= last:
+            return list(listed)
+        kept.append((number, task))
+        last = number
+    return kept
 
 
 def is_recorded(tasks: TaskSet, index: int) -> bool:

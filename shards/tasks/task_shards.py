@@ -46,10 +46,14 @@ class TaskShards:
         self._done: list[ShardEntry] = []
         self._label_counts: dict[str, Counter[int]] = {}
         self._single_label = True
+        self._notes: Counter[str] = Counter()
 
-    def add(self, clip: Clip, made: tuple[np.ndarray, float]) -> None:
-        """Append a clip's array [T, F] and its seconds. Raises ClipError, before anything is written, for no such."""
-        array_TF, seconds = made
+    def add(self, clip: Clip, made: tuple[Any, ...]) -> None:
+        """Append a clip's array [T, F] and its seconds, and count the notes on its sound that may follow.
+
+        Raises ClipError, before anything is written, for no such array.
+        """
+        array_TF, seconds, *notes = made
         if array_TF.ndim != 2:
             raise ClipError(f"an array of shape {array_TF.shape}, not of frames and bands")
         ids = list(dict.fromkeys(self._label_ids[label] for label in clip.labels))
@@ -64,6 +68,7 @@ class TaskShards:
         self._shard_for(clip.place, packed).add(packed, len(array_TF), seconds)
         self._label_counts.setdefault(clip.place, Counter()).update(ids)
         self._single_label &= len(ids) == 1
+        self._notes.update(notes)
 
     def finish(self) -> dict[str, Any]:
         """Publish what is open and return the shards' part of the task's record."""
@@ -75,6 +80,7 @@ class TaskShards:
             "shards": [asdict(entry) for entry in done],
             "label_counts": {place: sorted(counts.items()) for place, counts in sorted(self._label_counts.items())},
             "single_label": self._single_label,
+            "notes": sorted(self._notes.items()),
         }
 
     def _shard_for(self, place: str, packed: PackedSample) -> "OpenShard":

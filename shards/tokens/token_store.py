@@ -17,45 +17,20 @@ tail of an array reads as 0, which is a token.
 """
 
 import json
-from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float32, Int32, Int64, UInt8, UInt16
-
 from audio_tokens.errors import UserError
-from audio_tokens.shards.tokens.store_check import ARRAYS, check_attributes, check_ends, check_shapes, check_values
+from audio_tokens.shards.tokens.store_check import check_attributes, check_shapes
+from audio_tokens.shards.tokens.token_group import TokenGroup, reading
 
 FORMAT, VERSION = "audio-tokens-store", 1
 # The arrays that hold a clip's values one after the other, and the array of offsets that cuts them up.
 RAGGED = {"ids": "offsets", "label_ids": "label_offsets", "key_bytes": "key_offsets", "group_bytes": "group_offsets"}
 # Arrays with as many rows as one of those, where the store has them.
 BESIDE = {"ids": ("top_ids", "top_cosines"), "label_ids": ("label_shares",)}
-# What zarr and its codecs say of files that are not what they were.
-DAMAGED = (KeyError, ValueError, TypeError, IndexError, RuntimeError, OSError, AssertionError, AttributeError)
 VIEWS = "/views"  # ends the name of the group with a split's or fold's views
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenGroup:
-    """One split or fold, or the views of its clips, in memory."""
-
-    ids_PQ: UInt16[np.ndarray, "P Q"]
-    offsets: Int64[np.ndarray, "C1"]
-    label_ids: Int32[np.ndarray, "N"]
-    label_offsets: Int64[np.ndarray, "C1"]
-    keys: list[str]
-    groups: list[str]
-    top_ids_PQM: UInt16[np.ndarray, "P Q M"] | None = None
-    top_cosines_PQM: UInt8[np.ndarray, "P Q M"] | None = None
-    label_shares: Float32[np.ndarray, "N"] | None = None
-
-    def __len__(self) -> int:
-        """The number of clips."""
-        return len(self.keys)
 
 
 class TokenStore:
@@ -99,46 +74,21 @@ class TokenStore:
         """Whether the places are folds rather than splits."""
         return bool(self.places) and all(place.startswith("fold-") for place in self.places)
 
-    def group(self, place: str) -> TokenGroup:
-        """Read a split or fold, or with VIEWS after its name its views, into memory. Raises UserError for others."""
+    def group(self, *places: str) -> TokenGroup:
+        """Return some splits or folds as one, or with VIEWS after a name its views; arrays are read when asked for.
+
+        Raises UserError for places that the store does not have, and for arrays that are not of the format.
+        """
         import zarr
 
-        if (place.removesuffix(VIEWS) if self.views else place) not in self.places:
-            raise UserError(f"{self.path} has no split or fold {place!r}; it has {', '.join(self.places)}")
-        try:
-            node = zarr.open_group(self.path, mode="r")[place]
-            assert isinstance(node, zarr.Group)
-            check_shapes(dict(node.arrays()), len(self.vocab_sizes))
-            arrays = {name: _whole(node, name) for name in node.array_keys() if name in ARRAYS}
-            for name, values in arrays.items():
-                check_values(name, values, self.vocab_sizes, len(self.labels))
-                check_ends(name, int(arrays[ARRAYS[name][2]][-1]), len(values)) if name in RAGGED else None
-            return self._group(arrays)
-        except DAMAGED as error:
-            raise UserError(f"{self.path} is damaged in {place} ({error}); encode again with --force") from None
-
-    def _group(self, arrays: dict[str, np.ndarray]) -> TokenGroup:
-        return TokenGroup(
-            ids_PQ=arrays["ids"],
-            offsets=arrays["offsets"],
-            label_ids=arrays["label_ids"],
-            label_offsets=arrays["label_offsets"],
-            keys=_strings(arrays["key_bytes"], arrays["key_offsets"]),
-            groups=_strings(arrays["group_bytes"], arrays["group_offsets"]),
-            top_ids_PQM=arrays.get("top_ids"),
-            top_cosines_PQM=arrays.get("top_cosines"),
-            label_shares=arrays.get("label_shares"),
-        )
-
-
-def _whole(group: Any, name: str) -> np.ndarray:
-    """Return an array. Raises ValueError where a file of it is gone, which would read as 0."""
-    array = group[name]
-    if array.nchunks_initialized < array.nchunks:
-        raise ValueError(f"{name} lacks files")
-    return np.asarray(array)
-
-
-def _strings(values: np.ndarray, offsets: np.ndarray) -> list[str]:
-    data, bounds = values.tobytes(), offsets.tolist()
-    return [data[start:stop].decode() for start, stop in pairwise(bounds)]
+        for place in places:
+            if (place.removesuffix(VIEWS) if self.views else place) not in self.places:
+                raise UserError(f"{self.path} has no split or fold {place!r}; it has {', '.join(self.places)}")
+        parts = []
+        for place in places:
+            with reading(self.path, place):
+                node = zarr.open_group(self.path, mode="r")[place]
+                assert isinstance(node, zarr.Group)
+                parts.append(dict(node.arrays()))
+                check_shapes(parts[-1], len(self.vocab_sizes))
+        return TokenGroup(self.path, places, parts, self.vocab_sizes, len(self.labels))

@@ -14,8 +14,14 @@ def time_limit(seconds: float) -> Iterator[None]:
 
     A process has one timer: blocks do not nest.
     """
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def renew_time_limit() -> None:
+    """Grant the block all of its time again: a part of the work is done, and the limit is for each part."""
+    _, seconds = signal.getitimer(signal.ITIMER_REAL)
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)

@@ -14,7 +14,7 @@ from audio_tokens.errors import UserError
     ("options", "words"),
     [
         ({"epochs": 0}, "epochs is 0; it must be 1 or more"),
-        ({"crop": 0.0}, "crop is 0.0; it must be above 0 to 1"),
+        ({"crop": 0.0}, "crop is 0.0; it must be above 0, up to 1"),
         ({"warmup_share": 1.0}, "warmup_share is 1.0; it must be from 0 to below 1"),
         ({"learning_rate": math.nan}, "learning_rate is nan; it must be above 0"),
         ({"weight_decay": math.inf}, "weight_decay is inf; it must be 0 or more"),

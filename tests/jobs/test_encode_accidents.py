@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from audio_tokens.engine.sound.log_mel import MEL_CONFIGS, FrontEnd
 from audio_tokens.engine.sound.view_config import ViewConfig
 from audio_tokens.errors import ClipError
-from audio_tokens.jobs.artefacts.encoding import TaskTokens, TokenMaker, only_itself
 from audio_tokens.jobs.build import Build, build
 from audio_tokens.jobs.encode import Encode, encode
-from audio_tokens.jobs.inputs.front_end import View
+from audio_tokens.jobs.inputs.front_end import ClipToViews
 from audio_tokens.shards.sources import registry
 from audio_tokens.shards.sources.clip import Clip
 from audio_tokens.shards.tokens.token_store import VIEWS, TokenStore
@@ -99,30 +99,31 @@ def test_of_equal_keys_in_two_tasks_the_first_stays_as_in_a_build(codebook, tmp_
     assert left == {key: ids for key, ids in calm.items() if key in left}
 
 
+class BrokenFrontEnd(FrontEnd):
+    """Returns some array in place of mel."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        super().__init__(MEL_CONFIGS["mel22k"])
+        self.array = array.astype(np.float32)
+
+    def __call__(self, clip, promised_s=None):
+        return self.array, 1.0
+
+
 @pytest.mark.parametrize("nonsense", [np.zeros((5, 63)), np.zeros((0, 64)), np.zeros(64), np.full((5, 64), np.nan)])
-def test_what_is_no_mel_of_the_codebooks_is_refused_before_anything_is_kept(codebook, nonsense, tmp_path):
-    from audio_tokens.engine.codebook.codebook_file import Codebook
-
-    found = Codebook.load(codebook)
-    maker = TokenMaker(
-        to_views=only_itself, codebook=codebook, codebook_hash=found.hash, bands=64, top=1, mixed=False, gpus=0,
-        out=tmp_path, attributes={},
-    )  # fmt: skip
-    clip = Clip(key="a", labels=("one",), place="train", group="", source_id="a", open=bytes)
-    good = View(np.random.default_rng(0).normal(size=(9, 64)).astype(np.float32), {"one": 1.0})
-    bad = tuple.__new__(View, (nonsense.astype(np.float32), {"one": 1.0}, False))  # past the check of shapes
-    tokens = TaskTokens(maker, tmp_path, 0, {"one": 0})
-    with pytest.raises(ClipError, match=r"mel of shape|mel that is not finite"):
-        tokens.add(clip, [good, bad])
-    assert tokens.finish() == {"files": [], "parts": {}, "stand_ins": 0}
+def test_what_is_no_mel_is_the_clips_fault(nonsense):
+    clip = Clip(key="a", labels=("one",), place="train", group="", source_id="a", wave_S=np.ones(9, "f4"), rate_hz=8)
+    with pytest.raises(ClipError, match=r"mel of shape|mel is not finite"):
+        ClipToViews(BrokenFrontEnd(nonsense), ViewConfig(), 0)(clip, None)
 
 
-def test_killed_and_resumed_the_store_has_the_same_bytes(codebook, tmp_path):
-    source = write_clips(tmp_path / "in", 400)
+@pytest.mark.parametrize("kills", [1, pytest.param(8, marks=pytest.mark.long)])
+def test_killed_and_resumed_the_store_has_the_same_bytes(kills, codebook, tmp_path):
+    source = write_clips(tmp_path / "in", 200 * (kills + 1))
     words = command("encode", "--source", source, "--codebook", codebook, "--workers", "1")
     words += ["--views.count", "1", "--views.mix", "0.8", "--out"]
-    for name, kills in (("undisturbed", 0), ("killed", 2)):
+    for name, times in (("undisturbed", 0), ("killed", kills)):
         out = tmp_path / f"{name}.zarr"
-        kill_many([*words, str(out)], tmp_path / f".{out.name}.parts", 128, kills=kills, most_clips=120, seed=1)
+        kill_many([*words, str(out)], tmp_path / f".{out.name}.parts", 128, kills=times, most_clips=180, seed=1)
     assert contents(tmp_path / "killed.zarr") == contents(tmp_path / "undisturbed.zarr")
     assert not list(tmp_path.glob(".*.parts"))

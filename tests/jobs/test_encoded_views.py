@@ -9,7 +9,7 @@ import soundfile
 import torch
 import yaml
 
-from audio_tokens.engine.clips.token_clips import Labels, TokenClips
+from audio_tokens.engine.clips.labels import Labels
 from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
 from audio_tokens.engine.sound.log_mel import MEL_CONFIGS, FrontEnd
 from audio_tokens.engine.sound.sound_views import mixed, view
@@ -174,7 +174,7 @@ def test_training_meets_every_version_and_scoring_only_the_clip(store):
     for epoch in range(60):
         drawn = clips.drawn(generator(0, "views", epoch))
         for number, version in enumerate((own, *views)):
-            same = drawn.starts_C == version.starts_C
+            same = drawn.at_C == version.at_C
             met[same, number] = True
             for clip in np.flatnonzero(same)[:3]:
                 assert np.array_equal(drawn.labels.targets(np.array([clip])), version.labels.targets(np.array([clip])))
@@ -186,7 +186,7 @@ def test_selecting_and_narrowing_reach_the_views(store):
     some = np.array([5, 2, 9])
     chosen = [3, 0]
     for version, small in zip(clips.versions(), clips.select(some).narrowed(chosen).versions(), strict=True):
-        assert np.array_equal(small.starts_C, version.starts_C[some])
+        assert np.array_equal(small.at_C, version.at_C[some])
         assert np.array_equal(small.labels.targets(np.arange(3)), version.labels.targets(some)[:, chosen])
 
 
@@ -223,10 +223,10 @@ def test_the_bag_of_versions_is_that_of_as_many_clips_of_a_share_each(store):
     clips, _ = open_data(str(store.path), None).read(("train",))
     versions, everyone = clips.versions(), np.arange(len(clips))
     x_CK = histograms(
-        clips.ids_PQ,
-        np.concatenate([version.starts_C for version in versions]),
+        clips.rows.ids_PQ,
+        np.concatenate([clips.rows.starts_R[version.at_C] for version in versions]),
         np.concatenate([version.lengths_C for version in versions]),
-        list(clips.vocab_sizes),
+        list(clips.rows.vocab_sizes),
     )
     label = int(clips.labels.counts().argmax())
     y_CL = np.concatenate([version.labels.targets(everyone)[:, [label]] for version in versions])
@@ -270,14 +270,3 @@ def test_a_recipe_with_views_runs_over_folds(tmp_path, data_dir):
 def test_labels_without_shares_count_one_each():
     labels = Labels(ids=np.array([2, 0]), starts_C=np.array([0, 1]), lengths_C=np.array([1, 1]), count=3)
     assert labels.targets(np.array([1, 0])).tolist() == [[1, 0, 0], [0, 0, 1]]
-    assert isinstance(
-        TokenClips(
-            ids_PQ=np.zeros((2, 1), np.uint16),
-            starts_C=np.array([0, 1]),
-            lengths_C=np.array([1, 1]),
-            labels=labels,
-            keys=["a", "b"],
-            vocab_sizes=(1,),
-        ).drawn(np.random.default_rng(0)),
-        TokenClips,
-    )

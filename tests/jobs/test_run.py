@@ -59,10 +59,11 @@ def test_the_work_folder_is_laid_out_as_the_readme_says(work: Path) -> None:
 def test_the_report_holds_its_pictures_and_asks_nothing_of_a_network(work: Path) -> None:
     page = (work / "report.html").read_text()
     assert page.count("<img") >= 6
-    assert re.findall(r"(?:src|href)='(?!data:image/png;base64,)", page) == []
+    assert page.count("<audio") >= 6
+    assert re.findall(r"(?:src|href|data-sound)='(?!data:|#)", page) == []
     assert "://" not in page
     for system in PIPELINE_SYSTEMS:
-        assert f"<td>{system}</td>" in page
+        assert f"<td class=word>{system}</td>" in page
 
 
 def test_a_second_run_does_nothing_and_says_so(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

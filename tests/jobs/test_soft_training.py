@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from audio_tokens.engine.codebook.soft_tokens import packed
 from audio_tokens.jobs import cli
 from audio_tokens.jobs.inputs.training_data import open_data
+from audio_tokens.shards.tokens.token_store import TokenStore
 from tests.jobs.toy_tokens import toy_codebook, toy_shards
 
 
@@ -36,10 +38,17 @@ def test_a_system_trained_on_soft_tokens_is_tested_and_evaluated_on_soft_tokens(
     assert not np.isnan(trained["mAP"])
 
 
+def test_soft_tokens_packed_block_by_block_are_those_packed_at_once(work: Path):
+    places = ("val", "train")
+    group = TokenStore.open(work / "soft.zarr").group(*places)
+    found = open_data(str(work / "soft.zarr"), None, soft=True).read(places)[0].rows.ids_PQ
+    assert np.array_equal(found, packed(group.top_ids_PQM, group.top_cosines_PQM))
+
+
 def test_without_soft_the_alternatives_are_not_looked_at(work: Path):
     plain, soft = (open_data(str(work / f"{name}.zarr"), None) for name in ("plain", "soft"))
     assert soft.alternatives == 1
-    assert np.array_equal(plain.read(("train",))[0].ids_PQ, soft.read(("train",))[0].ids_PQ)
+    assert np.array_equal(plain.read(("train",))[0].rows.ids_PQ, soft.read(("train",))[0].rows.ids_PQ)
 
 
 def test_soft_training_on_plain_tokens_is_one_clear_line(work: Path, tmp_path, capsys):

@@ -135,7 +135,7 @@ def test_a_codebook_that_saw_the_tested_fold_is_warned_of(
     work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(f"train --tokens {work}/folds.zarr --system token-bag --test-fold 1 --out {tmp_path}/run") == 0
-    assert "the codebook has seen fold 1, which is tested" in capsys.readouterr().err
+    assert "the codebook has seen fold-1, which is tested" in capsys.readouterr().err
     assert RunFolder(tmp_path / "run").settings()["leak"] == "all-folds"
 
 

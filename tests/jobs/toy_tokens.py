@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from audio_tokens.engine.codebook.kmeans.streamed_kmeans import KMeansConfig
+from audio_tokens.engine.codebook.kmeans.config import KMeansConfig
 from audio_tokens.engine.codebook.slices import SliceConfig
 from audio_tokens.jobs.build import Build, build
 from audio_tokens.jobs.cluster import Cluster, cluster

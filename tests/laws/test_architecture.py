@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "engine/clips": "codebook",
     "engine/scores": "",
     "engine/systems": "ranges train_config codebook clips",
+    "engine/systems/tagging": "sound codebook clips systems",
     "engine/training": "world state_digest train_config clips scores systems",
     "shards/publish": "",
     "shards/integrity": "publish",
@@ -37,6 +38,7 @@ MAY_IMPORT = {
     "shards/plan": "",
     "shards/sources": "publish labels subset",
     "shards/sources/audioset": "publish labels subset sources",
+    "shards/sources/wds": "publish labels subset sources",
     "shards/dataset": "publish integrity labels",
     "shards/workers": "publish",
     "shards/tasks": "publish integrity plan sources dataset workers",
@@ -47,10 +49,11 @@ MAY_IMPORT = {
     "jobs/recipe": "training_recipe",
     "jobs/command": "typed training_recipe recipes",
     "jobs/display": "",
+    "jobs/display/report": "display",
     "jobs/inputs": "training_recipe recipe display",
-    "jobs/artefacts": "recipe display inputs",
+    "jobs/artefacts": "recipe display display/report inputs",
 }
-COMMANDS_IMPORT = "training_recipe recipe command display inputs artefacts"  # and each other: `run` is made of the rest
+COMMANDS_IMPORT = "training_recipe recipe command display display/report inputs artefacts"  # and each other
 
 
 def python_files(room: str) -> list[Path]:

@@ -92,7 +92,7 @@ MISTAKES = {
     "model width": (
         "train --tokens MADE/tokens.zarr --system token-linear --out NEW/r --options.width 0",
         "width",
-        "above 0",
+        "1 or more",
     ),
     "model heads": (
         "train --tokens MADE/tokens.zarr --system token-bert --out NEW/r --options.heads 5",
@@ -129,7 +129,7 @@ MISTAKES = {
         "comet_ml",
         "install",
     ),
-    "share to hide": ("pretrain --tokens MADE/tokens.zarr --out NEW/r --hide 1.5", "1.5", "above 0 to below 1"),
+    "share to hide": ("pretrain --tokens MADE/tokens.zarr --out NEW/r --hide 1.5", "1.5", "between 0 and 1"),
     "no bootstrap samples": ("evaluate --run MADE/bag --split test --replicates 0", "0", "1 or more"),
     "no bootstrap samples to compare": ("compare --a MADE/bag --b MADE/bag --replicates -3", "-3", "1000"),
     "number of classes": ("compare --a MADE/bag --b MADE/bag --most-classes -1", "-1", "from 0"),

@@ -193,10 +193,10 @@ def test_a_flipped_bit_in_the_state_of_a_fit_is_no_other_state(artefacts: Path) 
 
     from audio_tokens.engine.codebook.codebook_file import Codebook
     from audio_tokens.engine.codebook.fit_checkpoint import to_bytes
-    from audio_tokens.engine.codebook.fit_codebook import FitState
+    from audio_tokens.engine.codebook.fit_codebook import FitCheckpoint
 
     codebook = Codebook.load(artefacts / "codebook")
-    state = FitState(streams=codebook.streams, history=codebook.history, offset_F=codebook.offset_F, scale=1.0)
+    state = FitCheckpoint(streams=codebook.streams, history=codebook.history, offset_F=codebook.offset_F, scale=1.0)
     data = to_bytes(state, "print")
     restored, fingerprint = from_bytes(data)
     assert fingerprint == "print"

@@ -13,12 +13,17 @@ import pytest
 import torch
 from torch import nn
 
-from audio_tokens.engine.clips.token_clips import Batch, Labels, TokenClips
+from audio_tokens.engine.clips.batch import Batch
+from audio_tokens.engine.clips.labels import Labels
+from audio_tokens.engine.clips.table import Clips
+from audio_tokens.engine.clips.token_clips import TokenRows
 from audio_tokens.engine.codebook.codebook_file import Codebook
 from audio_tokens.engine.codebook.conv_bank import ConvBankConfig
-from audio_tokens.engine.codebook.fit_codebook import Fit
-from audio_tokens.engine.codebook.kmeans.streamed_kmeans import KMeans, KMeansConfig
-from audio_tokens.engine.codebook.nearest.search import NumpyNearest
+from audio_tokens.engine.codebook.fit_codebook import CodebookFit
+from audio_tokens.engine.codebook.kmeans.config import KMeansConfig
+from audio_tokens.engine.codebook.kmeans.problem import Problem
+from audio_tokens.engine.codebook.kmeans.streamed_kmeans import states
+from audio_tokens.engine.codebook.nearest.numpy_search import NumpyNearest
 from audio_tokens.engine.codebook.slices import SliceConfig
 from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
 from audio_tokens.engine.scores.metrics import check, score
@@ -55,16 +60,18 @@ def clip(length: int) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(length).integers(0, VOCAB, (1, length, 1)))
 
 
-def two_clips(*lengths: int) -> TokenClips:
+def two_clips(*lengths: int) -> Clips:
     lengths_C = np.array(lengths)
     none = np.zeros(len(lengths), np.int64)
-    return TokenClips(
-        ids_PQ=np.random.default_rng(0).integers(0, VOCAB, (lengths_C.sum(), 1)).astype(np.uint16),
-        starts_C=np.cumsum(lengths_C) - lengths_C,
-        lengths_C=lengths_C,
-        labels=Labels(ids=none, starts_C=none, lengths_C=none, count=1),
-        keys=[str(number) for number in range(len(lengths))],
-        vocab_sizes=(VOCAB,),
+    return Clips.of(
+        TokenRows(
+            ids_PQ=np.random.default_rng(0).integers(0, VOCAB, (lengths_C.sum(), 1)).astype(np.uint16),
+            starts_R=np.cumsum(lengths_C) - lengths_C,
+            lengths_R=lengths_C,
+            labels=Labels(ids=none, starts_C=none, lengths_C=none, count=1),
+            keys=[str(number) for number in range(len(lengths))],
+            vocab_sizes=(VOCAB,),
+        )
     )
 
 
@@ -80,7 +87,7 @@ def test_1_k_means_does_not_follow_the_last_batch() -> None:
     x_ND = blobs(0, centres=20, per_centre=60)
     halves = x_ND[:600], x_ND[600:]
     config = KMeansConfig(clusters=(20,), chunk_vectors=16, sample_per_centroid=16)
-    *_, state = KMeans(ArrayLanes(np.array_split(x_ND, 30)), 20, config).states()
+    *_, state = states(Problem(ArrayLanes(np.array_split(x_ND, 30)), 20, config))
     ours = NumpyNearest(state.centroids("cosine"), "cosine")
     theirs_KD = halves[0][::30]
     for half in halves:
@@ -94,7 +101,7 @@ def test_1_k_means_does_not_follow_the_last_batch() -> None:
 def test_2_every_vector_counts_not_256_a_centroid() -> None:
     """Fault: FAISS as it comes, which samples 256 vectors a centroid and says so in a warning at most."""
     x_ND = blobs(1, centres=4, per_centre=500)
-    *_, state = KMeans(ArrayLanes(np.array_split(x_ND, 40)), 4, KMeansConfig(clusters=(4,), chunk_vectors=16)).states()
+    *_, state = states(Problem(ArrayLanes(np.array_split(x_ND, 40)), 4, KMeansConfig(clusters=(4,), chunk_vectors=16)))
     assert state.counts_K.sum() == len(x_ND)
     assert faiss.ClusteringParameters().max_points_per_centroid * 4 < len(x_ND), "the fault: what faiss would look at"
 
@@ -145,8 +152,8 @@ def test_5_random_kernels_are_saved_with_the_codebook(
 
     mels = toy_mels(12, bands=64)
     slices = SliceConfig(conv_bank=ConvBankConfig(kernels=3, kernel_size=3), contexts=(2,), stride=1)
-    fit = Fit(ArrayLanes([mels]), MEL_CONFIGS["mel22k"].to_dict(), slices, KMeansConfig(clusters=(6,)))
-    *_, state = fit.states()
+    fit = CodebookFit(ArrayLanes([mels]), MEL_CONFIGS["mel22k"].to_dict(), slices, KMeansConfig(clusters=(6,)))
+    *_, state = fit.checkpoints()
     codebook = fit.codebook(state, {})
     codebook.save(tmp_path)
     other_draws = np.random.default_rng(99)  # as of another version of the library

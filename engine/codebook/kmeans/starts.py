@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from audio_tokens.engine.codebook.nearest.search import Metric, NumpyNearest
+from audio_tokens.engine.codebook.nearest.numpy_search import NumpyNearest
+from audio_tokens.engine.codebook.nearest.protocol import Metric
 
 ROUNDS = 32  # of k-means++: one vector a round would be exact and K times as many products
 CHAIN = 20  # candidates of AFK-MC2 per centroid

@@ -22,8 +22,9 @@ from audio_tokens.shards.labels import audioset
 from audio_tokens.shards.sources.audioset.places import EVAL, Choice, part_of
 from audio_tokens.shards.sources.audioset.segments import read_segments, segment_table
 from audio_tokens.shards.sources.clip import Clip, Reject, id_key
-from audio_tokens.shards.sources.files import AUDIO_ENDINGS, FileOfSource, find_files, open_file, tar_members
+from audio_tokens.shards.sources.files import AUDIO_ENDINGS, FileOfSource, find_files, open_file
 from audio_tokens.shards.sources.registry import Task, split_options, val_and_seed
+from audio_tokens.shards.sources.tars import TAR_ENDINGS, tar_members
 from audio_tokens.shards.subset import parse_subset
 
 # What the layout's columns are, as pyarrow spells their types.
@@ -45,11 +46,11 @@ def source(where: str) -> "ParquetAudioSet | TarAudioSet":
         raise UserError("audioset:URL names a folder, a bucket or a hub's data set")
     val_share, seed = val_and_seed("audioset", options)
     choice = Choice(val_share=val_share, seed=seed)
-    files = find_files(url, (".parquet", ".tar", ".csv"))
+    files = find_files(url, (".parquet", *TAR_ENDINGS, ".csv"))
     lists = find_files(options["segments"], ".csv") if "segments" in options else files
     segments = tuple(file.url for file in lists if "segments" in file.name and file.name.endswith(".csv"))
     parquets = [file for file in files if file.name.endswith(".parquet")]
-    tars = [file for file in files if file.name.endswith(".tar")]
+    tars = [file for file in files if file.name.endswith(TAR_ENDINGS)]
     if not parquets and not tars:
         raise UserError(f"there is no AudioSet at {url}: no *.parquet and no *.tar")
     if not parquets and not segments:
@@ -163,17 +164,22 @@ class ParquetAudioSet(AudioSet):
         table = segment_table(self._lists) if self._lists else None
         with _open_parquet(url) as parquet:
             groups = range(start, parquet.num_row_groups if stop is None else stop)
-            columns = ["video_id", "audio.bytes", "labels"]
+            with_path = "path" in [field.name for field in parquet.schema_arrow.field("audio").type]
+            columns = ["video_id", "audio.bytes", "labels", *(["audio.path"] if with_path else [])]
             for batch in parquet.iter_batches(batch_size=8, row_groups=list(groups), columns=columns):
-                data = batch.column("audio").field("bytes")
+                audio = batch.column("audio")
                 for row in range(batch.num_rows):
                     video_id, mids = batch["video_id"][row].as_py(), batch["labels"][row].as_py()
                     if not video_id:
                         yield Reject(f"{url} row {row}", "no video_id")
                         continue
                     segment = table.find(video_id) if table else None
-                    sound = data[row].as_py() or b""
-                    clip = self._clip(part, video_id, tuple(mids or ()), sound, segment and segment.seconds)
+                    found = audio[row].as_py() or {}
+                    sound = found.get("bytes")
+                    if sound is None and found.get("path"):
+                        yield Reject(video_id, f"the table holds no sound, only its path {found['path']!r}")
+                        continue
+                    clip = self._clip(part, video_id, tuple(mids or ()), sound or b"", segment and segment.seconds)
                     if clip:
                         yield clip
 
@@ -208,18 +214,20 @@ class TarAudioSet(AudioSet):
 
     def clips(self, task: Task) -> Iterator[Clip | Reject]:
         table = segment_table(self._lists)
-        for name, data in tar_members(task.work[0]):
-            path = PurePosixPath(name)
+        for member in tar_members(task.work[0]):
+            path = PurePosixPath(member.name)
             if path.suffix.lower().lstrip(".") not in AUDIO_ENDINGS:
                 continue
-            segment = table.find(path.stem)
+            segment = next(filter(None, map(table.find, _ids_in_name(path.stem))), None)
             part = part_of(str(path.parent)) or (segment and segment.part)
             if segment is None or part is None:
                 yield Reject(path.stem, "not in the segment lists")
-                continue
-            clip = self._clip(part, path.stem, segment.mids, data, segment.seconds)
-            if clip:
-                yield clip
+            elif member.data is None:
+                yield Reject(segment.video_id, member.problem)
+            else:
+                clip = self._clip(part, segment.video_id, segment.mids, member.data, segment.seconds)
+                if clip:
+                    yield clip
 
     def part(self, url: str) -> str | None:
         return part_of(PurePosixPath(url).name)
@@ -228,6 +236,15 @@ class TarAudioSet(AudioSet):
         """The ids that are listed: a tar tells its own only when it is read to its end."""
         for url in self._lists:
             yield from (segment.video_id for segment in read_segments(url) if segment.part != EVAL)
+
+
+def _ids_in_name(stem: str) -> Iterator[str]:
+    """Yield what may be the video's id in the name of a file: the name, `Y<id>`, `<id>_<start>`, or both."""
+    yield stem
+    if found := re.fullmatch(r"Y?([A-Za-z0-9_-]{11})(_[\d.]+)?", stem):
+        yield found[1]
+    if found := re.fullmatch(r"([A-Za-z0-9_-]{11})_[\d.]+", stem):  # an id may begin with Y itself
+        yield found[1]
 
 
 def _open_parquet(url: str) -> Any:

@@ -8,11 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio_tokens.engine.clips.device_clips import ResidentTokens, where_they_train
-from audio_tokens.engine.clips.token_clips import Batch, TokenClips, Version
+from audio_tokens.engine.clips.batch import Batch
+from audio_tokens.engine.clips.device_clips import DeviceRows, where_they_train
 from audio_tokens.engine.train_config import TrainConfig
 from audio_tokens.engine.training.augment import augmented
 from audio_tokens.engine.training.pretraining import MaskedPrediction
+from tests.engine.clips.test_table import viewed_clips
 from tests.engine.clips.test_token_clips import VOCAB, token_clips
 
 CPU = torch.device("cpu")
@@ -23,7 +24,7 @@ CPU = torch.device("cpu")
 def test_batches_are_those_of_the_clips(lengths: list[int], data: st.DataObject) -> None:
     clips = token_clips(lengths)
     chosen = np.array(data.draw(st.lists(st.integers(0, len(lengths) - 1), min_size=1, max_size=6)))
-    resident = ResidentTokens.on(CPU, clips)
+    resident = replace(clips, rows=DeviceRows.on(CPU, clips.rows))
     one = data.draw(st.lists(st.integers(0, len(chosen) - 1), min_size=1, max_size=3))
     for ours, theirs in ((resident, clips), (resident.select(chosen), clips.select(chosen))):
         parts = [chosen] if ours is resident else [np.array(one)]
@@ -34,10 +35,8 @@ def test_batches_are_those_of_the_clips(lengths: list[int], data: st.DataObject)
 
 
 def test_views_are_drawn_and_listed_on_the_device_too() -> None:
-    plain = token_clips([3, 2, 4])
-    view = Version(plain.starts_C[::-1].copy(), plain.lengths_C[::-1].copy(), plain.labels.select(np.array([2, 1, 0])))
-    clips, part = replace(plain, views=(view,)), [np.array([0, 1, 2])]
-    resident = ResidentTokens.on(CPU, clips)
+    clips, part = viewed_clips([3, 2, 4]), [np.array([0, 1, 2])]
+    resident = replace(clips, rows=DeviceRows.on(CPU, clips.rows))
     pairs = [(resident.drawn(np.random.default_rng(s)), clips.drawn(np.random.default_rng(s))) for s in range(4)]
     pairs += zip(resident.versions(), clips.versions(), strict=True)
     pairs.append((resident.narrowed([1, 3]), clips.narrowed([1, 3])))
@@ -48,18 +47,26 @@ def test_views_are_drawn_and_listed_on_the_device_too() -> None:
 
 
 def test_ids_use_all_sixteen_bits() -> None:
-    clips = token_clips([3, 2])
-    wide = TokenClips(**{**vars(clips), "ids_PQ": np.full((5, 2), 65_000, np.uint16), "vocab_sizes": (65_001, 65_001)})
-    batch = ResidentTokens.on(CPU, wide).batch(np.array([0, 1]))
-    assert batch.input.unique().tolist() == [65_000, 65_001]
+    tokens = token_clips([3, 2]).rows
+    wide = replace(tokens, ids_PQ=np.full((5, 2), 65_000, np.uint16), vocab_sizes=(65_001, 65_001))
+    ids_BTQ, _ = DeviceRows.on(CPU, wide).batch(np.array([0, 1]))
+    assert ids_BTQ.unique().tolist() == [65_000, 65_001]
 
 
 def test_soft_tokens_keep_their_cosines() -> None:
-    clips = token_clips([3, 2])
-    soft_PQ = clips.ids_PQ.astype(np.uint32) | np.uint32(255 << 16)
-    soft = TokenClips(**{**vars(clips), "ids_PQ": soft_PQ})
+    tokens = token_clips([3, 2]).rows
+    soft = replace(tokens, ids_PQ=tokens.ids_PQ.astype(np.uint32) | np.uint32(255 << 16))
     part = np.array([1, 0])
-    assert torch.equal(ResidentTokens.on(CPU, soft).batch(part).input, soft.batch(part).input)
+    assert torch.equal(DeviceRows.on(CPU, soft).batch(part)[0], soft.batch(part)[0])
+
+
+def test_tokens_go_to_a_device_once() -> None:
+    """Evaluation asks for what training has uploaded, at every epoch."""
+    clips, meta = token_clips([3, 2, 4]), torch.device("meta")
+    train, validation = clips.select(np.array([0, 2])), clips.select(np.array([1]))
+    first, second, again = (where_they_train(part, meta).rows for part in (train, validation, validation))
+    assert first.bits_PQ.device == meta
+    assert first.bits_PQ is second.bits_PQ is again.bits_PQ
 
 
 def test_the_cpu_keeps_its_own_way() -> None:

@@ -5,27 +5,27 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio_tokens.engine.clips.paired_clips import PairedClips
-from audio_tokens.engine.clips.token_clips import MelClips, normalised
+from audio_tokens.engine.clips.mel_clips import MelRows, normalised
+from audio_tokens.engine.clips.paired_clips import PairedRows
+from audio_tokens.engine.clips.table import Clips
 from audio_tokens.engine.codebook.slices import SliceConfig, position_count
 from tests.engine.clips.test_token_clips import token_clips
 
 
-def paired(frames: list[int], slices: SliceConfig, bands: int = 3) -> tuple[PairedClips, list[np.ndarray]]:
+def paired(frames: list[int], slices: SliceConfig, bands: int = 3) -> tuple[Clips, list[np.ndarray]]:
     """Clips of so many frames, whose mel lies in another order than their tokens."""
     rng = np.random.default_rng(0)
     mels = [rng.normal(size=(n, bands)).astype(np.float16) for n in frames]
-    tokens = token_clips([position_count(n, slices) for n in frames])
+    tokens = token_clips([position_count(n, slices) for n in frames]).rows
     backwards = np.arange(len(frames))[::-1].copy()
-    mel = MelClips(
+    mel = MelRows(
         fetch=list(reversed(mels)).__getitem__,
-        rows_C=backwards,
-        lengths_C=np.array(frames),
+        lengths_R=np.array(frames)[::-1].copy(),
         labels=tokens.labels,
         keys=tokens.keys,
         bands=bands,
     )
-    return PairedClips(tokens=tokens, mel=mel, slices=slices), mels
+    return Clips.of(PairedRows(tokens=tokens, mel=mel, mel_rows_R=backwards, slices=slices)), mels
 
 
 @settings(deadline=None, max_examples=40)
@@ -41,7 +41,7 @@ def test_a_position_has_its_own_frames_beside_its_tokens(
     clips, mels = paired(frames, SliceConfig(contexts=(context,), stride=min(stride, context)))
     chosen = np.array(data.draw(st.lists(st.integers(0, len(frames) - 1), min_size=1, max_size=5)))
     (batch,) = clips.select(chosen).batches([np.arange(len(chosen))])
-    tokens = clips.tokens.batch(chosen)
+    tokens = Clips.of(clips.rows.tokens).batch(chosen)
     assert torch.equal(batch.input, tokens.input)
     assert torch.equal(batch.targets, tokens.targets)
     assert list(clips.select(chosen).keys) == [clips.keys[clip] for clip in chosen]

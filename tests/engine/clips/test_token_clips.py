@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,28 +10,35 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio_tokens.engine.clips.token_clips import Batch, Labels, MelClips, TokenClips, ahead, normalised, ragged
+from audio_tokens.engine.clips.batch import Batch, ahead
+from audio_tokens.engine.clips.labels import Labels
+from audio_tokens.engine.clips.mel_clips import MelRows, normalised
+from audio_tokens.engine.clips.runs import ragged
+from audio_tokens.engine.clips.table import Clips
+from audio_tokens.engine.clips.token_clips import TokenRows
 from audio_tokens.errors import UserError
 
 VOCAB = (9, 5)
 
 
-def token_clips(lengths: list[int], seed: int = 0) -> TokenClips:
+def token_clips(lengths: list[int], seed: int = 0) -> Clips:
     rng = np.random.default_rng(seed)
     lengths_C = np.array(lengths, dtype=np.int64)
     counts_C = rng.integers(0, 3, len(lengths))
-    return TokenClips(
-        ids_PQ=np.stack([rng.integers(0, size, lengths_C.sum()) for size in VOCAB], axis=1).astype(np.uint16),
-        starts_C=np.cumsum(lengths_C) - lengths_C,
-        lengths_C=lengths_C,
-        labels=Labels(
-            ids=rng.integers(0, 4, counts_C.sum()),
-            starts_C=np.cumsum(counts_C) - counts_C,
-            lengths_C=counts_C,
-            count=4,
-        ),
-        keys=[f"clip-{c}" for c in range(len(lengths))],
-        vocab_sizes=VOCAB,
+    return Clips.of(
+        TokenRows(
+            ids_PQ=np.stack([rng.integers(0, size, lengths_C.sum()) for size in VOCAB], axis=1).astype(np.uint16),
+            starts_R=np.cumsum(lengths_C) - lengths_C,
+            lengths_R=lengths_C,
+            labels=Labels(
+                ids=rng.integers(0, 4, counts_C.sum()),
+                starts_C=np.cumsum(counts_C) - counts_C,
+                lengths_C=counts_C,
+                count=4,
+            ),
+            keys=[f"clip-{c}" for c in range(len(lengths))],
+            vocab_sizes=VOCAB,
+        )
     )
 
 
@@ -42,8 +50,8 @@ def test_a_batch_holds_its_clips_and_pad(lengths: list[int], data: st.DataObject
     batch = clips.batch(chosen)
     assert batch.input.shape == (len(chosen), clips.lengths_C[chosen].max(), len(VOCAB))
     for row, clip in enumerate(chosen.tolist()):
-        start, length = clips.starts_C[clip], clips.lengths_C[clip]
-        np.testing.assert_array_equal(batch.input[row, :length], clips.ids_PQ[start : start + length])
+        start, length = clips.rows.starts_R[clip], clips.lengths_C[clip]
+        np.testing.assert_array_equal(batch.input[row, :length], clips.rows.ids_PQ[start : start + length])
         assert (batch.input[row, length:] == torch.tensor(VOCAB)).all()
         own = clips.labels.ids[clips.labels.starts_C[clip] :][: clips.labels.lengths_C[clip]]
         assert set(np.flatnonzero(batch.targets[row])) == set(own.tolist())
@@ -58,13 +66,14 @@ def test_mel_is_normalised_clip_by_clip() -> None:
     mels = [(rng.normal(size=(n, 6)) * 9 - 40).astype(np.float16) for n in (5, 8)]
     counts_C = np.array([1, 1])
     labels = Labels(ids=np.array([1, 0]), starts_C=np.array([0, 1]), lengths_C=counts_C, count=2)
-    clips = MelClips(
-        fetch=mels.__getitem__,
-        rows_C=np.arange(2),
-        lengths_C=np.array([5, 8]),
-        labels=labels,
-        keys=["a", "b"],
-        bands=6,
+    clips = Clips.of(
+        MelRows(
+            fetch=mels.__getitem__,
+            lengths_R=np.array([5, 8]),
+            labels=labels,
+            keys=["a", "b"],
+            bands=6,
+        )
     )
     (batch,) = clips.select(np.array([1, 0])).batches([np.array([0, 1])])
     assert batch.lengths_B.tolist() == [8, 5]
@@ -77,9 +86,9 @@ def test_mel_is_normalised_clip_by_clip() -> None:
 
 
 def test_ids_beyond_the_vocabulary_are_refused() -> None:
-    good = token_clips([3, 4])
+    good = token_clips([3, 4]).rows
     with pytest.raises(UserError, match="vocabulary sizes are"):
-        TokenClips(**{**vars(good), "ids_PQ": np.full_like(good.ids_PQ, 9)})
+        replace(good, ids_PQ=np.full_like(good.ids_PQ, 9))
 
 
 def test_ragged_of_nothing_and_of_one() -> None:

@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audio_tokens.engine.codebook.kmeans.batches import moved
+from audio_tokens.engine.codebook.kmeans.config import KMeansConfig
+from audio_tokens.engine.codebook.kmeans.problem import Problem
 from audio_tokens.engine.codebook.kmeans.starts import STARTS
-from audio_tokens.engine.codebook.kmeans.streamed_kmeans import KMeans, KMeansConfig, moved
-from audio_tokens.engine.codebook.nearest.search import NumpyNearest
+from audio_tokens.engine.codebook.kmeans.streamed_kmeans import states
+from audio_tokens.engine.codebook.nearest.numpy_search import NumpyNearest
 from audio_tokens.errors import UserError
 from tests.engine.codebook.toy_fit import ArrayLanes, blobs, in_worlds
 
@@ -17,7 +20,7 @@ CONFIG = KMeansConfig(clusters=(20,), chunk_vectors=16, checkpoint_batches=2, sa
 
 
 def fit(blocks, clusters=20, config=CONFIG, **options):
-    *_, last = KMeans(ArrayLanes(blocks), clusters, config, **options).states()
+    *_, last = states(Problem(ArrayLanes(blocks), clusters, config, **options))
     return last
 
 
@@ -78,14 +81,14 @@ def test_as_good_as_faiss_on_the_same_vectors():
 def test_going_on_from_any_state_equals_never_having_stopped(batch_epochs):
     blocks = np.array_split(blobs(4, centres=40, per_centre=50, spread=0.2), 25)
     config = replace(CONFIG, batch_epochs=batch_epochs, passes=4, tolerance=0.0)
-    job = KMeans(ArrayLanes(blocks), 20, config, seed=3)
-    states = list(job.states())
-    assert len(states) > 4
-    for state in states[:-1]:
-        *_, last = KMeans(ArrayLanes(blocks), 20, config, seed=3).states(state)
-        assert np.array_equal(last.means_KD, states[-1].means_KD)
-        assert np.array_equal(last.counts_K, states[-1].counts_K)
-        assert last.history == states[-1].history
+    problem = Problem(ArrayLanes(blocks), 20, config, seed=3)
+    every = list(states(problem))
+    assert len(every) > 4
+    for state in every[:-1]:
+        *_, last = states(problem, state)
+        assert np.array_equal(last.means_KD, every[-1].means_KD)
+        assert np.array_equal(last.counts_K, every[-1].counts_K)
+        assert last.history == every[-1].history
 
 
 @pytest.mark.parametrize("size", [2, 3, 5])
@@ -94,7 +97,7 @@ def test_the_number_of_processes_does_not_change_one_bit(size):
     alone = fit(blocks)
 
     def work(world):
-        *_, last = KMeans(ArrayLanes(blocks), 20, CONFIG, world=world).states()
+        *_, last = states(Problem(ArrayLanes(blocks), 20, CONFIG, world=world))
         return last
 
     for state in in_worlds(size, work):

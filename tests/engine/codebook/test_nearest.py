@@ -1,12 +1,23 @@
+"""Laws of the nearest centroid: every path equals the obvious reference, and breaks ties alike."""
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio_tokens.engine.codebook.nearest.search import FaissNearest, NumpyNearest, gpu_count
+from audio_tokens.engine.codebook.nearest import torch_search
+from audio_tokens.engine.codebook.nearest.faiss_search import FaissSearch
+from audio_tokens.engine.codebook.nearest.numpy_search import NumpyNearest
+from audio_tokens.engine.codebook.nearest.search import best_nearest, torch_gpus
+from audio_tokens.engine.codebook.nearest.torch_search import TorchNearest
 from tests.engine.codebook.toy_fit import blobs
 
-PATHS = {"numpy": NumpyNearest, "faiss": FaissNearest}
+PATHS = {
+    "numpy": NumpyNearest,
+    "faiss": lambda centroids_KD, metric: FaissSearch(metric)(centroids_KD),
+    "torch": lambda centroids_KD, metric: TorchNearest(centroids_KD, metric, torch.device("cpu")),
+}
 
 
 def obvious(x_ND, centroids_KD, metric):
@@ -62,15 +73,41 @@ def test_more_vectors_than_a_chunk_holds():
     assert np.array_equal(ids_N, (x_ND @ centroids_KD.T).argmax(axis=1))
 
 
-@pytest.mark.skipif(gpu_count() == 0, reason="FAISS sees no GPU")
-@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-@pytest.mark.parametrize("half", [False, True])
-def test_the_gpu_agrees_with_numpy_and_takes_tensors_where_they_lie(metric, half):
-    import torch
+def test_vectors_and_centroids_beyond_a_tile_give_the_same(monkeypatch):
+    monkeypatch.setattr(torch_search, "TILE_VECTORS", 7)
+    monkeypatch.setattr(torch_search, "TILE_CENTROIDS", 5)
+    x_ND, centroids_KD = blobs(1, 30, 3), blobs(2, 23, 1)
+    for metric in ("cosine", "euclidean"):
+        ids_N, far_N = PATHS["torch"](centroids_KD[[*range(23), 4]], metric)(x_ND)
+        expected_N, expected_far_N = NumpyNearest(centroids_KD, metric)(x_ND)
+        assert np.array_equal(ids_N, expected_N)
+        assert np.abs(far_N - expected_far_N).max() < 1e-5
 
+
+def test_an_index_is_used_again_and_a_search_of_its_former_centroids_is_refused():
+    x_ND, first_KD, second_KD = blobs(3, 40, 5), blobs(4, 20, 1), blobs(5, 30, 1)
+    make = FaissSearch("cosine")
+    former = make(first_KD)
+    assert np.array_equal(former(x_ND)[0], NumpyNearest(first_KD, "cosine")(x_ND)[0])
+    index = make._index
+    later = make(second_KD)
+    assert make._index is index
+    assert np.array_equal(later(x_ND)[0], NumpyNearest(second_KD, "cosine")(x_ND)[0])
+    with pytest.raises(AssertionError, match="other centroids"):
+        former(x_ND)
+
+
+def test_without_a_gpu_the_cpu_searches():
+    assert isinstance(best_nearest("cosine")(blobs(0, 3, 1)), NumpyNearest)
+
+
+@pytest.mark.skipif(torch_gpus() == 0, reason="torch sees no GPU")
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_every_gpu_path_agrees_with_numpy(metric):
     x_ND, centroids_KD = blobs(3, 40, 50, dims=32), blobs(4, 100, 1, dims=32)
-    nearest = FaissNearest(centroids_KD, metric, device=0, half=half)
     expected_N, expected_far_N = NumpyNearest(centroids_KD, metric)(x_ND)
-    for ids_N, far_N in (nearest(x_ND), map(torch.Tensor.cpu, nearest.search_torch(torch.from_numpy(x_ND).cuda()))):
-        assert (np.asarray(ids_N) == expected_N).mean() > (0.97 if half else 0.999)
-        assert np.abs(np.asarray(far_N) - expected_far_N).max() < (1e-2 if half else 1e-4)
+    paths = [TorchNearest(centroids_KD, metric, torch.device("cuda", 0)), best_nearest(metric, 0)(centroids_KD)]
+    for nearest in paths:
+        ids_N, far_N = nearest(x_ND)
+        assert (ids_N == expected_N).mean() > 0.999
+        assert np.abs(far_N - expected_far_N).max() < 1e-4

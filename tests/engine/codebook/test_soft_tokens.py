@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from audio_tokens.engine.clips.token_clips import Labels, TokenClips
+from audio_tokens.engine.clips.labels import Labels
+from audio_tokens.engine.clips.table import Clips
+from audio_tokens.engine.clips.token_clips import TokenRows
 from audio_tokens.engine.codebook.soft_tokens import packed, shares, unpacked
 from audio_tokens.engine.systems.registry import build, find
 from audio_tokens.engine.systems.tagger import TaggerConfig, TokenEmbedding
@@ -28,13 +30,15 @@ def drawn():
     )
     cosines_PQM = np.sort(rng.integers(0, 256, top_ids_PQM.shape), axis=-1)[..., ::-1].astype(np.uint8)
     every = np.arange(CLIPS)
-    clips = TokenClips(
-        ids_PQ=packed(top_ids_PQM, cosines_PQM),
-        starts_C=np.cumsum(lengths_C) - lengths_C,
-        lengths_C=lengths_C,
-        labels=Labels(ids=every % LABELS, starts_C=every, lengths_C=np.ones(CLIPS, np.int64), count=LABELS),
-        keys=[str(clip) for clip in every],
-        vocab_sizes=tuple(size for size in VOCAB for _ in range(TOP)),
+    clips = Clips.of(
+        TokenRows(
+            ids_PQ=packed(top_ids_PQM, cosines_PQM),
+            starts_R=np.cumsum(lengths_C) - lengths_C,
+            lengths_R=lengths_C,
+            labels=Labels(ids=every % LABELS, starts_C=every, lengths_C=np.ones(CLIPS, np.int64), count=LABELS),
+            keys=[str(clip) for clip in every],
+            vocab_sizes=tuple(size for size in VOCAB for _ in range(TOP)),
+        )
     )
     return top_ids_PQM, cosines_PQM, clips
 
@@ -57,7 +61,7 @@ def model(system, alternatives=TOP):
 
 def test_packing_loses_nothing_and_shares_add_up():
     top_ids_PQM, cosines_PQM, clips = drawn()
-    ids_PQM, shares_PQM = unpacked(clips.ids_PQ, TOP)
+    ids_PQM, shares_PQM = unpacked(clips.rows.ids_PQ, TOP)
     assert np.array_equal(ids_PQM, top_ids_PQM)
     assert np.array_equal(shares_PQM, shares(cosines_PQM))
     assert shares_PQM.sum(axis=-1) == pytest.approx(1, abs=1e-6)
@@ -65,9 +69,9 @@ def test_packing_loses_nothing_and_shares_add_up():
 
 def test_the_bag_counts_shares_and_its_model_sees_what_it_was_solved_on():
     top_ids_PQM, cosines_PQM, clips = drawn()
-    x_CK = histograms(clips.ids_PQ, clips.starts_C, clips.lengths_C, list(VOCAB), TOP).toarray()
+    x_CK = histograms(clips.rows.ids_PQ, clips.rows.starts_R, clips.lengths_C, list(VOCAB), TOP).toarray()
     expected_CK = np.zeros((CLIPS, sum(VOCAB)))
-    for clip, (start, length) in enumerate(zip(clips.starts_C, clips.lengths_C, strict=True)):
+    for clip, (start, length) in enumerate(zip(clips.rows.starts_R, clips.lengths_C, strict=True)):
         for position in range(start, start + length):
             for stream, first in enumerate((0, VOCAB[0])):
                 share_M = shares(cosines_PQM[position, stream])
@@ -90,7 +94,7 @@ def test_an_embedding_is_the_mean_of_its_alternatives_by_their_shares():
         (table[top_ids_PQM[:, stream].astype(int) + first] * shares(cosines_PQM[:, stream])[..., None]).sum(axis=1)
         for stream, first in enumerate((0, VOCAB[0] + 3))
     )
-    got_PD = embed(torch.from_numpy(clips.ids_PQ.astype(np.int64))[None])[0].detach().numpy()
+    got_PD = embed(torch.from_numpy(clips.rows.ids_PQ.astype(np.int64))[None])[0].detach().numpy()
     assert np.abs(got_PD - expected_PD).max() < 1e-5
 
 
@@ -98,8 +102,8 @@ def test_an_embedding_is_the_mean_of_its_alternatives_by_their_shares():
 def test_one_sure_alternative_is_the_plain_token_and_padding_changes_nothing(system):
     top_ids_PQM, _, clips = drawn()
     equal_PQM = np.repeat(top_ids_PQM[..., :1], TOP, axis=-1)  # every alternative is the token itself
-    soft = replace(clips, ids_PQ=packed(equal_PQM, np.full(equal_PQM.shape, 200, np.uint8)))
-    plain = replace(clips, ids_PQ=np.ascontiguousarray(top_ids_PQM[..., 0]), vocab_sizes=VOCAB)
+    soft = Clips.of(replace(clips.rows, ids_PQ=packed(equal_PQM, np.full(equal_PQM.shape, 200, np.uint8))))
+    plain = Clips.of(replace(clips.rows, ids_PQ=np.ascontiguousarray(top_ids_PQM[..., 0]), vocab_sizes=VOCAB))
     every = np.arange(CLIPS)
     with torch.no_grad():
         batch, hard = soft.batch(every), plain.batch(every)
@@ -124,7 +128,7 @@ def test_augmentations_move_alternatives_with_their_shares_and_mask_all_of_them(
     own, other = embed(batch.input), embed(batch.input.roll(1, dims=0))
     expected = own * weights_BT2[..., :1] + other * weights_BT2[..., 1:]
     assert (embed(blended.input, **blended.beside) - expected).abs().max() < 1e-5
-    mask_ids = tuple(size + TokenEmbedding.MASK for size in clips.vocab_sizes)
+    mask_ids = tuple(size + TokenEmbedding.MASK for size in clips.rows.vocab_sizes)
     hidden = masked_tokens(batch, 0.5, mask_ids, rng).input
     masked_BT = (hidden != batch.input).all(dim=2)
     assert masked_BT.any()
@@ -136,4 +140,4 @@ def test_an_id_beyond_the_vocabulary_is_refused_under_any_cosine():
     top_ids_PQM, cosines_PQM, clips = drawn()
     top_ids_PQM[0, 1, 2] = VOCAB[1]
     with pytest.raises(UserError, match="token ids reach"):
-        replace(clips, ids_PQ=packed(top_ids_PQM, cosines_PQM))
+        replace(clips.rows, ids_PQ=packed(top_ids_PQM, cosines_PQM))

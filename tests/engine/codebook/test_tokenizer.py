@@ -4,8 +4,8 @@ import pytest
 from audio_tokens.engine.codebook.codebook_file import Codebook
 from audio_tokens.engine.codebook.conv_bank import ConvBankConfig
 from audio_tokens.engine.codebook.fit_checkpoint import from_bytes, to_bytes
-from audio_tokens.engine.codebook.fit_codebook import Fit
-from audio_tokens.engine.codebook.kmeans.streamed_kmeans import KMeansConfig
+from audio_tokens.engine.codebook.fit_codebook import CodebookFit
+from audio_tokens.engine.codebook.kmeans.config import KMeansConfig
 from audio_tokens.engine.codebook.slices import SliceConfig, position_count
 from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
 from audio_tokens.engine.sound.log_mel import MelConfig
@@ -28,16 +28,16 @@ RECIPES = {
 }
 
 
-def fit_of(name, **options):
+def fit_of(name, budget_vectors=0, **options):
     slices, clusters, metric = RECIPES[name]
-    config = KMeansConfig(clusters=clusters, metric=metric, chunk_vectors=32)
+    config = KMeansConfig(clusters=clusters, metric=metric, chunk_vectors=32, budget_vectors=budget_vectors)
     blocks = [MELS[start : start + 4] for start in range(0, len(MELS), 4)]
-    return Fit(ArrayLanes(blocks), MEL.to_dict(), slices, config, **options)
+    return CodebookFit(ArrayLanes(blocks), MEL.to_dict(), slices, config, **options)
 
 
 def fitted(name, **options):
     fit = fit_of(name, **options)
-    *_, last = fit.states()
+    *_, last = fit.checkpoints()
     return fit.codebook(last, {"dataset": "toy"})
 
 
@@ -133,20 +133,40 @@ def _with_streams(codebook, streams):
 @pytest.mark.parametrize("name", ["two streams", "residual"])
 def test_a_fit_goes_on_from_any_saved_state_as_if_it_had_never_stopped(name):
     fit = fit_of(name)
-    states = list(fit.states())
+    states = list(fit.checkpoints())
     whole = fit.codebook(states[-1], {})
     for state in states[:: len(states) // 4]:
         restored, fingerprint = from_bytes(to_bytes(state, "print"))
         assert fingerprint == "print"
-        *_, last = [restored, *fit_of(name).states(restored)]
+        *_, last = [restored, *fit_of(name).checkpoints(restored)]
         assert fit.codebook(last, {}).hash == whole.hash
 
 
-@pytest.mark.parametrize("size", [2, 3])
-def test_a_fit_is_the_same_on_any_number_of_processes(size):
-    alone = fitted("two streams")
-    for codebook in in_worlds(size, lambda world: fitted("two streams", world=world)):
+@pytest.mark.parametrize(("name", "size"), [("two streams", 2), ("two streams", 3), ("one frame", 2)])
+def test_a_fit_is_the_same_on_any_number_of_processes(name, size):
+    alone = fitted(name)
+    for codebook in in_worlds(size, lambda world: fitted(name, world=world)):
         assert codebook.hash == alone.hash
+
+
+def test_a_budget_draws_clips_to_fit_and_all_of_them_are_counted():
+    positions = [position_count(len(mel_TF), SliceConfig()) for mel_TF in MELS]
+    budget = sum(positions) // 3
+    codebook = fitted("default", budget_vectors=budget)
+    *passes, last = codebook.history
+    longest_block = 4 * max(positions)
+    assert {budget <= row["vectors"] <= budget + 12 * longest_block for row in passes} == {True}
+    assert max(row["vectors"] for row in passes) < sum(positions)
+    assert all(row["standard_error"] > 0 for row in passes)
+    assert (last["vectors"], codebook.streams[0].usage_K.sum()) == (sum(positions), sum(positions))
+    assert last["standard_error"] == 0
+    assert abs(last["distortion"] - passes[-1]["distortion"]) < 6 * passes[-1]["standard_error"]
+    for other in in_worlds(2, lambda world: fitted("default", budget_vectors=budget, world=world)):
+        assert other.hash == codebook.hash
+
+
+def test_a_budget_beyond_the_data_changes_nothing():
+    assert fitted("default", budget_vectors=10**9).hash == fitted("default").hash
 
 
 def test_a_folder_without_a_codebook_or_with_another_version_is_refused(tmp_path, tokenizer):
@@ -166,4 +186,4 @@ def test_a_folder_without_a_codebook_or_with_another_version_is_refused(tmp_path
 
 def test_streams_and_clusters_of_different_number_are_refused():
     with pytest.raises(UserError, match=r"clusters \[5, 5\] and slices.contexts \[4\]"):
-        Fit(ArrayLanes([MELS]), MEL.to_dict(), SliceConfig(), KMeansConfig(clusters=(5, 5)))
+        CodebookFit(ArrayLanes([MELS]), MEL.to_dict(), SliceConfig(), KMeansConfig(clusters=(5, 5)))

@@ -1,6 +1,6 @@
 import numpy as np
 
-from audio_tokens.engine.codebook.nearest.search import unit_length
+from audio_tokens.engine.codebook.nearest.protocol import unit_length
 from audio_tokens.engine.codebook.whitening import fit_whitening, moments
 
 

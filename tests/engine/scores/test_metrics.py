@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, roc_auc_score
 
-from audio_tokens.engine.scores.metrics import d_prime, score
+from audio_tokens.engine.scores.metrics import d_prime, ranking, score
 
 
 def draw(seed: int, clips: int, labels: int, single: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -41,6 +42,27 @@ def test_figures_equal_their_definitions(seed: int, clips: int, labels: int, sin
             ahead = scores_CL[targets_CL[:, k], k][:, None] - scores_CL[~targets_CL[:, k], k][None]
             wins.append(((ahead > 0) + 0.5 * (ahead == 0)).mean())
         assert figures.mAUC == pytest.approx(np.mean(wins))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 9999),
+    clips=st.integers(1, 400),
+    digits=st.sampled_from([0, 1, 9]),
+    share=st.sampled_from([0.02, 0.5, 0.98]),
+    dtype=st.sampled_from([np.float32, np.float64]),
+)
+def test_figures_equal_those_of_scikit_learn_to_the_last_bit(
+    seed: int, clips: int, digits: int, share: float, dtype: type
+) -> None:
+    rng = np.random.default_rng(seed)
+    scores_CL, targets_CL = rng.normal(size=(clips, 3)).round(digits).astype(dtype), rng.random((clips, 3)) < share
+    ap_L, auc_L = ranking(scores_CL, targets_CL)
+    for label in range(3):
+        y_C, s_C = targets_CL[:, label], scores_CL[:, label]
+        assert np.isnan(ap_L[label]) if not y_C.any() else ap_L[label] == average_precision_score(y_C, s_C)
+        one_kind = not y_C.any() or y_C.all()
+        assert np.isnan(auc_L[label]) if one_kind else auc_L[label] == roc_auc_score(y_C, s_C)
 
 
 def test_known_values() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import ASTConfig, ASTForAudioClassification
 
-from audio_tokens.engine.clips.token_clips import by_audioset
+from audio_tokens.engine.clips.mel_clips import by_audioset
 from audio_tokens.engine.systems.options import RawAstOptions
 from audio_tokens.engine.systems.raw_ast import RawAst
 from audio_tokens.engine.systems.registry import build

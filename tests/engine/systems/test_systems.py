@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio_tokens.engine.clips.token_clips import Batch
+from audio_tokens.engine.clips.batch import Batch
 from audio_tokens.engine.systems.registry import SYSTEMS, build, find, load, save
 from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding, mask_from, slices_of
 from audio_tokens.engine.train_config import model_options

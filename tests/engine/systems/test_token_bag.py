@@ -5,7 +5,9 @@ import pytest
 import torch
 from scipy import sparse
 
-from audio_tokens.engine.clips.token_clips import Labels, TokenClips
+from audio_tokens.engine.clips.labels import Labels
+from audio_tokens.engine.clips.table import Clips
+from audio_tokens.engine.clips.token_clips import TokenRows
 from audio_tokens.engine.systems.registry import build
 from audio_tokens.engine.systems.tagger import TaggerConfig
 from audio_tokens.engine.systems.token_bag import TokenBag, histograms
@@ -13,7 +15,7 @@ from audio_tokens.engine.systems.token_bag import TokenBag, histograms
 CLIPS, LABELS = 150, 4
 
 
-def drawn(vocab: tuple[int, ...], single_label: bool) -> tuple[TokenClips, np.ndarray]:
+def drawn(vocab: tuple[int, ...], single_label: bool) -> tuple[Clips, np.ndarray]:
     """Clips of uneven length whose labels prefer some tokens."""
     rng = np.random.default_rng(len(vocab))
     targets_CL = np.eye(LABELS, dtype=bool)[rng.integers(LABELS, size=CLIPS)]
@@ -29,13 +31,15 @@ def drawn(vocab: tuple[int, ...], single_label: bool) -> tuple[TokenClips, np.nd
     labels = Labels(
         ids=np.nonzero(targets_CL)[1], starts_C=np.cumsum(counts_C) - counts_C, lengths_C=counts_C, count=LABELS
     )
-    clips = TokenClips(
-        ids_PQ=np.concatenate(runs).astype(np.uint16),
-        starts_C=np.cumsum(lengths_C) - lengths_C,
-        lengths_C=lengths_C,
-        labels=labels,
-        keys=[str(c) for c in range(CLIPS)],
-        vocab_sizes=vocab,
+    clips = Clips.of(
+        TokenRows(
+            ids_PQ=np.concatenate(runs).astype(np.uint16),
+            starts_R=np.cumsum(lengths_C) - lengths_C,
+            lengths_R=lengths_C,
+            labels=labels,
+            keys=[str(c) for c in range(CLIPS)],
+            vocab_sizes=vocab,
+        )
     )
     return clips, targets_CL
 
@@ -55,7 +59,7 @@ def test_equals_logistic_regression(vocab: tuple[int, ...], single_label: bool) 
     )
     model = build(config)
     assert isinstance(model, TokenBag)
-    model.solve(clips.ids_PQ, clips.starts_C, clips.lengths_C, clips.labels.targets(np.arange(CLIPS)))
+    model.solve(clips.rows.ids_PQ, clips.rows.starts_R, clips.lengths_C, clips.labels.targets(np.arange(CLIPS)))
     with torch.no_grad():
         batch = clips.batch(np.arange(CLIPS))
         logits_CL = model(batch.input, batch.lengths_B).numpy()
@@ -65,8 +69,8 @@ def test_equals_logistic_regression(vocab: tuple[int, ...], single_label: bool) 
         [
             np.stack(
                 [
-                    np.sqrt(np.bincount(clips.ids_PQ[s : s + n, q], minlength=size) / n)
-                    for s, n in zip(clips.starts_C, clips.lengths_C, strict=True)
+                    np.sqrt(np.bincount(clips.rows.ids_PQ[s : s + n, q], minlength=size) / n)
+                    for s, n in zip(clips.rows.starts_R, clips.lengths_C, strict=True)
                 ]
             )
             for q, size in enumerate(vocab)
@@ -86,7 +90,7 @@ def test_equals_logistic_regression(vocab: tuple[int, ...], single_label: bool) 
 
 def test_every_streams_histogram_has_length_one() -> None:
     clips, _ = drawn((12, 7), True)
-    x_CK = histograms(clips.ids_PQ, clips.starts_C, clips.lengths_C, [12, 7])
+    x_CK = histograms(clips.rows.ids_PQ, clips.rows.starts_R, clips.lengths_C, [12, 7])
     assert isinstance(x_CK, sparse.csr_array)
     np.testing.assert_allclose(np.square(x_CK.toarray())[:, :12].sum(axis=1), 1)
     np.testing.assert_allclose(np.square(x_CK.toarray())[:, 12:].sum(axis=1), 1)
@@ -100,6 +104,6 @@ def test_a_label_without_a_positive_clip_is_never_preferred() -> None:
     )
     model = build(config)
     assert isinstance(model, TokenBag)
-    model.solve(clips.ids_PQ, clips.starts_C, clips.lengths_C, targets_CL.astype(np.float32))
+    model.solve(clips.rows.ids_PQ, clips.rows.starts_R, clips.lengths_C, targets_CL.astype(np.float32))
     batch = clips.batch(np.arange(CLIPS))
     assert model(batch.input, batch.lengths_B)[:, 2].max() < -5

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from audio_tokens.engine.clips.token_clips import Labels, TokenClips
+from audio_tokens.engine.clips.labels import Labels
+from audio_tokens.engine.clips.table import Clips
+from audio_tokens.engine.clips.token_clips import TokenRows
 from audio_tokens.engine.systems.options import TokenRocketOptions
 from audio_tokens.engine.systems.registry import build
 from audio_tokens.engine.systems.tagger import TaggerConfig
@@ -31,7 +33,7 @@ def rocket(labels: int = 2, **options: object) -> TokenRocket:
     return model.eval()
 
 
-def rising_and_falling(count: int, seed: int) -> TokenClips:
+def rising_and_falling(count: int, seed: int) -> Clips:
     """Every clip holds the same tokens of the first stream, climbing in one class, falling in the other."""
     rng = np.random.default_rng(seed)
     class_C = np.arange(count) % 2
@@ -41,23 +43,25 @@ def rising_and_falling(count: int, seed: int) -> TokenClips:
         climb_T = (np.arange(length) + rng.integers(12)) % 12
         runs.append(np.stack([climb_T if climbs else 11 - climb_T, rng.integers(0, 7, length)], axis=1))
     labels = Labels(ids=class_C, starts_C=np.arange(count), lengths_C=np.ones(count, np.int64), count=2)
-    return TokenClips(
-        ids_PQ=np.concatenate(runs).astype(np.uint16),
-        starts_C=np.cumsum(lengths_C) - lengths_C,
-        lengths_C=lengths_C,
-        labels=labels,
-        keys=[str(c) for c in range(count)],
-        vocab_sizes=VOCAB,
+    return Clips.of(
+        TokenRows(
+            ids_PQ=np.concatenate(runs).astype(np.uint16),
+            starts_R=np.cumsum(lengths_C) - lengths_C,
+            lengths_R=lengths_C,
+            labels=labels,
+            keys=[str(c) for c in range(count)],
+            vocab_sizes=VOCAB,
+        )
     )
 
 
-def solved(model: TokenBag, clips: TokenClips, versions: int = 1) -> TokenBag:
+def solved(model: TokenBag, clips: Clips, versions: int = 1) -> TokenBag:
     every = np.arange(len(clips))
-    model.solve(clips.ids_PQ, clips.starts_C, clips.lengths_C, clips.labels.targets(every), versions)
+    model.solve(clips.rows.ids_PQ, clips.rows.starts_R, clips.lengths_C, clips.labels.targets(every), versions)
     return model
 
 
-def right(model: TokenBag, clips: TokenClips) -> float:
+def right(model: TokenBag, clips: Clips) -> float:
     batch = clips.batch(np.arange(len(clips)))
     with torch.no_grad():
         logits_BL = model(batch.input, batch.lengths_B)
@@ -128,5 +132,3 @@ def test_kernels_hear_spectra_where_asked() -> None:
     assert not torch.equal(model.embed.table.weight[4], model.embed.table.weight[5])
     with pytest.raises(UserError, match=r"\[12\] spectra for tokens of \[12, 7\]"):
         model.initialise(spectra[:1])
-    with pytest.raises(UserError, match="embedding 'centroids' of token-rocket"):
-        rocket(embedding="centroids").initialise(spectra)

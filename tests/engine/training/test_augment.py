@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio_tokens.engine.clips.token_clips import Batch
+from audio_tokens.engine.clips.batch import Batch
 from audio_tokens.engine.systems.tagger import TokenEmbedding
 from audio_tokens.engine.train_config import TrainConfig
 from audio_tokens.engine.training.augment import (

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from audio_tokens.engine.clips.token_clips import Labels, TokenClips
+from audio_tokens.engine.clips.labels import Labels
+from audio_tokens.engine.clips.table import Clips
+from audio_tokens.engine.clips.token_clips import TokenRows
 from audio_tokens.engine.systems.registry import build, find
 from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding
 from audio_tokens.engine.train_config import TrainConfig, model_options
@@ -40,18 +42,22 @@ def one_thread() -> Iterator[None]:
 ORDER = Order(epoch=epoch_order, part=rank_batch)
 
 
-def drawn(clips: int, seed: int = 0) -> TokenClips:
+def drawn(clips: int, seed: int = 0) -> Clips:
     """Clips of 2..12 tokens; label k has tokens 4k..4k+3."""
     rng = np.random.default_rng(seed)
     label_C = rng.integers(LABELS, size=clips)
     lengths_C = rng.integers(2, 13, clips)
-    return TokenClips(
-        ids_PQ=(np.repeat(label_C, lengths_C) * 4 + rng.integers(0, 4, lengths_C.sum()))[:, None].astype(np.uint16),
-        starts_C=np.cumsum(lengths_C) - lengths_C,
-        lengths_C=lengths_C,
-        labels=Labels(ids=label_C, starts_C=np.arange(clips), lengths_C=np.ones(clips, dtype=np.int64), count=LABELS),
-        keys=[f"clip-{c}" for c in range(clips)],
-        vocab_sizes=(VOCAB,),
+    return Clips.of(
+        TokenRows(
+            ids_PQ=(np.repeat(label_C, lengths_C) * 4 + rng.integers(0, 4, lengths_C.sum()))[:, None].astype(np.uint16),
+            starts_R=np.cumsum(lengths_C) - lengths_C,
+            lengths_R=lengths_C,
+            labels=Labels(
+                ids=label_C, starts_C=np.arange(clips), lengths_C=np.ones(clips, dtype=np.int64), count=LABELS
+            ),
+            keys=[f"clip-{c}" for c in range(clips)],
+            vocab_sizes=(VOCAB,),
+        )
     )
 
 
@@ -67,7 +73,7 @@ def model(name: str = "token-bert", dropout: float = 0.3) -> Tagger:
         return build(config)
 
 
-def trained(tagger: Tagger, folder: Path, config: TrainConfig, clips: TokenClips, **rest) -> Progress:
+def trained(tagger: Tagger, folder: Path, config: TrainConfig, clips: Clips, **rest) -> Progress:
     with processes() as accelerator:
         validation = rest.pop("validation", drawn(20, seed=1))
         objective = Tagging(

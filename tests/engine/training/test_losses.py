@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from audio_tokens.engine.clips.token_clips import Labels
+from audio_tokens.engine.clips.labels import Labels
 from audio_tokens.engine.train_config import TrainConfig
 from audio_tokens.engine.training.clip_weights import clip_weights
 from audio_tokens.engine.training.losses import balance, loss_of

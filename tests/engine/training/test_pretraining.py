@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio_tokens.engine.clips.token_clips import Batch
+from audio_tokens.engine.clips.batch import Batch
 from audio_tokens.engine.systems.options import RawAstOptions, TokenBertOptions
 from audio_tokens.engine.systems.registry import build, save
 from audio_tokens.engine.systems.tagger import TaggerConfig

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audio_tokens.engine.clips.token_clips import Labels
+from audio_tokens.engine.clips.labels import Labels
 from audio_tokens.errors import UserError
 from audio_tokens.jobs import cli
 from audio_tokens.jobs.inputs.clip_choice import ClipSubset, with_classes

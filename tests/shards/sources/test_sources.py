@@ -1,6 +1,9 @@
 """Sources list every clip once, in an order that the list's lines do not decide, and say what is wrong with a list."""
 
+import os
 import random
+import unicodedata
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 
 from audio_tokens.errors import ClipError, UserError
 from audio_tokens.shards.sources.clip import KEY, Clip, Reject, path_key
-from audio_tokens.shards.sources.listed import TASK_CLIPS
+from audio_tokens.shards.sources.listed import TASK_CLIPS, ListedClips
 from audio_tokens.shards.sources.registry import Task, first_clips, open_source, split_options
 
 
@@ -123,10 +126,16 @@ def test_mistakes_are_named(name: str, tmp_path: Path) -> None:
 
 
 LISTS = {
-    "path,labels": ("a.wav,dog", "needs a column split or fold"),
     "path,labels,split,fold": ("a.wav,dog,train,1", "needs a column split or fold, one of them"),
-    "file,labels,split": ("a.wav,dog,train", "lacks the column path; it has file, labels, split"),
-    "path,labels,split": ("a.wav,dog,dev", "line 2: split 'dev' is none of train, val, test"),
+    "sound,labels,split": ("a.wav,dog,train", "lacks the column path; it has sound, labels, split"),
+    "path,labels,split": ("a.wav,dog,rest", "line 2: split 'rest' is none of train, val, test"),
+    "path,labels,split,group": (
+        "a.wav,dog,train,g\na.wav,dog,val,g",
+        "'a.wav' is listed for more than one split: train, val",
+    ),
+    "path,labels,group,split": ("a.wav,dog,g,train\na.wav,cat,h,train", "more than one group: g, h"),
+    "path,labels,offset,split": ("a.wav,dog,-1,train", "line 2: offset '-1' is no number of seconds"),
+    "path,labels,duration,split": ("a.wav,dog,0,train", "line 2: duration '0' is no number of seconds"),
     "path,labels,fold": ("a.wav,dog,one", "line 2: fold 'one' is not a number"),
     "path, labels, split": ("", "lists no clip"),
     "path,labels, fold": (f"a.wav,dog,{'9' * 5000}", "line 2: fold '99999999999999999999' is not a number"),
@@ -151,6 +160,121 @@ def test_what_is_wrong_with_a_list_is_named(header: str, tmp_path: Path) -> None
     with pytest.raises(UserError) as caught:
         open_source(write_list(tmp_path, line, header=header))
     assert words in str(caught.value)
+
+
+def test_a_list_as_people_write_them(tmp_path: Path) -> None:
+    expected = [("a.wav", ("dog", "big cat"), "train"), ("b.wav", ("dog",), "val"), ("c.wav", (), "test")]
+    written = {
+        "excel": "\ufeffpath,labels,split,\r\na.wav,dog;big cat,train,\r\n,,,\r\nb.wav,dog,val\r\n\r\nc.wav,,test\r\n",
+        "tabs": "Filename\tClass\tSplit\na.wav\tdog;big cat\tTraining\nb.wav\tdog\tdev\nc.wav\t\teval\n",
+        "semicolons": 'file;label;split\na.wav;"dog;big cat";train\nb.wav;dog;valid\nc.wav;;test\n',
+        "spaces": "path, labels, split\na.wav, dog; big cat , train\n   \nb.wav, dog, validation\nc.wav, , test\n",
+        "quoted": 'path,labels,split\n"a.wav","dog;big cat",train\n"b.wav","dog",val\n"c.wav","",test\n',
+    }
+    for name, text in written.items():
+        for encoding in ("utf-8", "utf-16"):
+            (tmp_path / "list.csv").write_bytes(text.removeprefix("\ufeff" * (encoding == "utf-16")).encode(encoding))
+            clips = [clip for clip in clips_of(f"csv:{tmp_path}/list.csv") if isinstance(clip, Clip)]
+            assert sorted((clip.source_id, clip.labels, clip.place) for clip in clips) == expected, (name, encoding)
+
+
+def notes_of(spec: str) -> list[str]:
+    source = open_source(spec)
+    assert isinstance(source, ListedClips)
+    return source.notes
+
+
+def test_rows_of_one_clip_are_merged_and_equal_rows_are_duplicates(tmp_path: Path) -> None:
+    spec = write_list(tmp_path, "a.wav,dog,train", "a.wav,cat,train", "b.wav,dog,train", "b.wav,dog,train")
+    clips = [clip for clip in clips_of(spec) if isinstance(clip, Clip)]
+    assert [(clip.source_id, clip.labels) for clip in clips] == [
+        ("a.wav", ("dog", "cat")),
+        ("b.wav", ("dog",)),
+        ("b.wav", ("dog",)),
+    ]
+    assert clips[1].key == clips[2].key
+    assert notes_of(spec) == ["1 rows merged into others of the same clip, which got their labels"]
+
+
+def test_text_that_looks_alike_is_alike(tmp_path: Path) -> None:
+    composed, parted = (unicodedata.normalize(form, "Größe é") for form in ("NFC", "NFD"))
+    (tmp_path / f"{parted}.wav").write_bytes(b"x")
+    spec = write_list(tmp_path, f"{composed}.wav,{composed},train", f"b.wav,{parted},train")
+    assert open_source(spec).labels == (composed,)
+    clips = {clip.source_id: clip for clip in clips_of(spec) if isinstance(clip, Clip)}
+    assert clips[f"{composed}.wav"].sound() == b"x"
+    (tmp_path / f"{parted}.wav").rename(tmp_path / f"{composed}.wav")
+    (clip,) = (clip for clip in clips_of(write_list(tmp_path, f"{parted}.wav,dog,train")) if isinstance(clip, Clip))
+    assert (clip.sound(), clip.source_id) == (b"x", f"{composed}.wav")
+
+
+def test_paths_of_other_systems_and_spaces_at_their_ends(tmp_path: Path) -> None:
+    (tmp_path / "d ").mkdir()
+    for name in (" lead.wav", "trail.wav ", "d /in.wav", "plain.wav"):
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "dogs").mkdir()
+    (tmp_path / "dogs" / "a.wav").write_bytes(b"a")
+    quoted = ('" lead.wav"', '"trail.wav "', '"d /in.wav"', '" plain.wav "', "dogs\\a.wav")
+    clips = clips_of(write_list(tmp_path, *(f"{name},dog,train" for name in quoted)))
+    assert {clip.sound() for clip in clips if isinstance(clip, Clip)} == {
+        b" lead.wav", b"trail.wav ", b"d /in.wav", b"plain.wav", b"a",
+    }  # fmt: skip
+    (missing,) = clips_of(write_list(tmp_path, '"d /none.wav",dog,train'))
+    assert isinstance(missing, Clip)
+    with pytest.raises(FileNotFoundError, match="there is a space at an end of its name"):
+        missing.sound()
+
+
+def test_a_split_is_drawn_by_group_where_the_list_has_none(tmp_path: Path) -> None:
+    lines = [f"{number}.wav,l{number % 3},g{number // 4},x" for number in range(200)]
+    spec = write_list(tmp_path, *lines, header="path,labels,group,take")
+    clips = [clip for clip in clips_of(spec) if isinstance(clip, Clip)]
+    places = Counter(clip.place for clip in clips)
+    assert {place: abs(places[place] - n) <= 4 for place, n in {"train": 140, "val": 20, "test": 40}.items()} == {
+        "train": True, "val": True, "test": True,
+    }  # fmt: skip
+    assert len({(clip.group, clip.place) for clip in clips}) == 50
+    assert notes_of(spec) == [
+        "columns not used: take",
+        f"the list names no split: one was drawn, by group where there is one: "
+        f"{places['train']} train, {places['val']} val, {places['test']} test",
+    ]
+    random.Random(0).shuffle(lines)
+    again = clips_of(write_list(tmp_path, *lines, header="path,labels,group,take"))
+    assert {c.key: c.place for c in again if isinstance(c, Clip)} == {c.key: c.place for c in clips}
+
+
+@pytest.mark.parametrize("clips", [1, 2, 3, 5])
+def test_a_split_of_a_few_clips_trains_on_something(clips: int, tmp_path: Path) -> None:
+    spec = write_list(tmp_path, *(f"{number}.wav,dog" for number in range(clips)), header="path,label")
+    places = Counter(clip.place for clip in clips_of(spec) if isinstance(clip, Clip))
+    assert places["train"] >= 1
+    assert (places["test"] >= 1) == (clips > 1)
+    assert (places["val"] >= 1) == (clips > 2)
+
+
+def test_what_is_no_file_is_a_reject_and_nothing_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "folder.wav").mkdir()
+    for clip in clips_of(write_list(tmp_path, "pipe.wav,dog,train", "/dev/zero,dog,train")):
+        assert isinstance(clip, Clip)
+        with pytest.raises(ClipError, match="not a regular file"):
+            clip.sound()
+    (clip,) = clips_of(write_list(tmp_path, "folder.wav,dog,train"))
+    assert isinstance(clip, Clip)
+    with pytest.raises(IsADirectoryError):
+        clip.sound()
+
+
+def test_parts_of_a_recording(tmp_path: Path) -> None:
+    rows = ("a.wav,dog,train,0,1.5", "a.wav,cat,train,1.5,2", "a.wav,dog,val,10,", "b.wav,dog,train,,")
+    spec = write_list(tmp_path, *rows, header="path,labels,split,offset,duration")
+    found = {clip.source_id: clip for clip in clips_of(spec) if isinstance(clip, Clip)}
+    assert {name: clip.part for name, clip in found.items()} == {
+        "a.wav@0+1.5": (0, 1.5), "a.wav@1.5+2": (1.5, 2), "a.wav@10": (10, None), "b.wav": None,
+    }  # fmt: skip
+    assert found["a.wav@1.5+2"].labels == ("cat",)
+    assert {clip.group for clip in found.values()} == {"a.wav", "b.wav"}
 
 
 @given(paths=st.lists(st.text(min_size=1), unique=True))

@@ -14,7 +14,7 @@ from audio_tokens.errors import UserError
 from audio_tokens.shards.dataset.manifest import Dataset
 from audio_tokens.shards.tasks.commit import commit
 from audio_tokens.shards.tasks.task import run_task
-from audio_tokens.shards.tasks.task_folder import OtherContentError, is_recorded, locked, prepare
+from audio_tokens.shards.tasks.task_folder import OtherContentError, is_recorded, locked, prepare, with_kept_numbers
 from audio_tokens.shards.tasks.task_shards import ShardConfig
 from tests.shards.tasks.toy_build import ToySource, ToyTransform, contents, listed, toy_build, toy_tasks
 
@@ -240,6 +240,20 @@ def test_a_listing_that_changes_costs_no_finished_task(undisturbed: Path, tmp_pa
     assert contents(tmp_path / "s") == contents(undisturbed)
 
 
+def test_a_file_that_is_taken_away_renumbers_no_finished_task(tmp_path: Path) -> None:
+    """The torn tar of three is removed: what was made of those behind it is kept under its number."""
+    tasks = toy_tasks(tmp_path / "s", source=ToySource(tasks_count=4))
+    everything = listed(tasks)
+    prepare(tasks, everything, force=False)
+    for index in (0, 2):
+        run_task(tasks, index, everything[index][1])
+    fewer = [(number, task) for number, (_, task) in enumerate([everything[0], everything[2], everything[3]])]
+    assert with_kept_numbers(tasks, fewer) == [everything[0], everything[2], everything[3]]
+    assert with_kept_numbers(tasks, everything) == everything
+    inserted = [everything[0], (1, everything[3][1]), (2, everything[1][1]), (3, everything[2][1])]
+    assert with_kept_numbers(tasks, inserted) == inserted  # no number lies between 0 and 2 for two tasks
+
+
 @pytest.mark.parametrize(
     "other", [ToySource(tasks_count=1), ToySource(task_clips=10), ToySource(labels=("one", "two"))]
 )
@@ -282,7 +296,7 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "holiday.tar").read_text() == "mine"
 
 
-def test_an_orphan_of_another_build_writes_nothing(tmp_path: Path) -> None:
+def test_a_worker_that_outlived_its_build_writes_nothing(tmp_path: Path) -> None:
     job = toy_tasks(tmp_path / "s")
     toy_build(job, workers=1)
     before = contents(tmp_path / "s")

@@ -95,6 +95,36 @@ def test_shards_of_several_slabs(tmp_path, monkeypatch):
     assert np.array_equal(ids_PQ, np.concatenate([clip.ids_PQ for clip in clips["train"]]))
 
 
+def test_several_places_are_read_as_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(token_parts, "CHUNK_BYTES", 64)
+    monkeypatch.setattr(token_parts, "CHUNKS_PER_SHARD", 2)
+    clips = stored(tmp_path, top=2)
+    store = TokenStore.open(tmp_path / "tokens.zarr")
+    both, expected = store.group("test", "train").load(), [*clips["test"], *clips["train"]]
+    assert (len(both), both.streams, both.alternatives) == (len(expected), 2, 2)
+    assert both.keys == [clip.key for clip in expected]
+    assert both.groups == [clip.group for clip in expected]
+    assert np.array_equal(both.ids_PQ, np.concatenate([clip.ids_PQ for clip in expected]))
+    assert np.diff(both.offsets).tolist() == [len(clip.ids_PQ) for clip in expected]
+    assert both.label_ids.tolist() == [label for clip in expected for label in clip.label_ids]
+    assert np.diff(both.label_offsets).tolist() == [len(clip.label_ids) for clip in expected]
+    blocks = list(both.blocks("top_ids", "top_cosines"))
+    assert len(blocks) > 4
+    for whole, parts in zip((both.top_ids_PQM, both.top_cosines_PQM), zip(*blocks, strict=True), strict=True):
+        assert np.array_equal(whole, np.concatenate(parts))
+
+
+def test_opening_reads_no_tokens_and_a_lost_file_is_refused_when_it_is_read(tmp_path):
+    stored(tmp_path)
+    lost = [file for file in (tmp_path / "tokens.zarr" / "train" / "ids" / "c").rglob("*") if file.is_file()]
+    lost[0].unlink()
+    group = TokenStore.open(tmp_path / "tokens.zarr").group("train")
+    assert len(group.keys) == len(group) == 15
+    for read in (lambda: group.ids_PQ, group.load, lambda: list(group.blocks("ids"))):
+        with pytest.raises(UserError, match=r"tokens\.zarr is damaged in train \(ids lacks files\); encode again"):
+            read()
+
+
 def test_the_same_clips_make_the_same_bytes(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

@@ -1,0 +1,84 @@
+"""`manifest:FILE`: JSON lines as NeMo and Lhotse write them, a clip a line; plain, or compressed (.gz).
+
+NeMo: `audio_filepath`, `offset` and `duration` in seconds, `label`. Lhotse: cuts (`lhotse.CutSet.to_file`), whose label
+is the supervisions' `custom.label` or, without it, their `text`. Either may have `split`, `fold` and `group`.
+"""
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from audio_tokens.errors import UserError
+from audio_tokens.shards.sources.listed import ListedClips
+from audio_tokens.shards.sources.table import COLUMNS, Line, clips_of
+
+LABEL_FIELDS = COLUMNS["labels"]
+
+
+def source(where: str) -> ListedClips:
+    """Open the manifest `where`; paths in it are relative to its folder.
+
+    Raises UserError where it is missing or a line of it cannot be understood; a missing clip is a reject, later.
+    """
+    file = Path(where)
+    if not file.is_file():
+        raise UserError(f"there is no manifest {where!r}; manifest:FILE names a file of JSON lines")
+    lines = [Line(place, _flat(where, place, values)) for place, values in _objects(file, where)]
+    if not lines:
+        raise UserError(f"{where} lists no clip")
+    columns = list(dict.fromkeys(name for line in lines for name in line.values))
+    return clips_of(file.parent.resolve(), where, lines, columns)
+
+
+def _objects(file: Path, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    try:
+        data = file.read_bytes()
+        text = (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).decode("utf-8-sig")
+    except (UnicodeDecodeError, OSError, EOFError) as error:
+        raise UserError(f"{where} is no text in UTF-8: {error}") from None
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{where} line {number} is no JSON: {error}") from None
+        if not isinstance(values, dict):
+            raise UserError(f"{where} line {number} is {line.strip()[:40]!r}, not an object")
+        yield f"line {number}", values
+
+
+def _flat(where: str, place: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns of a line: Lhotse's cuts are taken apart, everything else stands as it is."""
+    if "recording" not in values:
+        return values
+    try:
+        (channel_source, *_) = values["recording"]["sources"]
+        if channel_source["type"] != "file":
+            raise UserError(f"{where} {place}: the recording is of type {channel_source['type']!r}, not a file")
+        supervisions = values.get("supervisions") or []
+        custom = values.get("custom") or {}
+        labels = [label for supervision in supervisions for label in _labels(supervision)]
+        flat = {
+            "audio_filepath": channel_source["source"],
+            "label": labels or _labels({"custom": custom}),
+            "offset": values["start"],
+            "duration": values["duration"],
+        }
+        if not values["start"] and abs(values["duration"] - values["recording"]["duration"]) < 1e-6:
+            flat |= {"offset": None, "duration": None}
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{where} {place} is no cut of Lhotse's: {type(error).__name__} {error}") from None
+    return flat | {name: custom[name] for name in ("split", "fold", "group") if name in custom}
+
+
+def _labels(supervision: dict[str, Any]) -> list[str]:
+    custom = supervision.get("custom") or {}
+    value = next((custom[name] for name in LABEL_FIELDS if name in custom), supervision.get("text"))
+    if isinstance(value, list):
+        return [str(label) for label in value]
+    return [] if value is None else str(value).split(";")

@@ -1,0 +1,170 @@
+"""A report's figures are the means over all folds and seeds, computed apart; a browser finds no fault in the page."""
+
+import csv
+import html
+import itertools
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from audio_tokens.jobs import cli
+from audio_tokens.jobs.artefacts.report_runs import class_rows, confusion, judged, leaderboard_rows, run_groups
+
+CLIPS, FOLDS, SEEDS = 24, 2, 2
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three labels (a low tone, a high one, noise) in two folds, two seeds, a solved and a trained system."""
+    work = tmp_path_factory.mktemp("report")
+    rng = np.random.default_rng(0)
+    lines = ["path,labels,fold,group", "gone.wav,noise,1,gone"]
+    for index in range(CLIPS):
+        kind = ("low", "high", "noise")[index // FOLDS % 3]
+        tone = np.sin(2 * np.pi * {"low": 400, "high": 450, "noise": 0}[kind] * np.arange(11_025) / 22_050)
+        wave = 0.3 * tone + rng.uniform(-1, 1, 11_025) * (0.5 if kind == "noise" else 0.2)
+        soundfile.write(work / f"{index}.wav", wave.astype(np.float32), 22_050)
+        lines.append(f"{index}.wav,{kind},{index % FOLDS + 1},g{index}")
+    (work / "list.csv").write_text("\n".join(lines) + "\n")
+    words = f"run --source csv:{work}/list.csv --folds --systems token-bag,token-linear --seeds 0,1 --work {work}/w"
+    words += " --workers 1 --recipe.kmeans.clusters 6 --recipe.train.epochs 2"
+    assert cli.main(words.split()) == 0
+    return work / "w"
+
+
+def figures(work: Path, system: str) -> list[dict]:
+    files = sorted(work.glob(f"default-*/fold-*/{system}/result.json"))
+    assert len(files) == FOLDS * SEEDS
+    return [json.loads(file.read_text()) for file in files]
+
+
+def test_rows_are_means_over_all_folds_and_seeds_with_intervals_around_them(work: Path) -> None:
+    main, groups = run_groups(work)
+    rows = leaderboard_rows(groups, main)
+    assert main == "accuracy"
+    assert {row.system for row in rows} == {"token-bag", "token-linear"}
+    for row in rows:
+        for name in ("accuracy", "mAP"):
+            assert row.figures[name] == pytest.approx(np.mean([r[name] for r in figures(work, row.system)]))
+            low, high = row.intervals[name]
+            assert low - 0.05 <= row.figures[name] <= high + 0.05
+        assert (row.seeds, row.folds, row.clips_eval, len(row.parts)) == ([0, 1], FOLDS, CLIPS, FOLDS * SEEDS)
+    assert rows[0].less is None
+    value, (low, high), p = rows[1].less
+    assert value == pytest.approx(rows[0].figures[main] - rows[1].figures[main])
+    assert low <= value <= high
+    assert 0 < p <= 1
+
+
+def test_figures_of_labels_are_the_means_over_folds_computed_apart(work: Path) -> None:
+    _, groups = run_groups(work)
+    apart: dict[tuple[str, str], list[float]] = {}
+    for file in sorted(work.glob("default-*/fold-*/*/per_class.csv")):
+        with file.open(newline="") as lines:
+            for row in csv.DictReader(lines):
+                if row["split"].startswith("fold-") and row["ap"]:
+                    apart.setdefault((file.parent.name, row["label"]), []).append(float(row["ap"]))
+    rows = class_rows(groups)
+    assert sorted((row.label, row.positives) for row in rows) == [("high", 8), ("low", 8), ("noise", 8)]
+    for row in rows:
+        for group in groups:
+            found = apart[group.system, row.label]
+            assert len(found) == FOLDS * SEEDS
+            assert row.ap[group.name] == pytest.approx(np.mean(found), abs=1e-5)
+        assert row.interval is not None
+
+
+def test_confusions_count_every_tested_clip_once_and_losses_fall(work: Path) -> None:
+    _, groups = run_groups(work)
+    for group in groups:
+        matrix = confusion(group)
+        assert matrix.counts_LL.sum() == CLIPS
+        right = sum(run.result["accuracy"] * run.result["clips_eval"] for run in group.first_seed)
+        assert np.trace(matrix.counts_LL) == round(right)
+        assert sum(times for _, _, times, _ in matrix.pairs(9)) == CLIPS - round(right)
+        clips = [clip for _, clip in judged(group)]
+        assert len({clip.key for clip in clips}) == CLIPS
+        assert all(one.loss >= other.loss for one, other in itertools.pairwise(clips))
+        for clip in clips:
+            assert sum(score for _, score in clip.said) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_page_shows_all_parts_and_asks_nothing_of_a_network(work: Path) -> None:
+    page = (work / "report.html").read_text()
+    for title in ("Leaderboard", "Learning curves", "Labels", "Confusions", "Worst clips", "Codebook", "Rejects"):
+        assert f"<h2>{title}</h2>" in page
+    assert re.findall(r"(?:src|href|data-sound)='(?!data:|#)", page) == []
+    assert re.findall(r"url\(|@import|fetch\(|XMLHttp", page) == []
+    assert page.count("<audio") >= 12
+    assert "no sound" not in page
+    (reject,) = map(json.loads, (work / "shards" / "rejects.jsonl").read_text().splitlines())
+    assert f"<td class=word>{html.escape(reject['reason'])}</td>" in page
+    assert len(page) < 15_000_000
+    assert f"--source csv:{work.parent}/list.csv" in page
+    before = page
+    assert cli.main(["report", "--work", str(work)]) == 0
+    assert (work / "report.html").read_text() == before
+
+
+def test_sound_that_is_gone_is_said(work: Path, tmp_path: Path) -> None:
+    shutil.copytree(work, tmp_path / "w")
+    manifest = tmp_path / "w" / "shards" / "dataset.json"
+    manifest.write_text(manifest.read_text().replace(f"csv:{work.parent}/list.csv", f"csv:{tmp_path}/gone.csv"))
+    assert cli.main(["report", "--work", f"{tmp_path}/w"]) == 0
+    page = (tmp_path / "w" / "report.html").read_text()
+    assert "No sound to play: the source csv:" in page
+    assert "<audio" in page  # what the tokens sound like needs no source
+
+
+WATCH = "<script>window.faults = []; addEventListener('error', (e) => faults.push(String(e.message)), true);</script>"
+EXERCISE = """<script>addEventListener("load", async () => {
+  const table = document.querySelector("#labels table"), button = table.tHead.querySelectorAll("button")[2];
+  const column = () => [...table.tBodies[0].rows].map((row) => Number(row.cells[2].dataset.v));
+  button.click(); const down = column(); button.click(); const up = column();
+  const stack = document.querySelector(".stack"), cursor = stack.querySelector(".cursor");
+  stack.focus(); stack.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight" }));
+  const moved = cursor.style.left, focused = document.activeElement === stack;
+  const loaded = await Promise.all([...document.querySelectorAll("audio")].map((audio) => new Promise((done) => {
+    audio.addEventListener("loadedmetadata", () => done(audio.duration));
+    audio.addEventListener("error", () => done(0));
+    audio.preload = "metadata"; audio.load(); })));
+  const wide = document.documentElement.scrollWidth - innerWidth;
+  const asked = performance.getEntriesByType("resource").map((e) => e.name).filter((n) => !n.startsWith("data:"));
+  const verdict = { down, up, moved, focused, loaded, wide, asked, faults };
+  document.body.innerHTML = `<pre id=verdict>${JSON.stringify(verdict)}</pre>`;
+});</script>"""
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_a_browser_sorts_plays_and_moves_the_cursor_without_an_error(work: Path, tmp_path: Path, width: int) -> None:
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium on this machine")
+    page = (work / "report.html").read_text()
+    (tmp_path / "page.html").write_text(page.replace("<body>", f"<body>{WATCH}") + EXERCISE)
+    words = [
+        browser,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--window-size={width},900",
+        "--virtual-time-budget=20000",
+    ]
+    words += [f"--user-data-dir={tmp_path}/profile", "--dump-dom", f"file://{tmp_path}/page.html"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    found = re.search(r"<pre id=\"verdict\">(.*?)</pre>", done.stdout, re.DOTALL)
+    assert found is not None, done.stderr[-2000:]
+    verdict = json.loads(html.unescape(found[1]))
+    assert verdict["faults"] == verdict["asked"] == []
+    assert verdict["down"] == sorted(verdict["up"], reverse=True)
+    assert verdict["up"] == sorted(verdict["up"])
+    assert (verdict["moved"], verdict["focused"]) == ("5%", True)
+    assert len(verdict["loaded"]) >= 12
+    assert min(verdict["loaded"]) > 0.3
+    assert verdict["wide"] <= 0
