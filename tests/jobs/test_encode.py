@@ -126,7 +126,7 @@ def test_what_is_complete_is_left_alone_and_what_differs_is_refused(made, tokens
 def test_mistakes_are_refused_by_name(made, tmp_path):
     out = str(tmp_path / "tokens.zarr")
     with pytest.raises(UserError, match="holds no codebook"):
-        encode(Encode(shards=made["shards"], codebook=str(tmp_path), out=out))
+        encode(Encode(shards=made["shards"], codebook=str(tmp_path / "none"), out=out))
     with pytest.raises(UserError, match="nowhere"):
         encode(Encode(shards=str(tmp_path / "nowhere"), codebook=made["codebook"], out=out))
     with pytest.raises(UserError, match="one of --shards SHARDS and --source SOURCE"):

@@ -46,7 +46,7 @@ def test_every_clip_is_written_or_rejected(undisturbed: Path) -> None:
 def test_the_folder_holds_what_the_manifest_lists_and_nothing_else(undisturbed: Path) -> None:
     shards = Dataset.open(undisturbed).shards
     listed = {shard.name for shard in shards} | {shard.name.replace(".tar", ".index.npy") for shard in shards}
-    assert set(contents(undisturbed)) == listed | {"dataset.json", "rejects.jsonl"}
+    assert set(contents(undisturbed)) == listed | {"dataset.json", "integrity.json", "rejects.jsonl"}
     assert not (undisturbed / ".tasks").exists()
 
 
@@ -280,7 +280,7 @@ def test_a_finished_task_whose_shard_is_gone_is_done_again(undisturbed: Path, tm
 def test_a_job_may_join_while_others_are_at_work_and_sweeps_nothing_of_theirs(tmp_path: Path) -> None:
     job = toy_tasks(tmp_path / "s")
     prepare(job, listed(job), force=False)
-    half_written = tmp_path / "s" / ".train-000000-000.tar.tmp-0"
+    half_written = tmp_path / "s" / ".train-000000-000.tar.tmp-0123abcd"
     half_written.touch()
     with locked(tmp_path / "s", fcntl.LOCK_SH):
         assert not prepare(job, listed(job), force=False)

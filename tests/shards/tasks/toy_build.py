@@ -110,7 +110,7 @@ class ToyTransform:
         return first
 
 
-def _no_space(path: Path) -> None:
+def _no_space(path: Path, mode: int | None = None) -> None:
     raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
 
