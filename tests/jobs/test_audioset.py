@@ -188,7 +188,8 @@ def test_built_over_http_it_is_the_same(layout, clips: list[Listed], tmp_path: P
             assert cli.main(["build", "--source", where, "--out", str(tmp_path / out), "--workers", "2"]) == 0
     check(tmp_path / "remote", clips)
     local, remote = contents(tmp_path / "local"), contents(tmp_path / "remote")
-    assert {name for name in local if local[name] != remote.get(name)} == {"dataset.json"}  # it names its source
+    differing = {name for name in local if local[name] != remote.get(name)}
+    assert differing == {"dataset.json", "integrity.json"}  # the one names its source, the other its hash
 
 
 def test_it_is_built_the_same_twice(clips: list[Listed], tmp_path: Path) -> None:
