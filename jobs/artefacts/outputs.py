@@ -38,7 +38,7 @@ def claim(out: str | Path, kind: str, inputs: Iterable[str | None]) -> None:
         if source is None:
             continue
         ours, theirs = path.resolve(), source.resolve()
-        inside = theirs in ours.parents and str(source) == given
+        inside = theirs in ours.parents and (str(source) == given or source.is_file())
         where = "is" if ours == theirs else "lies inside" if inside else ""
         where = where or ("lies around" if ours in theirs.parents else "")
         if where:

@@ -81,12 +81,12 @@ class TokenGroup:
     @cached_property
     def keys(self) -> Strings:
         """The key of every clip."""
-        return Strings(len(self), lambda: (self._values("key_bytes"), self._offsets("key_offsets")))
+        return Strings(len(self), lambda: self._strings("key"))
 
     @cached_property
     def groups(self) -> Strings:
         """The recording that each clip was cut from."""
-        return Strings(len(self), lambda: (self._values("group_bytes"), self._offsets("group_offsets")))
+        return Strings(len(self), lambda: self._strings("group"))
 
     @property
     def streams(self) -> int:
@@ -147,6 +147,16 @@ class TokenGroup:
                         check_ends(cut, int(offsets[-1]), arrays[cut].shape[0])
             lengths.append(np.diff(offsets))
         return np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
+
+    def _strings(self, name: str) -> tuple[UInt8[np.ndarray, "N"], Int64[np.ndarray, "S1"]]:
+        """Return the bytes of all strings and where each ends, seen to be text: strings are cut out of it later."""
+        data, offsets = self._values(f"{name}_bytes"), self._offsets(f"{name}_offsets")
+        with reading(self._path, " and ".join(place for place, _ in self._parts)):
+            data.tobytes().decode()
+            starts = offsets[:-1][offsets[:-1] < len(data)]
+            if (data[starts] & 0xC0 == 0x80).any():
+                raise ValueError(f"{name}_offsets cut a letter in two")
+        return data, offsets
 
     def _read(self, place: str, arrays: "Mapping[str, zarr.Array]", name: str, rows: slice = slice(None)) -> np.ndarray:
         """Return some rows of an array. A file that is gone would read as 0, which is a token: that is refused."""
