@@ -116,6 +116,7 @@ class MelConfig:
 
 MEL_CONFIGS: dict[str, MelConfig] = {
     "mel22k": MelConfig(),
+    "speech16k": MelConfig(rate_hz=16_000, n_fft=512, window_samples=512, hop_samples=160, high_hz=8_000.0),
     "ast16k": MelConfig(
         kind="kaldi",
         rate_hz=16_000,
