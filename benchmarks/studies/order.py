@@ -48,7 +48,7 @@ from audio_tokens.shards.sources.registry import open_source
 from benchmarks.studies.recipe_study import MemoryLanes
 
 RESULTS = Path(__file__).parents[1] / "results" / "order.jsonl"
-SOFT = 8  # alternatives stored for every position; a trial reads the first few of them
+SOFT = 4  # alternatives stored for every position; a trial reads the first few of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,8 +137,8 @@ class Tokenized:
             clips = self._sounds.mels("train", self.tokens.mel, ViewConfig())[0]
             kmeans = KMeansConfig(clusters=self.tokens.clusters)
             if not self._full:
-                kmeans = replace(kmeans, batch_epochs=1, passes=3, sample_per_centroid=16)
-            lanes = MemoryLanes(clips if self._full else clips[::2], self.seed)
+                kmeans = replace(kmeans, batch_epochs=1, passes=2, sample_per_centroid=16)
+            lanes = MemoryLanes(clips if self._full else clips[::3], self.seed)
             fit = Fit(lanes, MEL_CONFIGS[self.tokens.mel].to_dict(), self.tokens.slices, kmeans, self.seed)
             *_, last = fit.states()
             fit.codebook(last, {}).save(self._folder)

@@ -11,13 +11,13 @@ STRIDE_1 = Tokens(slices=SliceConfig(stride=1))
 K_1000 = Tokens(clusters=(1000,))
 FINE = Tokens(slices=SliceConfig(contexts=(2, 4, 8), stride=1), clusters=(1000, 1000, 1000))
 FULL, LOW, MID, HIGH, TOP = (0, 64), (0, 20), (14, 34), (28, 48), (42, 64)
-SPEECH = Tokens(  # 10 ms a frame, 20 ms a position; three contexts of all bands, four bands of 80 ms
+SPEECH = Tokens(  # 10 ms a frame, 20 ms a position; two contexts of all bands, four ranges of bands of 80 ms
     mel="speech16k",
-    slices=SliceConfig(contexts=(4, 8, 16, 8, 8, 8, 8), stride=2, bands=(FULL, FULL, FULL, LOW, MID, HIGH, TOP)),
-    clusters=(1000, 1000, 1000, 500, 500, 500, 500),
+    slices=SliceConfig(contexts=(4, 8, 8, 8, 8, 8), stride=2, bands=(FULL, FULL, LOW, MID, HIGH, TOP)),
+    clusters=(1000, 1000, 500, 500, 500, 500),
 )
 SPEECH_VIEWS = replace(SPEECH, views=ViewConfig(count=3, speed=0.12, gain_db=0, tilt_db=2, noise_db=25, roll=False))
-ALL = (0, 1, 2, 3, 4, 5, 6)
+ALL = (0, 1, 2, 3, 4, 5)
 SEQUENCE = {
     "epochs": 12,
     "batch_clips": 64,
@@ -43,18 +43,15 @@ STUDIES = {
     "b-8-soft": Study(tokens=FINE, streams=(2,), top=4),
     "b-2-4-8-soft": Study(tokens=FINE, streams=(0, 1, 2), top=4),
     "c-4": Study(tokens=SPEECH, streams=(0,)),
-    "c-4-16-soft": Study(tokens=SPEECH, streams=(0, 2), top=4),
-    "c-4-8-16-soft": Study(tokens=SPEECH, streams=(0, 1, 2), top=4),
-    "c-bands": Study(tokens=SPEECH, streams=(3, 4, 5, 6)),
-    "c-bands-soft": Study(tokens=SPEECH, streams=(3, 4, 5, 6), top=4),
-    "c-8-16-bands-soft": Study(tokens=SPEECH, streams=(1, 2, 3, 4, 5, 6), top=4),
-    "c-all-soft": Study(tokens=SPEECH, streams=(0, 1, 2, 3, 4, 5, 6), top=4),
-    "c-all-soft8": Study(tokens=SPEECH, streams=(0, 1, 2, 3, 4, 5, 6), top=8),
+    "c-4-8-soft": Study(tokens=SPEECH, streams=(0, 1), top=4),
+    "c-bands": Study(tokens=SPEECH, streams=(2, 3, 4, 5)),
+    "c-bands-soft": Study(tokens=SPEECH, streams=(2, 3, 4, 5), top=4),
+    "c-all-soft": Study(tokens=SPEECH, streams=ALL, top=4),
     "d-lstm-all": Study(tokens=SPEECH, streams=ALL, top=4, system="token-lstm", options=CONVS),
     "d-lstm-all-shuffled": Study(tokens=SPEECH, streams=ALL, top=4, system="token-lstm", options=CONVS, shuffled=True),
-    "d-lstm-contexts": Study(tokens=SPEECH, streams=(0, 1, 2), top=4, system="token-lstm", options=CONVS),
+    "d-lstm-contexts": Study(tokens=SPEECH, streams=(0, 1), top=4, system="token-lstm", options=CONVS),
     "d-lstm-plain": Study(tokens=SPEECH, streams=ALL, top=4, system="token-lstm", options=SEQUENCE),
     "e-lstm-views": Study(
-        tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-lstm", options=CONVS | {"epochs": 25, "mask": 0.1}
+        tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-lstm", options=CONVS | {"epochs": 20, "mask": 0.1}
     ),
 }

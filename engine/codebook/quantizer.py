@@ -90,6 +90,11 @@ class Quantizer:
             steps.append(Step(x_ND, *nearest(x_ND)))
         return steps
 
+    def step(self, clips: Sequence[Prepared], stream: int) -> Step:
+        """Return one stream's vectors, ids and distances, where no stream clusters what another left over."""
+        x_ND = self._transformed(clips, stream, self.streams[stream].whitening)
+        return Step(x_ND, *self._nearest[stream](x_ND))
+
     def next_vectors(self, clips: Sequence[Prepared], whitening: Whitening | None) -> Float32[np.ndarray, "N D"]:
         """Return what the stream after the fitted ones clusters, given its whitening."""
         if self.slices.residual:
