@@ -167,9 +167,7 @@ class Tokenized:
         clips, lengths = len(keys), found["lengths"]
         starts = np.cumsum(lengths) - lengths
         if study.shuffled:
-            draws = generator(self.seed, f"order control {place}")
-            for first, length in zip(starts.tolist(), lengths.tolist(), strict=True):
-                ids_PQ[first : first + length] = draws.permutation(ids_PQ[first : first + length])
+            ids_PQ = positions_permuted(ids_PQ, lengths, generator(self.seed, f"order control {place}"))
         every = np.arange(clips)
         count = len(self._sounds.labels)
         labels = Labels(ids=np.array(label_C), starts_C=every, lengths_C=np.ones_like(every), count=count)
@@ -246,6 +244,11 @@ def run(name: str, study: Study, seed: int, sounds: Sounds, work: Path, place: s
         "parameters": fitted.model.num_parameters(only_trainable=True),
         "date": datetime.date.today().isoformat(),
     }
+
+
+def positions_permuted(ids_PQ: np.ndarray, lengths_C: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the tokens with every clip's positions in a random order; what stands at one position stays together."""
+    return np.concatenate([rng.permutation(clip_TQ) for clip_TQ in np.split(ids_PQ, np.cumsum(lengths_C)[:-1])])
 
 
 def by_speaker(right_C: np.ndarray, speakers: Sequence[str]) -> dict[str, float]:
