@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -44,6 +44,7 @@ from audio_tokens.jobs.inputs.epoch_order import order_of
 from audio_tokens.jobs.inputs.front_end import ClipToViews
 from audio_tokens.seeds import generator
 from audio_tokens.shards.publish import published_file
+from audio_tokens.shards.sources.clip import Clip
 from audio_tokens.shards.sources.registry import open_source
 from benchmarks.studies.recipe_study import MemoryLanes
 
@@ -118,9 +119,12 @@ class Sounds:
             [c.group for c in clips],
         )
 
-    def _clips(self, place: str):
+    def _clips(self, place: str) -> Iterator[Clip]:
         for task in self._source.tasks():
-            yield from (clip for clip in self._source.clips(task) if clip.place == place)
+            for clip in self._source.clips(task):
+                assert isinstance(clip, Clip), f"{clip.source_id}: {clip.reason}"  # the published set is complete
+                if clip.place == place:
+                    yield clip
 
 
 class Tokenized:
@@ -145,20 +149,20 @@ class Tokenized:
         return Codebook.load(self._folder)
 
     def clips(self, place: str, study: Study) -> TokenClips:
-        """Return the clips of a split, and their views where the study's tokens have any."""
-        views = self.tokens.views
+        """Return the clips of a split, with the views that are learnt from, or scored."""
+        views = self.tokens.views if place == "train" or study.score_views else ViewConfig()
         file = self._folder / (f"{place}-views-{digest(asdict(views))}.npz" if views.count else f"{place}.npz")
         if not file.exists():
             tokenizer = AudioTokenizer(self.codebook)
-            versions = self._sounds.mels(place, self.tokens.mel, self.tokens.views)
-            found = [tokenizer.encode_mels([mel_TF], SOFT)[0] for version in versions for mel_TF in version]
-            arrays = {
-                "ids": np.concatenate([one.top_ids_PQM for one in found if one.top_ids_PQM is not None]),
-                "cosines": np.concatenate([one.top_cosines_PQM for one in found if one.top_cosines_PQM is not None]),
-                "lengths": np.array([len(one.ids_PQ) for one in found]),
-            }
+            mels = self._sounds.mels(place, self.tokens.mel, views)
+            made = [tokenizer.encode_mels([mel_TF], SOFT)[0] for version in mels for mel_TF in version]
             with published_file(file) as path, path.open("wb") as out:
-                np.savez(out, **arrays)
+                np.savez(
+                    out,
+                    ids=np.concatenate([one.top_ids_PQM for one in made if one.top_ids_PQM is not None]),
+                    cosines=np.concatenate([one.top_cosines_PQM for one in made if one.top_cosines_PQM is not None]),
+                    lengths=np.array([len(one.ids_PQ) for one in made]),
+                )
         found = np.load(file)
         streams, top = list(study.streams), study.top
         ids_PQM, cosines_PQM = (found[name][:, streams, :top] for name in ("ids", "cosines"))
@@ -230,6 +234,7 @@ def run(name: str, study: Study, seed: int, sounds: Sounds, work: Path, place: s
     fitted, scores_CL = scored(study, tokenized, work / f"{name}-{seed}", clips)
     targets_CL = clips.labels.table()
     found = score(scores_CL, targets_CL)
+    assert found.accuracy is not None
     cpu_s = time.process_time() - start_s
     right_C = scores_CL.argmax(axis=1) == targets_CL.argmax(axis=1)
     np.save(work / f"{name}-{seed}-{place}.npy", right_C)
@@ -237,7 +242,7 @@ def run(name: str, study: Study, seed: int, sounds: Sounds, work: Path, place: s
         "name": name,
         "seed": seed,
         "place": place,
-        "accuracy": round(float(found.accuracy), 4),
+        "accuracy": round(found.accuracy, 4),
         "mAP": round(found.mAP, 4),
         "speakers": by_speaker(right_C, sounds.listing(place)[2]),
         "cpu_s": round(cpu_s),
