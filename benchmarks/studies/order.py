@@ -24,10 +24,12 @@ from typing import Any
 
 import numpy as np
 
-from audio_tokens.engine.clips.token_clips import Labels, TokenClips, Version
+from audio_tokens.engine.clips.labels import Labels
+from audio_tokens.engine.clips.table import Clips
+from audio_tokens.engine.clips.token_clips import TokenRows
 from audio_tokens.engine.codebook.codebook_file import Codebook
-from audio_tokens.engine.codebook.fit_codebook import Fit
-from audio_tokens.engine.codebook.kmeans.streamed_kmeans import KMeansConfig
+from audio_tokens.engine.codebook.fit_codebook import CodebookFit
+from audio_tokens.engine.codebook.kmeans.config import KMeansConfig
 from audio_tokens.engine.codebook.slices import SliceConfig
 from audio_tokens.engine.codebook.soft_tokens import packed
 from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
@@ -35,13 +37,15 @@ from audio_tokens.engine.scores.metrics import score
 from audio_tokens.engine.sound.log_mel import FrontEnd
 from audio_tokens.engine.sound.mel_config import MEL_CONFIGS
 from audio_tokens.engine.sound.view_config import ViewConfig
-from audio_tokens.engine.systems.registry import resolve
 from audio_tokens.engine.systems.tagger import TaggerConfig
-from audio_tokens.engine.training.loop import predict
-from audio_tokens.engine.training.train_system import Fitted, Trial
+from audio_tokens.engine.train_config import model_options, training_of
+from audio_tokens.engine.training.evaluation import predict
+from audio_tokens.engine.training.run_context import RunContext
+from audio_tokens.engine.training.train_system import Trained, Trial
 from audio_tokens.engine.world import processes
 from audio_tokens.jobs.inputs.epoch_order import order_of
 from audio_tokens.jobs.inputs.front_end import ClipToViews
+from audio_tokens.jobs.training_recipe import TrainingRecipe, trainable
 from audio_tokens.seeds import generator
 from audio_tokens.shards.publish import published_file
 from audio_tokens.shards.sources.clip import Clip
@@ -99,7 +103,9 @@ class Sounds:
         if not file.exists():
             to_views = ClipToViews(FrontEnd(MEL_CONFIGS[mel]), views, seed)
             versions = list(
-                zip(*([v.mel_TF.astype(np.float16) for v in to_views(c)] for c in self._clips(place)), strict=True)
+                zip(
+                    *([v.mel_TF.astype(np.float16) for v in to_views(c, None)] for c in self._clips(place)), strict=True
+                )
             )
             flat = [mel_TF for version in versions for mel_TF in version]
             with published_file(file) as path, path.open("wb") as out:
@@ -143,12 +149,12 @@ class Tokenized:
             if not self._full:
                 kmeans = replace(kmeans, batch_epochs=1, passes=2, sample_per_centroid=16)
             lanes = MemoryLanes(clips if self._full else clips[::3], self.seed)
-            fit = Fit(lanes, MEL_CONFIGS[self.tokens.mel].to_dict(), self.tokens.slices, kmeans, self.seed)
-            *_, last = fit.states()
+            fit = CodebookFit(lanes, MEL_CONFIGS[self.tokens.mel].to_dict(), self.tokens.slices, kmeans, self.seed)
+            *_, last = fit.checkpoints()
             fit.codebook(last, {}).save(self._folder)
         return Codebook.load(self._folder)
 
-    def clips(self, place: str, study: Study) -> TokenClips:
+    def clips(self, place: str, study: Study) -> Clips:
         """Return the clips of a split, with the views that are learnt from, or scored."""
         views = self.tokens.views if place == "train" or study.score_views else ViewConfig()
         file = self._folder / (f"{place}-views-{digest(asdict(views))}.npz" if views.count else f"{place}.npz")
@@ -168,59 +174,50 @@ class Tokenized:
         ids_PQM, cosines_PQM = (found[name][:, streams, :top] for name in ("ids", "cosines"))
         ids_PQ = ids_PQM[..., 0] if top == 1 else packed(ids_PQM, cosines_PQM)
         keys, label_C, _ = self._sounds.listing(place)
-        clips, lengths = len(keys), found["lengths"]
-        starts = np.cumsum(lengths) - lengths
+        lengths = found["lengths"]
         if study.shuffled:
             ids_PQ = positions_permuted(ids_PQ, lengths, generator(self.seed, f"order control {place}"))
-        every = np.arange(clips)
-        count = len(self._sounds.labels)
-        labels = Labels(ids=np.array(label_C), starts_C=every, lengths_C=np.ones_like(every), count=count)
-        versions = [
-            Version(starts[first : first + clips], lengths[first : first + clips], labels)
-            for first in range(0, len(lengths), clips)
-        ]
-        sizes = tuple(self.tokens.clusters[stream] for stream in streams for _ in range(top))
-        return TokenClips(
+        label_R = np.tile(label_C, len(lengths) // len(keys))  # the clips, and after them each view of all of them
+        rows = TokenRows(
             ids_PQ=ids_PQ,
-            starts_C=versions[0].starts_C,
-            lengths_C=versions[0].lengths_C,
-            labels=labels,
+            starts_R=np.cumsum(lengths) - lengths,
+            lengths_R=lengths,
+            labels=Labels.one_after_the_other(label_R, np.ones_like(label_R), len(self._sounds.labels)),
             keys=keys,
-            vocab_sizes=sizes,
-            views=tuple(versions[1:]),
+            vocab_sizes=tuple(self.tokens.clusters[stream] for stream in streams for _ in range(top)),
         )
+        return Clips.of(rows)
 
 
-def scored(study: Study, tokenized: Tokenized, folder: Path, scored_on: TokenClips) -> tuple[Fitted, np.ndarray]:
+def scored(study: Study, tokenized: Tokenized, folder: Path, scored_on: Clips) -> tuple[Trained, np.ndarray]:
     """Train the study's system on the training speakers, to its last epoch, nothing being chosen meanwhile; score it.
 
     The scores are [C, L], of `scored_on`.
     """
-    train, options = resolve(study.system, {"soft": study.top > 1}, study.options)
-    clips = tokenized.clips("train", study)
-    config = TaggerConfig(
+    options = trainable(study.system).by(TrainingRecipe(), {"soft": study.top > 1} | study.options)
+    config, clips = training_of(options), tokenized.clips("train", study)
+    system = TaggerConfig(
         system=study.system,
         vocab_sizes=[tokenized.tokens.clusters[stream] for stream in study.streams],
         alternatives=study.top,
         longest=int(max(version.lengths_C.max() for version in clips.versions())),
         single_label=True,
-        options=options,
+        options=model_options(options),
         id2label=dict(enumerate(tokenized._sounds.labels)),
     )
     with processes() as accelerator:
-        trial = Trial(
-            system=config,
-            train=train,
+        context = RunContext(
+            config=config,
             seed=tokenized.seed,
-            order=partial(order_of, train),
+            order=partial(order_of, config),
             accelerator=accelerator,
             folder=folder,
             publish=published_file,
-            vectors=[tokenized.codebook.streams[stream].centroids_KD for stream in study.streams],
+            on_epoch=lambda phase, progress: print(_epoch(progress.rows[-1]), flush=True),
         )
-        nothing = Fitted(model=None, rows=[], best_epoch=0, seconds=0, validation=None)  # type: ignore[arg-type]
-        fitted = trial.refit(clips, nothing, lambda progress: print(_epoch(progress.rows[-1]), flush=True))
-        return fitted, predict(fitted.model, scored_on, accelerator, study.score_views)[0]
+        nothing = Trained(model=None, rows=[], best_epoch=0, seconds=0)  # type: ignore[arg-type]
+        found = Trial(system=system, context=context).refit(clips, nothing)
+        return found, predict(found.model, scored_on, accelerator, study.score_views)[0]
 
 
 def _epoch(row: dict[str, Any]) -> str:
