@@ -32,7 +32,7 @@ class Run:
         systems: the systems to train, e.g. token-bag,token-bert
         seeds: every system is trained once per seed, each with a codebook of its own
         folds: test every fold once, fitting on the others
-        mel: the front end, mel22k or ast16k
+        mel: the front end, mel22k, ast16k or speech16k
         workers: processes that build and encode; all cores unless given
         force: replace artefacts that were made with another configuration
     """

@@ -120,14 +120,16 @@ class Codebook:
             raise ValueError(f"metric {self.metric!r}")
         kernels = 1 if self.kernels_KW is None else len(self.kernels_KW)
         for index, stream in enumerate(self.streams):
+            heard = self.slices.heard(index, self.mel["bands"] * kernels)
+            width_heard = self.slices.contexts[index] * (heard.stop - heard.start)
             mel_width = self.slices.contexts[index] * self.mel["bands"]
             clusters, width = stream.centroids_KD.shape
             if stream.whitening is not None:
-                matrix_shape, wanted = stream.whitening.matrix_DE.shape, (mel_width * kernels, width)
+                matrix_shape, wanted = stream.whitening.matrix_DE.shape, (width_heard, width)
                 if matrix_shape != wanted:
                     raise ValueError(f"{index}.matrix is {matrix_shape}, not {wanted}")
-            elif width != mel_width * kernels and not (self.slices.residual and index):
-                raise ValueError(f"{index}.centroids are {width} wide, not {mel_width * kernels}")
+            elif width != width_heard and not (self.slices.residual and index):
+                raise ValueError(f"{index}.centroids are {width} wide, not {width_heard}")
             if stream.patches_KM.shape != (clusters, mel_width) or len(stream.usage_K) != clusters:
                 raise ValueError(f"{index}.patches or {index}.usage do not belong to {clusters} centroids")
         for name, array in self._arrays().items():

@@ -116,7 +116,8 @@ class CodebookFit:
             return state
         bands = self.mel["bands"]
         kernels = 1 if self.slices.conv_bank is None else self.slices.conv_bank.kernels
-        dims = self.slices.contexts[stream] * bands * kernels if whiten else 0
+        heard = self.slices.heard(stream, bands * kernels)
+        dims = self.slices.contexts[stream] * (heard.stop - heard.start) if whiten else 0
 
         def work(lane: int) -> tuple[np.ndarray, ...]:
             clips, offset_F, scale = 0, np.zeros(bands), 0.0
@@ -178,7 +179,8 @@ class CodebookFit:
             patches_KM, usage_K, far = np.zeros((clusters, width)), np.zeros(clusters, np.int64), 0.0
             for mels in self.mels.blocks(lane, 0):
                 block = [quantizer.prepare(mel_TF) for mel_TF in mels]
-                steps = quantizer.walk(block)
+                # the streams before are none of this one's business, unless it clusters what they left over
+                steps = quantizer.walk(block) if self.slices.residual else [quantizer.step(block, stream)]
                 mel_NM = stack([clip.normal_TF for clip in block], self.slices, stream)
                 if self.slices.residual:
                     for earlier, step in zip(state.streams[:-1], steps, strict=False):

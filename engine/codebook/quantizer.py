@@ -78,8 +78,9 @@ class Quantizer:
         return Prepared(normal_TF, frames_TF, offset_F, scale)
 
     def slices_of(self, clips: Sequence[Prepared], stream: int) -> Float32[np.ndarray, "N D"]:
-        """Return the stacked frames of all positions of `clips`, as one stream sees them."""
-        return stack([clip.frames_TF for clip in clips], self.slices, stream)
+        """Return the stacked frames of all positions of `clips`, as one stream sees them: in its bands."""
+        heard = self.slices.heard(stream, clips[0].frames_TF.shape[1])
+        return stack([clip.frames_TF[:, heard] for clip in clips], self.slices, stream)
 
     def walk(self, clips: Sequence[Prepared]) -> list[Step]:
         """Return each fitted stream's vectors, ids and distances, in order."""
@@ -88,6 +89,11 @@ class Quantizer:
             x_ND = self._input(clips, stream.whitening, steps)
             steps.append(Step(x_ND, *nearest(x_ND)))
         return steps
+
+    def step(self, clips: Sequence[Prepared], stream: int) -> Step:
+        """Return one stream's vectors, ids and distances, where no stream clusters what another left over."""
+        x_ND = self._transformed(clips, stream, self.streams[stream].whitening)
+        return Step(x_ND, *self._nearest[stream](x_ND))
 
     def next_vectors(self, clips: Sequence[Prepared], whitening: Whitening | None) -> Float32[np.ndarray, "N D"]:
         """Return what the stream after the fitted ones clusters, given its whitening."""

@@ -34,6 +34,7 @@ class SliceConfig:
         whiten_floor: added to every eigenvalue, as a share of the largest, so that noise is not blown up
         unit_length: scale every vector to length 1, as cosine clustering asks
         residual: every further stream clusters what the streams before it left over (equal contexts)
+        bands: first and last mel band (counted from 0, the last excluded) that each stream hears; none for all of them
     """
 
     normalise: Literal["none", "min-max", "mean-std"] = "mean-std"
@@ -45,6 +46,7 @@ class SliceConfig:
     whiten_floor: NotNegative = 1e-3
     unit_length: bool = True
     residual: bool = False
+    bands: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if self.normalise not in NORMALISE:
@@ -56,13 +58,34 @@ class SliceConfig:
             raise UserError(f"slices.stride is {self.stride}; it must be 1 to the smallest context, to skip no frame")
         if self.residual and len(set(self.contexts)) > 1:
             raise UserError(f"slices.contexts {list(self.contexts)}: residual streams share one context")
+        self._check_bands()
+
+    def _check_bands(self) -> None:
+        if not self.bands:
+            return
+        if len(self.bands) != len(self.contexts):
+            raise UserError(f"slices.bands {list(self.bands)}: give one pair per stream, {len(self.contexts)} of them")
+        for first, last in self.bands:
+            if not 0 <= first < last:
+                raise UserError(f"slices.bands {[first, last]}: the first band comes before the last, from 0 on")
+        if self.residual or self.conv_bank is not None:
+            raise UserError("slices.bands go with neither residual streams nor a conv_bank; leave out either")
+
+    def heard(self, stream: int, bands: int) -> slice:
+        """Return which of a frame's `bands` a stream hears; UserError where there are not so many."""
+        first, last = self.bands[stream] if self.bands else (0, bands)
+        if last > bands:
+            raise UserError(f"slices.bands {[first, last]}: the mel has {bands} bands")
+        return slice(first, last)
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "SliceConfig":
         """Rebuild from `dataclasses.asdict`, as config.json holds it."""
         bank = fields.get("conv_bank")
         contexts = tuple(fields["contexts"])
-        return cls(**{**fields, "contexts": contexts, "conv_bank": ConvBankConfig(**bank) if bank else None})
+        bands = tuple((first, last) for first, last in fields.get("bands", ()))
+        conv_bank = ConvBankConfig(**bank) if bank else None
+        return cls(**{**fields, "contexts": contexts, "conv_bank": conv_bank, "bands": bands})
 
 
 def _none(mel_TF: Float32[np.ndarray, "T F"]) -> tuple[np.ndarray, np.ndarray, float]:

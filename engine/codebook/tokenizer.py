@@ -105,8 +105,9 @@ class AudioTokenizer:
     def decode(self, ids_PQ: Integer[np.ndarray, "P Q"]) -> Float32[np.ndarray, "T F"]:
         """Return log mel (dB for kind stft) of T = (P - 1) x stride + the smallest context frames.
 
-        Every token puts down the mean slice of its centroid; where slices overlap, their mean is taken, every stream
-        counting alike; residual streams add up first. The level is that of the mean training clip.
+        Every token puts down the mean slice of its centroid, in the bands that its stream hears; where slices overlap,
+        their mean is taken, every stream counting alike; residual streams add up first. The level is that of the mean
+        training clip, and so is a band that no stream hears.
         Raises UserError for ids that are no tokens of this codebook.
         """
         slices, streams = self.codebook.slices, self.codebook.streams
@@ -116,13 +117,13 @@ class AudioTokenizer:
         if slices.residual:
             patches = [np.sum(patches, axis=0)]
         frames = (len(ids_PQ) - 1) * slices.stride + min(slices.contexts)
-        total_TF, weight_T = np.zeros((frames, self.mel.bands)), np.zeros(frames)
+        total_TF, weight_TF = np.zeros((2, frames, self.mel.bands))
         for index, patches_PM in enumerate(patches):
-            context = slices.contexts[index]
+            context, heard = slices.contexts[index], slices.heard(index, self.mel.bands)
             frames_PC = window_starts(len(ids_PQ), slices, index)[:, None] + np.arange(context)
             inside_PC = (frames_PC >= 0) & (frames_PC < frames)
-            parts_PCF = patches_PM.reshape(len(ids_PQ), context, -1)
-            np.add.at(total_TF, frames_PC[inside_PC], parts_PCF[inside_PC] / context)
-            np.add.at(weight_T, frames_PC[inside_PC], 1 / context)
-        normal_TF = total_TF / weight_T[:, None]
+            parts_PCF = patches_PM.reshape(len(ids_PQ), context, -1)[..., heard]
+            np.add.at(total_TF[:, heard], frames_PC[inside_PC], parts_PCF[inside_PC] / context)
+            np.add.at(weight_TF[:, heard], frames_PC[inside_PC], 1 / context)
+        normal_TF = np.divide(total_TF, weight_TF, out=np.zeros_like(total_TF), where=weight_TF > 0)
         return (normal_TF * self.codebook.scale + self.codebook.offset_F).astype(np.float32)

@@ -62,12 +62,14 @@ class TokenLstmOptions(TrainConfig):
         width: dimensions each way
         dropout: share of the embeddings and of the pooled vector
         pooling: how positions become one vector; attention has learnt weights
+        convolutions: layers of convolutions over neighbouring positions before the LSTM; 0 for none
         embedding: what tokens' vectors begin as: drawn, or an image of the codebook's centroids
     """
 
     width: Count = 96
     dropout: ShareBelow1 = 0.2
     pooling: Literal["first", "mean", "max", "mean-max", "attention"] = "mean-max"
+    convolutions: Natural = 0
     embedding: Literal["drawn", "centroids"] = "drawn"
     learning_rate: Positive = 3e-3
 
@@ -122,14 +124,25 @@ class TaggingBertOptions(BertOptions, TrainConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenBertOptions(TaggingBertOptions):
-    """token-bert, and hybrid-bert, which reads mel beside the tokens.
+class HybridBertOptions(TaggingBertOptions):
+    """hybrid-bert.
 
     Args:
         embedding: what tokens' vectors begin as: drawn, or an image of the codebook's centroids
     """
 
     embedding: Literal["drawn", "centroids"] = "drawn"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenBertOptions(HybridBertOptions):
+    """token-bert.
+
+    Args:
+        convolutions: layers of convolutions over neighbouring positions before attention; 0 for none
+    """
+
+    convolutions: Natural = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from audio_tokens.engine.systems.options import (
+    HybridBertOptions,
     RawAstOptions,
     RawBertOptions,
     RawCnnOptions,
@@ -71,7 +72,7 @@ SYSTEMS: dict[str, System] = {
     "token-linear": System("token_linear", "TokenLinear", TOKENS, TokenLinearOptions),
     "token-lstm": System("token_lstm", "TokenLstm", TOKENS, TokenLstmOptions),
     "token-bert": System("token_bert", "TokenBert", TOKENS, TokenBertOptions),
-    "hybrid-bert": System("hybrid_bert", "HybridBert", BOTH, TokenBertOptions),
+    "hybrid-bert": System("hybrid_bert", "HybridBert", BOTH, HybridBertOptions),
     "raw-linear": System("raw_linear", "RawLinear", MEL, RawLinearOptions),
     "raw-cnn": System("raw_cnn", "RawCnn", MEL, RawCnnOptions),
     "raw-bert": System("raw_bert", "RawBert", MEL, RawBertOptions),

@@ -3,6 +3,7 @@
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from audio_tokens.engine.systems.conv_front import ConvFront
 from audio_tokens.engine.systems.pooling import Pooling
 from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding, mask_from
 
@@ -15,6 +16,8 @@ class TokenLstm(Tagger):
         width = config.options["width"]
         self.embed = TokenEmbedding(config.vocab_sizes, width, config.alternatives)
         self.dropout = nn.Dropout(config.options["dropout"])
+        layers = config.options.get("convolutions", 0)  # models trained before there were any have no word on them
+        self.conv_front = ConvFront(layers, width, config.options["dropout"]) if layers else None
         self.lstm = nn.LSTM(width, width, batch_first=True, bidirectional=True)
         self.pooling = Pooling(config.options["pooling"], 2 * width)
         self.head = nn.Linear(self.pooling.width, config.label_count)
@@ -28,6 +31,8 @@ class TokenLstm(Tagger):
     ) -> Float[Tensor, "B L"]:
         """Return the logits of every label."""
         x_BTD = self.dropout(self.embed(ids_BTQ, weights_BTQ))
+        if self.conv_front is not None:
+            x_BTD, lengths_B = self.conv_front(x_BTD, lengths_B)
         longest = x_BTD.shape[1]
         if bool((lengths_B == longest).all()):  # nothing to skip: the plain call is up to twice as fast as a packed one
             x_BTD = self.lstm(x_BTD)[0]

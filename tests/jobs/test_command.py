@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from audio_tokens.engine.systems.registry import resolve
 from audio_tokens.errors import UserError
 from audio_tokens.jobs import cli
 from audio_tokens.jobs.command import command, parse, recipe_file
+from audio_tokens.jobs.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +152,15 @@ def test_print_config_is_yaml_and_stops(capsys: pytest.CaptureFixture[str]) -> N
 def test_packaged_recipes_are_found_by_name() -> None:
     assert recipe_file("default").is_file()
     assert recipe_file("seed").is_file()
+
+
+@pytest.mark.parametrize("name", ["cnn", "default", "rocket", "seed", "sound", "speech"])
+def test_a_packaged_recipe_makes_a_run_of_every_system_it_sets(name: str) -> None:
+    job = parse(Run, ("--source", "soundscapes:9", "--work", "w", "--recipe", name), prog="audio-tokens run")
+    assert job.recipe.name == name
+    assert len(job.recipe.kmeans.clusters) == len(job.recipe.slices.contexts)
+    for system in job.recipe.systems:
+        resolve(system, job.recipe.train, job.recipe.systems[system])
 
 
 def test_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

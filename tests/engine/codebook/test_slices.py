@@ -104,6 +104,9 @@ def test_convolution_bank_equals_the_obvious_loop_and_is_drawn_from_its_seed():
         ({"contexts": (4,), "stride": 5}, "stride is 5"),
         ({"whiten_variance": 1.5}, "1.5"),
         ({"contexts": (4, 8), "residual": True}, "residual"),
+        ({"contexts": (4, 8), "bands": ((0, 8),)}, "one pair per stream, 2"),
+        ({"bands": ((8, 8),)}, "8, 8"),
+        ({"bands": ((0, 8),), "residual": True}, "leave out either"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(fields, word):

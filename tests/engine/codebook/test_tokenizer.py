@@ -24,6 +24,7 @@ RECIPES = {
     "euclidean": (SliceConfig(unit_length=False, normalise="none", whiten_dims=10), (24,), "euclidean"),
     "convolved": (SliceConfig(conv_bank=ConvBankConfig(kernels=3, kernel_size=5)), (24,), "cosine"),
     "two streams": (SliceConfig(contexts=(4, 12)), (24, 12), "cosine"),
+    "bands": (SliceConfig(contexts=(4, 4, 8), bands=((0, 4), (3, 8), (0, 8))), (24, 24, 24), "cosine"),
     "residual": (SliceConfig(contexts=(4, 4, 4), residual=True), (24, 24, 24), "cosine"),
 }
 
@@ -88,6 +89,23 @@ def test_decoding_gives_the_clip_back_in_outline(tokenizer):
         errors.append(((decoded_TF[:frames] - mel_TF[:frames]) ** 2).mean())
         spreads.append(mel_TF.astype(np.float32).var())
     assert np.mean(errors) < 0.7 * np.mean(spreads)  # the mean frame alone would leave 1; 24 centroids leave 0.1 to 0.6
+
+
+def test_a_stream_hears_its_own_bands_and_no_others():
+    slices = SliceConfig(normalise="none", contexts=(4, 4), bands=((0, 4), (3, 8)))
+    blocks = [MELS[start : start + 4] for start in range(0, len(MELS), 4)]
+    fit = Fit(ArrayLanes(blocks), MEL.to_dict(), slices, KMeansConfig(clusters=(24, 24), chunk_vectors=32))
+    *_, last = fit.states()
+    tokenizer = AudioTokenizer(fit.codebook(last, {}))
+    other_TF = MELS[0].copy()
+    other_TF[:, 4:] = MELS[1][: len(other_TF), 4:] if len(MELS[1]) >= len(other_TF) else -40
+    ids_PQ, other_PQ = tokenizer.encode_mel(MELS[0]), tokenizer.encode_mel(other_TF)
+    assert np.array_equal(ids_PQ[:, 0], other_PQ[:, 0])
+    assert (ids_PQ[:, 1] != other_PQ[:, 1]).any()
+    decoded_TF, other_decoded_TF = tokenizer.decode(ids_PQ), tokenizer.decode(other_PQ)
+    assert np.array_equal(decoded_TF[:, :3], other_decoded_TF[:, :3])
+    with pytest.raises(UserError, match="8 bands"):
+        SliceConfig(bands=((4, 9),)).heard(0, 8)
 
 
 def test_silence_has_tokens_and_they_decode_to_something_finite(tokenizer):

@@ -19,6 +19,7 @@ VOCAB, BANDS, LONGEST, LABELS = (50, 20), 16, 40, 5
 VARIANTS: dict[str, tuple[str, dict[str, object]]] = {name: (name, {}) for name in SYSTEMS} | {
     "hybrid-bert, rotary": ("hybrid-bert", {"positions": "rotary", "pooling": "mean"}),
     "token-lstm, attention": ("token-lstm", {"pooling": "attention"}),
+    "token-lstm, convolutions": ("token-lstm", {"convolutions": 2}),
     "token-bert, rotary, attention": ("token-bert", {"positions": "rotary", "pooling": "attention"}),
     "token-bert, convolution": ("token-bert", {"conv": 5, "pooling": "mean-max"}),
 }
@@ -177,6 +178,7 @@ LAYERS = {
     "token-linear": ["embed", "head"],
     "token-lstm": ["embed", "lstm", "head"],
     "token-bert": ["embed", ".layer.0.", ".layer.1.", "head"],
+    "token-lstm, convolutions": ["conv_front", "lstm", "head"],
     "token-bert, rotary, attention": ["embed", ".layers.0.", ".layers.1.", "head"],
     "hybrid-bert": ["project", ".layer.0.", ".layer.1.", "head"],
     "raw-linear": ["layers.0.", "layers.3.", "head"],

@@ -1,0 +1,57 @@
+"""What order.py tries, by name. One factor at a time where two names share a letter; see order_protocol.md."""
+
+from dataclasses import replace
+
+from audio_tokens.engine.codebook.slices import SliceConfig
+from audio_tokens.engine.sound.view_config import ViewConfig
+from benchmarks.studies.order import Study, Tokens
+
+DEFAULT = Tokens()
+STRIDE_1 = Tokens(slices=SliceConfig(stride=1))
+K_1000 = Tokens(clusters=(1000,))
+FINE = Tokens(slices=SliceConfig(contexts=(2, 4, 8), stride=1), clusters=(1000, 1000, 1000))
+FULL, LOW, MID, HIGH, TOP = (0, 64), (0, 20), (14, 34), (28, 48), (42, 64)
+SPEECH = Tokens(  # 10 ms a frame, 20 ms a position; two contexts of all bands, four ranges of bands of 80 ms
+    mel="speech16k",
+    slices=SliceConfig(contexts=(4, 8, 8, 8, 8, 8), stride=2, bands=(FULL, FULL, LOW, MID, HIGH, TOP)),
+    clusters=(1000, 1000, 500, 500, 500, 500),
+)
+SPEECH_VIEWS = replace(SPEECH, views=ViewConfig(count=3, speed=0.12, gain_db=0, tilt_db=2, noise_db=25, roll=False))
+ALL = (0, 1, 2, 3, 4, 5)
+SEQUENCE = {
+    "epochs": 12,
+    "batch_clips": 64,
+    "learning_rate": 3e-3,
+    "width": 96,
+    "dropout": 0.3,
+    "pooling": "attention",
+    "label_smoothing": 0.1,
+}
+CONVS = SEQUENCE | {"convolutions": 2}
+
+STUDIES = {
+    "a-default": Study(tokens=DEFAULT),
+    "a-default-soft": Study(tokens=DEFAULT, top=4),
+    "a-stride1": Study(tokens=STRIDE_1),
+    "a-k1000": Study(tokens=K_1000),
+    "b-2": Study(tokens=FINE, streams=(0,)),
+    "b-4": Study(tokens=FINE, streams=(1,)),
+    "b-8": Study(tokens=FINE, streams=(2,)),
+    "b-2-8": Study(tokens=FINE, streams=(0, 2)),
+    "b-2-8-soft": Study(tokens=FINE, streams=(0, 2), top=4),
+    "b-4-soft": Study(tokens=FINE, streams=(1,), top=4),
+    "b-8-soft": Study(tokens=FINE, streams=(2,), top=4),
+    "b-2-4-8-soft": Study(tokens=FINE, streams=(0, 1, 2), top=4),
+    "c-4": Study(tokens=SPEECH, streams=(0,)),
+    "c-4-8-soft": Study(tokens=SPEECH, streams=(0, 1), top=4),
+    "c-bands": Study(tokens=SPEECH, streams=(2, 3, 4, 5)),
+    "c-bands-soft": Study(tokens=SPEECH, streams=(2, 3, 4, 5), top=4),
+    "c-all-soft": Study(tokens=SPEECH, streams=ALL, top=4),
+    "d-lstm-all": Study(tokens=SPEECH, streams=ALL, top=4, system="token-lstm", options=CONVS),
+    "d-lstm-all-shuffled": Study(tokens=SPEECH, streams=ALL, top=4, system="token-lstm", options=CONVS, shuffled=True),
+    "d-lstm-contexts": Study(tokens=SPEECH, streams=(0, 1), top=4, system="token-lstm", options=CONVS),
+    "d-lstm-plain": Study(tokens=SPEECH, streams=ALL, top=4, system="token-lstm", options=SEQUENCE),
+    "e-lstm-views": Study(
+        tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-lstm", options=CONVS | {"epochs": 20, "mask": 0.1}
+    ),
+}

@@ -1,0 +1,37 @@
+"""The study of order: its control takes order away and nothing else; its intervals are those of speakers."""
+
+import numpy as np
+import pytest
+
+from benchmarks.studies.order import by_speaker, interval, positions_permuted, table
+
+
+def test_the_control_takes_a_clips_order_away_and_nothing_else():
+    rng = np.random.default_rng(0)
+    lengths = np.array([40, 1, 25])
+    ids_PQ = rng.integers(0, 9, size=(lengths.sum(), 3))
+    mixed_PQ = positions_permuted(ids_PQ, lengths, rng)
+    for before, after in zip(
+        np.split(ids_PQ, np.cumsum(lengths)[:-1]), np.split(mixed_PQ, np.cumsum(lengths)[:-1]), strict=True
+    ):
+        assert sorted(map(tuple, before)) == sorted(map(tuple, after))
+    assert (mixed_PQ != ids_PQ).any()
+
+
+def test_an_interval_is_wide_where_speakers_differ_and_not_where_only_clips_do():
+    right_C = np.tile([True, False], 60)
+    alike = by_speaker(right_C, ["a"] * 40 + ["b"] * 40 + ["c"] * 40)
+    assert alike == {"a": 0.5, "b": 0.5, "c": 0.5}
+    assert interval(list(alike.values())) == (0.5, 0.5)
+    assert interval([0.2, 0.5, 0.8]) == pytest.approx((0.2, 0.8))  # one draw in 27 takes the same speaker thrice
+
+
+def test_the_table_pairs_runs_by_speaker():
+    row = {"seed": 0, "place": "val", "mAP": 0.5, "cpu_s": 1, "parameters": 1000}
+    rows = [
+        row | {"name": "bag", "accuracy": 0.5, "speakers": {"a": 0.4, "b": 0.6}},
+        row | {"name": "lstm", "accuracy": 0.6, "speakers": {"a": 0.5, "b": 0.7}},
+    ]
+    text = table(rows, "bag")
+    assert "| lstm | 0 | val | 60.0 [50.0, 70.0] | 50.0 | +10.0 [+10.0, +10.0] | 1 | 1,000 |" in text
+    assert "| bag | 0 | val | 50.0 [40.0, 60.0] | 50.0 |  | 1 | 1,000 |" in text
