@@ -71,7 +71,7 @@ def test_the_same_fit_is_the_same_files_and_another_seed_is_not(shards, codebook
 
 def test_the_objective_is_reported_per_pass_and_falls(codebook):
     header, *rows = (Path(codebook) / "objective.csv").read_text().splitlines()
-    assert header == "stream,pass,vectors,distortion,dead"
+    assert header == "stream,pass,vectors,distortion,standard_error,dead"
     distortions = [float(row.split(",")[3]) for row in rows]
     assert len(distortions) >= 3
     assert distortions == sorted(distortions, reverse=True)

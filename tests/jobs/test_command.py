@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from audio_tokens.engine.systems.registry import resolve
 from audio_tokens.errors import UserError
 from audio_tokens.jobs import cli
 from audio_tokens.jobs.command import command, parse, recipe_file
 from audio_tokens.jobs.run import Run
+from audio_tokens.jobs.training_recipe import trainable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +160,7 @@ def test_a_packaged_recipe_makes_a_run_of_every_system_it_sets(name: str) -> Non
     assert job.recipe.name == name
     assert len(job.recipe.kmeans.clusters) == len(job.recipe.slices.contexts)
     for system in job.recipe.systems:
-        resolve(system, job.recipe.train, job.recipe.systems[system])
+        trainable(system).by(job.recipe)  # refuses what does not exist
 
 
 def test_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
