@@ -25,7 +25,7 @@ class Encode(TaskOptions):
         codebook: the folder of the codebook
         out: the token store to write, tokens.zarr
         shards: the folder of the mel shards
-        source: sound to be encoded without mel shards, KIND:WHERE as in build --help
+        source: sound to be encoded without mel shards, KIND:WHERE as for build, whose help lists them
         views: views of every clip, made from sound and stored beside it for training, {count: 5} say
         seed: of the views
         top: also store so many nearest tokens of every position with their cosines, for soft assignment

@@ -26,7 +26,7 @@ class Run:
     """Every stage on your data: build, cluster, encode, train, leaderboard, report.
 
     Args:
-        source: KIND:WHERE, as in build --help
+        source: KIND:WHERE, as for build, whose help lists them
         work: the folder that holds all artefacts
         recipe: a packaged recipe's name or a YAML file
         systems: the systems to train, e.g. token-bag,token-bert

@@ -33,7 +33,7 @@ def codebook(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def toy_source(monkeypatch):
-    monkeypatch.setitem(registry.SOURCES, "toy", "tests.jobs.toy_sounds")
+    monkeypatch.setitem(registry.SOURCES, "toy", registry.Kind("tests.jobs.toy_sounds", "toy:NAME", "toys"))
 
 
 def encoded(codebook: str, out: Path, name: str, **options) -> Path:
@@ -58,7 +58,7 @@ def tokens_of(store: Path) -> dict[str, list]:
 def broken(codebook, tmp_path_factory):
     """The store that one worker makes of the broken sounds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(registry.SOURCES, "toy", "tests.jobs.toy_sounds")
+        patch.setitem(registry.SOURCES, "toy", registry.Kind("tests.jobs.toy_sounds", "toy:NAME", "toys"))
         return encoded(codebook, tmp_path_factory.mktemp("accidents") / "tokens.zarr", "broken")
 
 
