@@ -35,7 +35,8 @@ def to_bytes(state: FitCheckpoint, fingerprint: str) -> bytes:
             "history": kmeans.history,
         }
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    return save(contiguous, metadata={"fit": json.dumps(facts), "digest": _digest(contiguous, facts)})
+    said = json.dumps({"facts": facts, "digest": _digest(contiguous, facts)})
+    return save(contiguous, metadata={"fit": said})  # of several entries the order would change from file to file
 
 
 def from_bytes(data: bytes) -> tuple[FitCheckpoint, str]:
@@ -59,8 +60,9 @@ def _from_bytes(data: bytes) -> tuple[FitCheckpoint, str]:
     arrays = load(data)
     header_bytes = int.from_bytes(data[:8], "little")
     metadata = json.loads(data[8 : 8 + header_bytes])["__metadata__"]
-    facts = json.loads(metadata["fit"])
-    if metadata["digest"] != _digest(arrays, facts):
+    said = json.loads(metadata["fit"])
+    facts = said["facts"]
+    if said["digest"] != _digest(arrays, facts):
         raise ValueError("its digest is another")
     kmeans = None
     if "kmeans" in facts:
