@@ -76,7 +76,10 @@ def cluster(request: Cluster) -> None:
             return
         state = None
         if checkpoint.exists() and not request.force:
-            state, fingerprint = from_bytes(checkpoint.read_bytes())
+            try:
+                state, fingerprint = from_bytes(checkpoint.read_bytes())
+            except UserError as error:
+                raise UserError(f"{error}; --force begins anew") from None
             if fingerprint != origin["fingerprint"]:
                 raise UserError(f"{checkpoint} is of an unfinished fit with other settings; --force begins anew")
         if "leak" in origin:

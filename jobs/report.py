@@ -1,4 +1,4 @@
-"""report: a work folder -> report.html, one page that holds its pictures and sounds and asks nothing of a network."""
+"""report: a work folder -> report.html, one page that holds its pictures and sounds, without a network."""
 
 import json
 import sys
@@ -25,7 +25,7 @@ WORST, VIEWED = 12, 6  # clips that are shown: those with the highest loss, and 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A work folder -> report.html, one page that asks nothing of a network.
+    """A work folder -> report.html, one page that loads nothing from a network.
 
     Args:
         work: the work folder of `run` or `demo`

@@ -46,7 +46,7 @@ def from_bytes(data: bytes) -> tuple[FitCheckpoint, str]:
     try:
         return _from_bytes(data)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"the checkpoint of this fit is damaged ({error}); --force begins anew") from None
+        raise UserError(f"the checkpoint of this fit is damaged ({error}) and cannot be gone on from") from None
 
 
 def _digest(arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> str:

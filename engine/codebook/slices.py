@@ -34,7 +34,7 @@ class SliceConfig:
         whiten_floor: added to every eigenvalue, as a share of the largest, so that noise is not blown up
         unit_length: scale every vector to length 1, as cosine clustering asks
         residual: every further stream clusters what the streams before it left over (equal contexts)
-        bands: first and last mel band (counted from 0, the last excluded) that each stream hears; none for all of them
+        bands: first and last mel band (counted from 0, the last excluded) that each stream covers; none for all of them
     """
 
     normalise: Literal["none", "min-max", "mean-std"] = "mean-std"
@@ -72,7 +72,7 @@ class SliceConfig:
             raise UserError("slices.bands go with neither residual streams nor a conv_bank; leave out either")
 
     def heard(self, stream: int, bands: int) -> slice:
-        """Return which of a frame's `bands` a stream hears; UserError where there are not so many."""
+        """Return which of a frame's `bands` a stream covers; UserError where there are not so many."""
         first, last = self.bands[stream] if self.bands else (0, bands)
         if last > bands:
             raise UserError(f"slices.bands {[first, last]}: the mel has {bands} bands")

@@ -105,9 +105,9 @@ class AudioTokenizer:
     def decode(self, ids_PQ: Integer[np.ndarray, "P Q"]) -> Float32[np.ndarray, "T F"]:
         """Return log mel (dB for kind stft) of T = (P - 1) x stride + the smallest context frames.
 
-        Every token puts down the mean slice of its centroid, in the bands that its stream hears; where slices overlap,
+        Every token puts down the mean slice of its centroid, in the bands that its stream covers; where slices overlap,
         their mean is taken, every stream counting alike; residual streams add up first. The level is that of the mean
-        training clip, and so is a band that no stream hears.
+        training clip, and so is a band that no stream covers.
         Raises UserError for ids that are no tokens of this codebook.
         """
         slices, streams = self.codebook.slices, self.codebook.streams

@@ -13,7 +13,7 @@ class ViewConfig:
     Args:
         count: views of every clip, beside the clip itself
         speed: a view plays faster or slower by up to this share, its pitch following
-        gain_db: level, up to so much louder or softer; only what is not normalised away hears it
+        gain_db: level, up to so much louder or softer; of no effect where it is normalised away
         tilt_db: slope of the spectrum, up to so many dB an octave up or down
         noise_db: white noise lies so far below the clip, or up to 20 dB further; 0 adds none
         roll: begin anywhere, the head following the tail

@@ -18,7 +18,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 
 def png_base64(figure: Figure, dpi: int = 110) -> str:
-    """Return the figure as a `data:` URI of a PNG, so that a page holds its pictures and asks nothing of a network."""
+    """Return the figure as a `data:` URI of a PNG, so that a page holds its pictures and loads nothing."""
     buffer = io.BytesIO()
     # No Software or date entry: the same figure gives the same bytes.
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})

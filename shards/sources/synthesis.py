@@ -149,7 +149,7 @@ class Voice(NamedTuple):
     weight: float
 
 
-# From one clip in four down to about one in a hundred: the tail of real labels, in small.
+# From one clip in four down to about one in a hundred: a long tail, as real labels have.
 _RATIO = 0.745
 VOICES: dict[str, Voice] = {
     "wind": Voice(wind, 1.5, 3.5, _RATIO**0),

@@ -174,4 +174,4 @@ def reading(path: Path, place: str) -> Iterator[None]:
     try:
         yield
     except DAMAGED as error:
-        raise UserError(f"{path} is damaged in {place} ({error}); encode again with --force") from None
+        raise UserError(f"{path} is damaged in {place} ({error}); encode again") from None

@@ -66,7 +66,7 @@ class TokenStore:
         try:
             check_attributes(attributes)
         except ValueError as error:
-            raise UserError(f"{path} is damaged ({error}); encode again with --force") from None
+            raise UserError(f"{path} is damaged ({error}); encode again") from None
         return cls(path, attributes)
 
     @cached_property

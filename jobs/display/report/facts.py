@@ -96,7 +96,7 @@ class ClipView:
     """A clip seen from all sides: mel and decoded mel in dB, tokens, sound and what the tokens sound like.
 
     `error_db` is the root mean square between the mels at the clip's own level, `random_error_db` the same with tokens
-    drawn at random by their use: what a codebook that hears nothing would do.
+    drawn at random by their use: what a codebook without information would do.
     """
 
     judged: Judged

@@ -1,4 +1,4 @@
-"""A report as one page that holds its pictures, sounds, style and script, and asks nothing of a network."""
+"""A report as one page that holds its pictures, sounds, style and script, and loads nothing from a network."""
 
 import html
 from collections.abc import Iterator
