@@ -37,7 +37,13 @@ def test_a_range_holds_its_numbers_and_no_other() -> None:
 
 def test_a_systems_options_part_into_model_and_training() -> None:
     options = TokenLstmOptions(width=8, epochs=6)
-    assert model_options(options) == {"width": 8, "dropout": 0.2, "pooling": "mean-max", "embedding": "drawn"}
+    assert model_options(options) == {
+        "width": 8,
+        "dropout": 0.2,
+        "pooling": "mean-max",
+        "embedding": "drawn",
+        "convolutions": 0,
+    }
     assert training_of(options) == TrainConfig(epochs=6, learning_rate=3e-3)
 
 

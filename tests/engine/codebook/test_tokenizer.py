@@ -94,8 +94,8 @@ def test_decoding_gives_the_clip_back_in_outline(tokenizer):
 def test_a_stream_hears_its_own_bands_and_no_others():
     slices = SliceConfig(normalise="none", contexts=(4, 4), bands=((0, 4), (3, 8)))
     blocks = [MELS[start : start + 4] for start in range(0, len(MELS), 4)]
-    fit = Fit(ArrayLanes(blocks), MEL.to_dict(), slices, KMeansConfig(clusters=(24, 24), chunk_vectors=32))
-    *_, last = fit.states()
+    fit = CodebookFit(ArrayLanes(blocks), MEL.to_dict(), slices, KMeansConfig(clusters=(24, 24), chunk_vectors=32))
+    *_, last = fit.checkpoints()
     tokenizer = AudioTokenizer(fit.codebook(last, {}))
     other_TF = MELS[0].copy()
     other_TF[:, 4:] = MELS[1][: len(other_TF), 4:] if len(MELS[1]) >= len(other_TF) else -40
