@@ -30,7 +30,7 @@ def test_the_commands_it_names_exist() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_every_snippet_runs(tmp_path: Path, data_dir: Path) -> None:
     (tmp_path / "jobs").symlink_to(ROOT / "jobs")
     rng = np.random.default_rng(0)
