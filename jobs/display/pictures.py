@@ -3,26 +3,14 @@
 Axes: T frames, F mel bands, K centroids, W windows, L labels.
 """
 
-import base64
-import io
-import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int, Integer
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 # Okabe-Ito: told apart with any colour vision; one colour a system.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31", "#7F7F7F")
-
-
-def png_base64(figure: Figure, dpi: int = 110) -> str:
-    """Return the figure as a `data:` URI of a PNG, so that a page holds its pictures and loads nothing."""
-    buffer = io.BytesIO()
-    # No Software or date entry: the same figure gives the same bytes.
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:
@@ -125,48 +113,6 @@ def timeline(
     axes.set_xlabel("seconds")
     axes.set_ylabel("probability")
     axes.set_title(title, loc="left", fontsize=10)
-    axes.grid(True, alpha=0.3)
-    axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return figure
-
-
-def colours_of(names: Iterable[str]) -> dict[str, str]:
-    """Return a colour for each name, the same in every picture of a page."""
-    return dict(zip(names, itertools.cycle(COLOURS), strict=False))
-
-
-def learning_curves(
-    curves: Mapping[str, Sequence[tuple[float, float]]], y_label: str, colours: Mapping[str, str]
-) -> Figure:
-    """Return one line a system, from {name: [(epoch, value), ...]}."""
-    figure = new_figure(6.4, 3.6)
-    axes = figure.subplots()
-    for name, points in curves.items():
-        epochs, values = zip(*points, strict=True)
-        axes.plot(
-            epochs, values, label=name, color=colours[name], linewidth=1.8, marker="o" if len(points) < 3 else None
-        )
-    axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_ylabel(y_label)
-    axes.grid(True, alpha=0.3)
-    if curves:
-        axes.legend(fontsize=8, frameon=False)
-    return figure
-
-
-def class_bars(ap: Mapping[str, Mapping[str, float]], classes: Sequence[str], colours: Mapping[str, str]) -> Figure:
-    """Return average precision per class, one dot a system, from {system: {class: ap}}; classes from top to bottom."""
-    figure = new_figure(9, 0.9 + 0.27 * len(classes))
-    axes = figure.subplots()
-    rows = np.arange(len(classes))
-    for system, by_class in ap.items():
-        values = [by_class.get(name, np.nan) for name in classes]
-        axes.plot(values, rows, "o", label=system, color=colours[system], markersize=5, alpha=0.85)
-    axes.set_yticks(rows, classes, fontsize=8)
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1.01)
-    axes.set_xlabel("average precision")
     axes.grid(True, alpha=0.3)
     axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
