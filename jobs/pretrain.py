@@ -78,7 +78,7 @@ def pretrain(request: Pretrain) -> None:
             vocab_sizes=data.vocab_sizes,
             longest=data.longest,
             options=own | {"pooling": "first"},
-            num_labels=1,
+            id2label={0: ""},  # nothing is tagged yet
         )
         model = fresh(system, context, vectors, make=MaskedTokens)
         objective = MaskedPrediction(vocab_sizes=data.vocab_sizes, share=request.hide)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audio_tokens.engine.ranges import Natural, check
+from audio_tokens.engine.systems.registry import find
 from audio_tokens.engine.train_config import TagConfig, TrainConfig, model_options, training_of
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
@@ -82,7 +83,8 @@ def train(request: Train) -> None:
     if request.classes is not None:
         data = with_classes(data, request.classes)
     settings, facts = _settings(request, config, own, data)
-    with open_run("train", request, settings, facts, config) as opened:
+    epochs = not find(request.system).solved
+    with open_run("train", request, settings, facts, config, epochs=epochs) as opened:
         if opened is None:
             return
         folder, context = opened
@@ -174,7 +176,7 @@ def _run(request: Train, data: "TrainingData", trial: "Trial", folder: "RunFolde
         "clips_eval": tested.clips,
         **figures_of(tested),
         "peak_val_mAP": chosen.validation.mAP,
-        "parameters": trained.model.num_parameters(only_trainable=True),
+        "parameters": trained.model.trainable_parameters,
         "seconds": chosen.seconds + (trained.seconds if parts.refit is not None else 0.0),
         "eval_place": parts.places[1],
         "chosen_on": parts.places[0] if chosen.best_epoch else None,  # where the epoch was chosen, if there are any

@@ -243,7 +243,7 @@ def run(name: str, study: Study, seed: int, sounds: Sounds, work: Path, place: s
         "mAP": round(found.mAP, 4),
         "speakers": by_speaker(right_C, sounds.listing(place)[2]),
         "cpu_s": round(cpu_s),
-        "parameters": fitted.model.num_parameters(only_trainable=True),
+        "parameters": fitted.model.trainable_parameters,
         "date": datetime.date.today().isoformat(),
     }
 

@@ -29,7 +29,7 @@ from audio_tokens.engine.training.objectives import Objective
 from audio_tokens.engine.training.optimizer import adamw, rate
 from audio_tokens.engine.training.run_context import Interrupted, Progress, RunContext
 from audio_tokens.engine.training.weight_average import Average
-from audio_tokens.engine.world import precision_of
+from audio_tokens.engine.world import precision_of, unwrapped
 from audio_tokens.errors import UserError
 from audio_tokens.seeds import generator
 
@@ -87,7 +87,7 @@ class _Training:
         self.order, self.checkpoints, self.stopping = context.order(clips), context.checkpoints(phase), context.stopping
         self.wrapped, prepared = accelerator.prepare(model, adamw(model, config))
         # the optimizer itself: its wrapper searches the disk for a package at every step, and has no more to add here
-        self.model, self.optimizer = accelerator.unwrap_model(self.wrapped), prepared.optimizer
+        self.model, self.optimizer = unwrapped(self.wrapped), prepared.optimizer
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.epoch_steps = math.ceil(len(clips) / config.batch_clips)
         steps = config.epochs * self.epoch_steps

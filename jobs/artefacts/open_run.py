@@ -35,12 +35,19 @@ class Asked(Protocol):
 
 @contextmanager
 def open_run(
-    command: str, request: Asked, settings: dict[str, Any], facts: dict[str, Any], config: TrainConfig
+    command: str,
+    request: Asked,
+    settings: dict[str, Any],
+    facts: dict[str, Any],
+    config: TrainConfig,
+    *,
+    epochs: bool = True,
 ) -> Iterator[tuple[RunFolder, RunContext] | None]:
     """Yield the folder and the context of a run, or None where it is complete already, which is said.
 
     Runs of equal `settings` are the same run; `facts` stand beside them in config.yaml. SIGTERM saves the last state
-    and exits with 143. What the request names as tokens, shards, codebook and init are the parents of the run.
+    and exits with 143. What the request names as tokens, shards, codebook and init are the parents of the run. Without
+    `epochs` there are no curves, and the tracker is left alone.
     Raises UserError as claim, RunFolder.begin and `processes` do.
     """
     inputs = {role: getattr(request, role, None) for role in ("tokens", "shards", "codebook", "init")}
@@ -59,7 +66,8 @@ def open_run(
             accelerator.print(f"{command}: {request.out} is complete already")
             yield None
             return
-        accelerator.init_trackers("audio-tokens")
+        if epochs:
+            accelerator.init_trackers("audio-tokens")
         context = RunContext(
             config=config,
             seed=request.seed,

@@ -22,12 +22,12 @@ FRONT_END, CODEBOOK, REMOTE_CODE = "front_end.json", "codebook", "modeling_audio
 REMOTE_SOURCE = '''"""Lets transformers load this model by the package that made it (trust_remote_code=True)."""
 
 try:
-    from audio_tokens.engine.systems.tagger import TaggerConfig
     from audio_tokens.engine.systems.tagging.auto_classes import AudioTokensForAudioClassification
+    from audio_tokens.engine.systems.tagging.auto_config import AudioTokensConfig
 except ImportError as missing:
     raise ImportError("this model needs the package audio-tokens; install it: pip install audio-tokens") from missing
 
-__all__ = ["AudioTokensForAudioClassification", "TaggerConfig"]
+__all__ = ["AudioTokensConfig", "AudioTokensForAudioClassification"]
 '''
 
 
@@ -45,11 +45,11 @@ def save_model(model: Tagger, folder: Path, mel: MelConfig | None, codebook: Cod
     Without `mel`, or without the codebook of a token system, the folder holds a model that can be scored on stored data
     and cannot tag sound.
     """
-    model.config.auto_map = {
-        "AutoConfig": f"{REMOTE_CODE}.TaggerConfig",
+    remote = {
+        "AutoConfig": f"{REMOTE_CODE}.AudioTokensConfig",
         "AutoModelForAudioClassification": f"{REMOTE_CODE}.AudioTokensForAudioClassification",
     }
-    save(model, folder)
+    save(model, folder, auto_map=remote)
     (folder / f"{REMOTE_CODE}.py").write_text(REMOTE_SOURCE)
     if mel is not None:
         (folder / FRONT_END).write_text(json.dumps(mel.to_dict(), indent=1) + "\n")
