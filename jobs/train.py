@@ -69,6 +69,12 @@ class Train:
 
 def train(request: Train) -> None:
     """Train, choose and test; nothing is done where the run is complete already. SIGTERM saves and exits with 143."""
+    from audio_tokens.jobs.inputs.places import fitted_places, stored, tested_place
+
+    places = stored(request.tokens, request.shards)  # a mistake here is told before torch is imported
+    fitted_places(places, request.test_fold)
+    tested_place(places, request.test_fold)
+
     from audio_tokens.engine.systems.tagger import TaggerConfig
     from audio_tokens.engine.training.train_system import Trial
     from audio_tokens.jobs.artefacts.open_run import open_run

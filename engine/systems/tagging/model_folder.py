@@ -15,6 +15,7 @@ from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
 from audio_tokens.engine.sound.mel_config import MelConfig
 from audio_tokens.engine.systems.registry import find, load, save
 from audio_tokens.engine.systems.tagger import Tagger
+from audio_tokens.engine.systems.tagging.find_model import find_model
 from audio_tokens.errors import UserError
 
 FRONT_END, CODEBOOK, REMOTE_CODE = "front_end.json", "codebook", "modeling_audio_tokens"
@@ -66,7 +67,7 @@ def load_model(where: str | Path) -> LoadedModel:
 
     Raises UserError where there is none, or one that lacks its front end or codebook.
     """
-    folder = _folder(where)
+    folder = find_model(where)
     model = load(folder)
     reads = find(model.config.system).reads
     needed = [FRONT_END, *([f"{CODEBOOK}/config.json"] if "tokens" in reads else [])]
@@ -79,20 +80,3 @@ def load_model(where: str | Path) -> LoadedModel:
     mel = MelConfig.from_dict(json.loads((folder / FRONT_END).read_text()))
     tokenizer = AudioTokenizer.from_pretrained(folder / CODEBOOK) if "tokens" in reads else None
     return LoadedModel(model, mel, tokenizer)
-
-
-def _folder(where: str | Path) -> Path:
-    path = Path(where)
-    for folder in (path / "model", path):
-        if (folder / "config.json").is_file():
-            return folder
-    if path.exists() or str(where).count("/") != 1:
-        raise UserError(f"{where} holds no model; `audio-tokens train` makes RUN, and RUN/model is one")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(str(where)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{where} is neither a folder nor found on the hub: {reason}") from None
