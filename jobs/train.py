@@ -94,8 +94,7 @@ def train(request: Train) -> None:
         if opened is None:
             return
         folder, context = opened
-        say = context.accelerator.print
-        say(f"train: {request.system} on {request.tokens or request.shards} -> {request.out}")
+        context.say(f"{request.system} on {request.tokens or request.shards} -> {request.out}")
         system = TaggerConfig(
             system=request.system,
             vocab_sizes=data.vocab_sizes,
@@ -109,7 +108,7 @@ def train(request: Train) -> None:
         initial = Path(request.init) / "model" if request.init is not None else None
         trial = Trial(system=system, context=context, vectors=vectors, initial=initial)
         result = _run(request, data, trial, folder, settings.get("leak"))
-        say(f"train: {request.out}: mAP {result['mAP']:.3f} on {result['eval_place']} ({result['seconds']:.0f} s)")
+        context.say(f"{request.out}: mAP {result['mAP']:.3f} on {result['eval_place']} ({result['seconds']:.0f} s)")
 
 
 def _settings(

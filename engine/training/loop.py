@@ -53,6 +53,8 @@ def train_by_steps(
     training = _Training(model, clips, objective, context, phase)
     config, accelerator = context.config, context.accelerator
     progress, last_epoch = training.progress, stop_after or config.epochs
+    if progress.step and len(progress.rows) < last_epoch:
+        context.say(f"{phase}: resuming at epoch {len(progress.rows) + 1}, step {progress.step + 1}")
     with torch.random.fork_rng():
         while (epoch := len(progress.rows) + 1) <= last_epoch and not _out_of_patience(progress, config):
             row = training.epoch()
@@ -68,9 +70,8 @@ def train_by_steps(
                 if improved:
                     training.save("best", to_resume=False)
             if accelerator.is_main_process:
-                context.on_epoch(
-                    phase, progress
-                )  # before the state: killed in between, the epoch is done and told again
+                # before the state: killed in between, the epoch is done and told again
+                context.on_epoch(phase, progress, last_epoch)
             training.save("last")
     accelerator.wait_for_everyone()
     training.checkpoints.load("best", training.model)

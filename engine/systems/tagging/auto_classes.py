@@ -40,7 +40,7 @@ class AudioTokensForAudioClassification(PreTrainedModel):
         self, input_values: Float[Tensor, "B S"], attention_mask: Tensor | None = None, **_: Any
     ) -> SequenceClassifierOutput:
         """Return logits [B, L] whose softmax (one label a clip) or sigmoid is the mean over the clip's windows."""
-        self.tagger.device = self.model.device
+        self.tagger.device = self.device  # where transformers has moved the model
         lengths = [len(wave) for wave in input_values] if attention_mask is None else attention_mask.sum(1).tolist()
         waves = [wave[: int(n)].float().cpu().numpy() for wave, n in zip(input_values, lengths, strict=True)]
         scores = [tagging.scores_L for tagging in self.tagger.all([(wave, self.tagger.mel.rate_hz) for wave in waves])]
