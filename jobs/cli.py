@@ -20,6 +20,7 @@ COMMANDS = {
     "predict": "a run + sound files -> their labels",
     "tokens": "sound files -> their tokens, as runs with times",
     "listen": "sound files -> what their tokens sound like",
+    "push": "a model -> the Hugging Face hub",
     "compare": "two runs on the same clips, with a paired p-value",
     "cross-validate": "one system on every fold",
     "sweep": "recipes x systems x seeds, one leaderboard",
