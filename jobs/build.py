@@ -9,6 +9,7 @@ from typing import Literal
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.artefacts.task_command import TaskOptions
 from audio_tokens.jobs.command import command
+from audio_tokens.jobs.display.loudness import say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,7 @@ def _build(config: Build) -> int:
         mel = replace(mel, channels=config.channels)
     source = open_source(config.source + (f",segments={config.segments}" if config.segments else ""))
     for note in getattr(source, "notes", ()):
-        print(f"build: {note}")
+        say(f"build: {note}")
     tasks = source.tasks()
     if config.dry_run:
         with threadpool_limits(1):  # as in a worker
@@ -113,7 +114,7 @@ def _build(config: Build) -> int:
         title="build",
         way=f"{config.source} -> {config.out}",
         out=config.out,
-        say=lambda: _said(config.out),
+        told=lambda: _said(config.out),
     )
 
 

@@ -10,6 +10,7 @@ from audio_tokens.engine.sound.view_config import ViewConfig
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.artefacts.task_command import TaskOptions
 from audio_tokens.jobs.command import command
+from audio_tokens.jobs.display.loudness import say
 
 # Starting a process costs about as much as encoding so many clips of ten seconds from mel.
 CLIPS_PER_WORKER = 512
@@ -99,7 +100,7 @@ def _encode(config: Encode) -> int:
     parts, fingerprint = out.with_name(f".{out.name}.parts"), digest(parent, codebook.hash, config.top)
     if is_done(out, "token store", fingerprint, force=config.force):
         remove(parts)
-        print(f"encode: {config.out} is complete already")
+        say(f"encode: {config.out} is complete already")
         return 0
     maker = TokenMaker(
         to_views=to_views,
@@ -148,7 +149,7 @@ def _encode(config: Encode) -> int:
         way=f"{config.shards or config.source} -> {config.out}",
         out=config.out,
         most_processes=most_processes,
-        say=lambda: _said(config.out),
+        told=lambda: _said(config.out),
     )
 
 

@@ -31,7 +31,6 @@ class TokenBag(Tagger):
         sizes_Q = config.vocab_sizes
         self.register_buffer("first_Q", torch.tensor([sum(sizes_Q[:stream]) for stream in range(len(sizes_Q))]))
         self.head = nn.Linear(sum(sizes_Q), config.label_count)
-        self.post_init()
 
     def forward(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B L"]:
         """Return the logits of every label."""

@@ -21,7 +21,6 @@ class TokenLstm(Tagger):
         self.lstm = nn.LSTM(width, width, batch_first=True, bidirectional=True)
         self.pooling = Pooling(config.options["pooling"], 2 * width)
         self.head = nn.Linear(self.pooling.width, config.label_count)
-        self.post_init()
 
     def forward(
         self,

@@ -59,7 +59,6 @@ class TokenRocket(TokenBag):
         self.register_buffer("spread_D", torch.ones(3 * kernels))
         self.kernel_head = nn.Linear(3 * kernels, config.label_count)
         self._set_embedding([torch.randn(size, kernels) for size in config.vocab_sizes])
-        self.post_init()
 
     def initialise(self, vectors: Sequence[Float32[np.ndarray, "_ _"]] = ()) -> None:
         """Let kernels read the tokens' spectra, `vectors` [K, F] a stream, where the options say so."""

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from audio_tokens.errors import UserError
+from audio_tokens.jobs.display.loudness import say
 from audio_tokens.jobs.inputs.front_end import View
 from audio_tokens.shards.dataset.manifest import Dataset, place_rank
 from audio_tokens.shards.publish import is_temporary
@@ -123,7 +124,7 @@ class TokenMaker(Maker):
             ) from None
         shutil.rmtree(tasks.folder)
         if stand_ins:
-            print(f"encode: {stand_ins} views could not become mel (too short): the clips stand for them themselves")
+            say(f"encode: {stand_ins} views could not become mel (too short): the clips stand for them themselves")
 
 
 class TaskTokens:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from audio_tokens.errors import UserError
+from audio_tokens.jobs.display.loudness import say
 
 if TYPE_CHECKING:
     from audio_tokens.shards.sources.registry import Task
@@ -72,12 +73,12 @@ def run_set(
     way: str,
     out: str,
     most_processes: "Callable[[list[Task]], int]" = len,
-    say: Callable[[], str],
+    told: Callable[[], str],
 ) -> int:
     """Run the numbered tasks, or this job's part of them, and commit. Returns 0, or 1 when tasks failed.
 
     `way` names the source and the result; `most_processes` tells of the tasks to do how many processes they are worth,
-    and `say` what there is, once it is committed.
+    and `told` what there is, once it is committed.
     """
     from audio_tokens.jobs.display.progress import ClipBar
     from audio_tokens.shards.tasks.commit import commit
@@ -90,11 +91,11 @@ def run_set(
     except OtherContentError as error:
         raise UserError(f"{error}; --force replaces it") from None
     if complete:
-        print(f"{title}: {out} is complete already")
+        say(f"{title}: {out} is complete already")
         return 0
     mine = listed[options.task_index :: options.task_count]
     todo = [(index, task) for index, task in mine if not is_recorded(tasks, index)]
-    print(f"{title}: {way}: {len(todo)} of {len(mine)} tasks to do")
+    say(f"{title}: {way}: {len(todo)} of {len(mine)} tasks to do")
     if todo:
         work = [task for _, task in todo]
         with options.pool(most_processes(work)) as executor, ClipBar(work, title) as bar:
@@ -105,5 +106,5 @@ def run_set(
             print(f"{title}: {len(failures)} tasks failed; the same command tries them again", file=sys.stderr)
             return 1
     committed = commit(tasks, [number for number, _ in listed])
-    print(f"{title}: {say() if committed else 'this part is done; the job that finishes last commits the result'}")
+    say(f"{title}: {told() if committed else 'this part is done; the job that finishes last commits the result'}")
     return 0

@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "jobs/typed": "",
     "jobs/training_recipe": "typed",
     "jobs/recipe": "training_recipe",
-    "jobs/command": "typed training_recipe recipes",
+    "jobs/command": "typed training_recipe recipes display",
     "jobs/display": "",
     "jobs/display/report": "display",
     "jobs/inputs": "training_recipe recipe display",
