@@ -124,6 +124,7 @@ def _said(out: str) -> str:
     totals, notes = dataset.manifest["totals"], dataset.manifest.get("notes", {})
     said = [f"{out}: {totals['clips']} clips written, {totals['rejected']} rejected (rejects.jsonl)"]
     said += [f"{count} of them: {note}" for note, count in notes.items()]
+    said += [f"warning: left out: {task}" for task in dataset.manifest.get("left_out", [])]
     if len(dataset.labels) < 2:
         said.append(f"warning: one class, {', '.join(dataset.labels) or 'and no label at all'}: nothing to tell apart")
     if not dataset.folds and "test" not in dataset.places:

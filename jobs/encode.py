@@ -155,8 +155,11 @@ def _encode(config: Encode) -> int:
 def _said(out: str) -> str:
     from audio_tokens.shards.tokens.token_store import TokenStore
 
-    rejected = TokenStore.open(out).attributes["rejected"]
-    return f"{out}{f': {rejected} clips rejected, see its rejects.jsonl' if rejected else ' is complete'}"
+    attributes = TokenStore.open(out).attributes
+    rejected = attributes["rejected"]
+    said = [f"{out}{f': {rejected} clips rejected, see its rejects.jsonl' if rejected else ' is complete'}"]
+    said += [f"warning: left out: {task}" for task in attributes.get("left_out", [])]
+    return "\nencode: ".join(said)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -27,6 +27,8 @@ class TaskOptions:
         task_index: this job's number in a job array, from 0
         task_count: jobs in the array; the one that finishes last commits the result
         clip_timeout_s: a clip that takes longer to decode is rejected
+        skip_failed: go on without what cannot be read of an input after three tries: a torn tar, an unreachable shard;
+            what lies before it is kept, and the result names what is missing
         force: replace what another source or configuration left there
     """
 
@@ -35,6 +37,7 @@ class TaskOptions:
     task_index: int = 0
     task_count: int = 1
     clip_timeout_s: float = 60.0
+    skip_failed: bool = False
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -93,16 +96,19 @@ def run_set(
         print(f"{title}: {out} is complete already")
         return 0
     mine = listed[options.task_index :: options.task_count]
-    todo = [(index, task) for index, task in mine if not is_recorded(tasks, index)]
+    todo = [(index, task) for index, task in mine if not is_recorded(tasks, index, whole=not options.skip_failed)]
     print(f"{title}: {way}: {len(todo)} of {len(mine)} tasks to do")
     if todo:
         work = [task for _, task in todo]
         with options.pool(most_processes(work)) as executor, ClipBar(work, title) as bar:
             failures = run_tasks(executor, tasks, todo, bar.show)
+            if options.skip_failed:
+                failures = run_tasks(executor, tasks, [(*failure.call, failure.reason) for failure in failures])
         for failure in failures:
             print(f"{title}: task {failure.call[1].name!r} failed three times: {failure.reason}", file=sys.stderr)
         if failures:
-            print(f"{title}: {len(failures)} tasks failed; the same command tries them again", file=sys.stderr)
+            ways = "the same command tries them again, and with --skip-failed leaves out what cannot be read"
+            print(f"{title}: {len(failures)} tasks failed; {ways}", file=sys.stderr)
             return 1
     committed = commit(tasks, [number for number, _ in listed])
     print(f"{title}: {say() if committed else 'this part is done; the job that finishes last commits the result'}")

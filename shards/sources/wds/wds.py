@@ -56,6 +56,8 @@ class WebdatasetAudio:
         for sample in samples(url):
             source_id = sample.key if shard is None or YOUTUBE_ID.fullmatch(sample.key) else f"{shard}/{sample.key}"
             try:
+                if sample.fault:
+                    raise ValueError(sample.fault)
                 source_id, labels = self._about(sample, source_id)
             except (ValueError, RecursionError) as error:
                 yield Reject(source_id, " ".join(str(error).split()))
