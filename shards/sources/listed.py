@@ -71,6 +71,14 @@ class ListedClips:
     def labels(self) -> tuple[str, ...]:
         return self._labels
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        return tuple(sorted({row.place for row in self._rows}))
+
+    @property
+    def single_label(self) -> bool:
+        return all(len(row.labels) == 1 for row in self._rows)
+
     def tasks(self) -> list[Task]:
         """One place a task, so that shards are as large as they may be."""
         tasks = []

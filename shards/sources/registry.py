@@ -114,6 +114,17 @@ class Source(Protocol):
     def clips(self, task: Task) -> Iterator[Clip | Reject]: ...
 
 
+@runtime_checkable
+class Surveyed(Protocol):
+    """A source whose listing tells the splits or folds of its clips, and whether each has exactly one label."""
+
+    @property
+    def places(self) -> tuple[str, ...]: ...
+
+    @property
+    def single_label(self) -> bool: ...
+
+
 def open_source(spec: str) -> Source:
     """Return the source that `spec` names: `soundscapes[:CLIPS[,clip_s=4]]`, `esc50:DIR`, `csv:FILE`, ...
 

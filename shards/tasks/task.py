@@ -112,7 +112,7 @@ class _Reading:
             yield clip
 
     def made(self, arguments: tuple[Any, ...], suspected: bool) -> Any:
-        """Return what becomes of a clip. Raises ClipError for a reject; an unforeseen error is one of a task given up."""
+        """Return what becomes of a clip. Raises ClipError for a reject, and of a task given up nothing else."""
         try:
             return make_clip(self._tasks.maker.transform, arguments, self._tasks.clip_timeout_s, suspected=suspected)
         except ClipError:

@@ -1,4 +1,4 @@
-"""Laws of a task that is given up: what can be read is kept, what is listed beyond it is rejected, nothing else changes."""
+"""Laws of a task given up: what can be read is kept, what is listed beyond it is rejected, the rest stays as it is."""
 
 import json
 from pathlib import Path
