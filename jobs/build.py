@@ -98,12 +98,12 @@ def _build(config: Build, source: "Source | None") -> int:
         return 0
     tasks = tasks if config.limit_clips is None else first_clips(tasks, config.limit_clips)
     maker = ShardMaker(
-        to_mel=ClipToMel(FrontEnd(mel)),
+        to_mel=ClipToMel(FrontEnd(mel), config.longest_clip_s),
         config=ShardConfig(packing=packing),
         about={"source": config.source, "mel": config.mel},
         producer={"mel": mel.to_dict()},
     )
-    settings = digest(maker.producer, asdict(maker.config), source.labels)
+    settings = digest(maker.producer, asdict(maker.config), source.labels, *config.beside_defaults)
     task_set = TaskSet(
         folder=Path(config.out).resolve(),  # a cluster's workers may stand elsewhere
         source=source,
