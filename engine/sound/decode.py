@@ -3,7 +3,7 @@
 Axes: S samples, C channels.
 
 libsndfile decodes half an Ogg, WAV or MP3 file without an error, so what the container states is checked as well
-(containers.py). libsndfile is the fast path; what it cannot read, or not to its end, FFmpeg reads.
+(containers/). libsndfile is the fast path; what it cannot read, or not to its end, FFmpeg reads.
 """
 
 import io
@@ -19,7 +19,7 @@ import soxr
 from jaxtyping import Float32
 
 from audio_tokens.engine.sound.channels import Channels, Mixer
-from audio_tokens.engine.sound.containers import Part, contents
+from audio_tokens.engine.sound.containers.contents import Part, behind, contents
 from audio_tokens.engine.sound.ffmpeg_sound import ffmpeg_blocks
 from audio_tokens.engine.sound.longest_clip import LONGEST_S
 from audio_tokens.errors import ClipError
@@ -191,10 +191,11 @@ def _blocks(sound: bytes | Path, excerpt: Excerpt, notes: list[str]) -> Iterator
     with io.BytesIO(sound) if isinstance(sound, bytes) else sound.open("rb") as file:
         found = contents(file)
         notes += found.notes
-        alone = len(found.parts) == 1
-        for part in found.parts:
-            end = 0
-            for block in _blocks_of(_window(file, part), part, excerpt if alone else ALL, notes):
+        parts = list(found.parts)
+        alone = len(parts) == 1
+        for part in parts:
+            window, end = _window(file, part), 0
+            for block in _blocks_of(window, part, excerpt if alone else ALL, notes):
                 if rate_hz not in (0, block.rate_hz):
                     raise ClipError(f"the rate changes within the file, from {rate_hz} to {block.rate_hz} Hz")
                 rate_hz, end = block.rate_hz, block.start + len(block.wave_SC)
@@ -209,6 +210,9 @@ def _blocks(sound: bytes | Path, excerpt: Excerpt, notes: list[str]) -> Iterator
                 if last is not None and before + end >= last:
                     return
             before += end
+            more = behind(file, part, part.start + window.tell())
+            parts += more.parts
+            notes += more.notes
     if not before:
         raise ClipError("no samples (the file holds a header only)")
     if not taken:

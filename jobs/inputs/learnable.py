@@ -13,8 +13,10 @@ def problems(labels: Sequence[str], single_label: bool, places: Sequence[str]) -
     One label is enough where clips may have none; clips that validate may stand in for those that test.
     """
     found = []
-    if len(labels) < 2 and single_label:
-        found.append(f"every clip is of one class, {', '.join(labels) or 'without a name'}; add clips of another")
+    if not labels:
+        found.append("no clip has a label; add some")
+    elif len(labels) < 2 and single_label:
+        found.append(f"every clip is of one class, {labels[0]}; add clips of another")
     if all(place.startswith("fold-") for place in places):
         if len(places) < 2:
             found.append(f"there is no fold to learn from beside {', '.join(places) or 'none'}; two are needed")

@@ -15,6 +15,8 @@ from audio_tokens.shards.sources.listed import ListedClips
 from audio_tokens.shards.sources.table import COLUMNS, Line, clips_of
 
 LABEL_FIELDS = COLUMNS["labels"]
+MADE_OF_SEVERAL = ("MixedCut", "PaddingCut")
+WRITE_OUT = "lhotse's cuts.save_audios writes it out as sound"
 
 
 def source(where: str) -> ListedClips:
@@ -52,9 +54,12 @@ def _objects(file: Path, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _flat(where: str, place: str, values: dict[str, Any]) -> dict[str, Any]:
     """Return the columns of a line: Lhotse's cuts are taken apart, everything else stands as it is."""
+    if values.get("type") in MADE_OF_SEVERAL:
+        raise UserError(f"{where} {place} is a {values['type']}, not a cut of one recording; {WRITE_OUT}")
     if "recording" not in values:
         return values
     try:
+        _check_plain(where, place, values)
         (channel_source, *_) = values["recording"]["sources"]
         if channel_source["type"] != "file":
             raise UserError(f"{where} {place}: the recording is of type {channel_source['type']!r}, not a file")
@@ -74,6 +79,18 @@ def _flat(where: str, place: str, values: dict[str, Any]) -> dict[str, Any]:
             raise
         raise UserError(f"{where} {place} is no cut of Lhotse's: {type(error).__name__} {error}") from None
     return flat | {name: custom[name] for name in ("split", "fold", "group") if name in custom}
+
+
+def _check_plain(where: str, place: str, cut: dict[str, Any]) -> None:
+    """Raise UserError where the sound of a cut is not what its recording's file holds."""
+    recording = cut["recording"]
+    if changes := recording.get("transforms"):
+        names = ", ".join(str(change.get("name", change)) for change in changes)
+        raise UserError(f"{where} {place}: the recording is to be changed ({names}); {WRITE_OUT}")
+    channels = cut.get("channel", 0)
+    unheard = set(recording.get("channel_ids") or ()) - set(channels if isinstance(channels, list) else [channels])
+    if unheard:
+        raise UserError(f"{where} {place}: it leaves out channel {min(unheard)} of the recording; {WRITE_OUT}")
 
 
 def _labels(supervision: dict[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from audio_tokens.shards.sources.files import open_file
 
-TAR_ENDINGS = (".tar", ".tar.gz", ".tar.bz2", ".tar.xz")
+TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 # A larger member is not read: a sparse one of a few KB may claim terabytes.
 MEMBER_BYTES = 1 << 28
 READ_BYTES = 1 << 20
