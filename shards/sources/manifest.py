@@ -56,6 +56,8 @@ def _flat(where: str, place: str, values: dict[str, Any]) -> dict[str, Any]:
     """Return the columns of a line: Lhotse's cuts are taken apart, everything else stands as it is."""
     if values.get("type") in MADE_OF_SEVERAL:
         raise UserError(f"{where} {place} is a {values['type']}, not a cut of one recording; {WRITE_OUT}")
+    if "sources" in values:
+        raise UserError(f"{where} {place} is a recording; lhotse's CutSet.from_manifests makes cuts with labels of it")
     if "recording" not in values:
         return values
     try:

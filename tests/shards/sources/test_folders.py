@@ -130,6 +130,7 @@ MISTAKES = {
     ),
     "no cut": ('{"recording": {}}', "line 1 is no cut of Lhotse's: KeyError 'sources'"),
     "mixed": ('{"id": "m", "tracks": [], "type": "MixedCut"}', "line 1 is a MixedCut, not a cut of one recording"),
+    "recordings": (json.dumps(cut("x", 0, 1, "dog")["recording"]), "line 1 is a recording; lhotse's CutSet.from_man"),
     "one channel": (
         json.dumps(cut("x", 0, 1, "dog")).replace('"channel_ids": [0]', '"channel_ids": [0, 1]'),
         "line 1: it leaves out channel 1 of the recording",
