@@ -27,11 +27,16 @@ def source(where: str) -> ListedClips:
     file = Path(where)
     if not file.is_file():
         raise UserError(f"there is no manifest {where!r}; manifest:FILE names a file of JSON lines")
-    lines = [Line(place, _flat(where, place, values)) for place, values in _objects(file, where)]
-    if not lines:
-        raise UserError(f"{where} lists no clip")
-    columns = list(dict.fromkeys(name for line in lines for name in line.values))
+    columns, lines = read_lines(file)
     return clips_of(file.parent.resolve(), where, lines, columns)
+
+
+def read_lines(file: Path) -> tuple[list[str], list[Line]]:
+    """Return the columns and the lines of a manifest. Raises UserError where it lists nothing, or no JSON."""
+    lines = [Line(place, _flat(str(file), place, values)) for place, values in _objects(file, str(file))]
+    if not lines:
+        raise UserError(f"{file} lists no clip")
+    return list(dict.fromkeys(name for line in lines for name in line.values)), lines
 
 
 def _objects(file: Path, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
