@@ -47,9 +47,7 @@ def push(job: Push) -> None:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
-    # what the client's own HTTP library, another one in each of its releases, calls its errors
-    network = [base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError"]
-    hub = HfApi(library_name="audio-tokens")
+    network: tuple[type[Exception], ...] = (OSError, *_http_errors(HfHubHTTPError))
     say(f"push: {folder} -> {hub.endpoint}/{job.to}")
     try:
         hub.create_repo(job.to, private=job.private or None, exist_ok=True)
@@ -59,12 +57,17 @@ def push(job: Push) -> None:
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else None
         raise UserError(f"{hub.endpoint} refuses {job.to} ({REFUSALS.get(status, _reason(error))})") from None
-    except (OSError, *network) as error:
+    except network as error:
         raise UserError(
             f"{hub.endpoint} cannot be reached ({_reason(error)}); see to the network, HTTPS_PROXY or HF_ENDPOINT, and "
             "give the same command again"
         ) from None
     print(f"push: {commit.commit_url}")
+
+
+def _http_errors(kind: type[Exception]) -> list[type[Exception]]:
+    """Return what the client's own HTTP library, another one in each of its releases, calls its errors."""
+    return [base for base in kind.__mro__ if base.__name__ == "HTTPError" and issubclass(base, Exception)]
 
 
 REFUSALS = {

@@ -86,7 +86,7 @@ def _mono(wave_S: np.ndarray, rate_hz: float) -> tuple[Float32[np.ndarray, "S"],
 
 
 def _excerpt(clip: Clip, longest_s: float) -> Excerpt:
-    return Excerpt(*(clip.part or ()), longest_s=longest_s)
+    return Excerpt(longest_s=longest_s) if clip.part is None else Excerpt(*clip.part, longest_s)
 
 
 class View(NamedTuple):
