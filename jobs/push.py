@@ -47,6 +47,7 @@ def push(job: Push) -> None:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
+    hub = HfApi(library_name="audio-tokens")
     network: tuple[type[Exception], ...] = (OSError, *_http_errors(HfHubHTTPError))
     say(f"push: {folder} -> {hub.endpoint}/{job.to}")
     try:
