@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from audio_tokens.errors import UserError
+from audio_tokens.errors import UserError, masked
 from audio_tokens.jobs.artefacts.task_command import TaskOptions
 from audio_tokens.jobs.command import command
 
@@ -71,6 +71,7 @@ def _build(config: Build) -> int:
     from audio_tokens.jobs.inputs.dry_run import dry_run
     from audio_tokens.jobs.inputs.front_end import ClipToMel, front_end_config
     from audio_tokens.shards.dataset.packing import Packing
+    from audio_tokens.shards.sources.addresses.reach import allow
     from audio_tokens.shards.sources.registry import first_clips, numbered, open_source
     from audio_tokens.shards.tasks.shard_maker import ShardMaker
     from audio_tokens.shards.tasks.task_set import TaskSet, fingerprint
@@ -79,6 +80,7 @@ def _build(config: Build) -> int:
     mel, packing = front_end_config(config.mel), Packing(dtype=config.dtype, zstd=config.zstd)
     if config.channels is not None:
         mel = replace(mel, channels=config.channels)
+    allow(config.allow)
     source = open_source(config.source + (f",segments={config.segments}" if config.segments else ""))
     for note in getattr(source, "notes", ()):
         print(f"build: {note}")
@@ -94,7 +96,7 @@ def _build(config: Build) -> int:
     maker = ShardMaker(
         to_mel=ClipToMel(FrontEnd(mel)),
         config=ShardConfig(packing=packing),
-        about={"source": config.source, "mel": config.mel},
+        about={"source": masked(config.source), "mel": config.mel},
         producer={"mel": mel.to_dict()},
     )
     settings = digest(maker.producer, asdict(maker.config), source.labels)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from audio_tokens.errors import UserError
+from audio_tokens.errors import UserError, masked
 
 if TYPE_CHECKING:
     from audio_tokens.shards.sources.registry import Task
@@ -28,6 +28,7 @@ class TaskOptions:
         task_count: jobs in the array; the one that finishes last commits the result
         clip_timeout_s: a clip that takes longer to decode is rejected
         force: replace what another source or configuration left there
+        allow: schemes of addresses that may be read besides file, http(s), s3, gs and hf, e.g. ftp,zip
     """
 
     workers: int | None = None
@@ -36,6 +37,7 @@ class TaskOptions:
     task_count: int = 1
     clip_timeout_s: float = 60.0
     force: bool = False
+    allow: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -94,13 +96,15 @@ def run_set(
         return 0
     mine = listed[options.task_index :: options.task_count]
     todo = [(index, task) for index, task in mine if not is_recorded(tasks, index)]
-    print(f"{title}: {way}: {len(todo)} of {len(mine)} tasks to do")
+    print(f"{title}: {masked(way)}: {len(todo)} of {len(mine)} tasks to do")
     if todo:
         work = [task for _, task in todo]
         with options.pool(most_processes(work)) as executor, ClipBar(work, title) as bar:
             failures = run_tasks(executor, tasks, todo, bar.show)
         for failure in failures:
-            print(f"{title}: task {failure.call[1].name!r} failed three times: {failure.reason}", file=sys.stderr)
+            print(
+                f"{title}: task {failure.call[1].name!r} failed three times: {masked(failure.reason)}", file=sys.stderr
+            )
         if failures:
             print(f"{title}: {len(failures)} tasks failed; the same command tries them again", file=sys.stderr)
             return 1
