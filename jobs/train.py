@@ -72,7 +72,7 @@ def train(request: Train) -> None:
     from audio_tokens.engine.training.train_system import Trial
     from audio_tokens.jobs.artefacts.open_run import open_run
     from audio_tokens.jobs.inputs.clip_choice import with_classes
-    from audio_tokens.jobs.inputs.training_data import open_for, vectors_of
+    from audio_tokens.jobs.inputs.training_data import open_for, see_labels, vectors_of
 
     options = request.options or trainable(request.system).by(request.recipe)
     own, config = model_options(options), training_of(options)
@@ -81,6 +81,7 @@ def train(request: Train) -> None:
     vectors = vectors_of(data, request.codebook, embedding)
     if request.classes is not None:
         data = with_classes(data, request.classes)
+    see_labels(data.labels)
     settings, facts = _settings(request, config, own, data)
     with open_run("train", request, settings, facts, config) as opened:
         if opened is None:

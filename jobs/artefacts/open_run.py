@@ -13,7 +13,7 @@ from audio_tokens.engine.training.run_context import Interrupted, RunContext
 from audio_tokens.engine.world import processes
 from audio_tokens.jobs.artefacts.fingerprints import digest
 from audio_tokens.jobs.artefacts.outputs import claim
-from audio_tokens.jobs.artefacts.run_folder import RunFolder, asked_to_stop
+from audio_tokens.jobs.artefacts.run_folder import RunFolder, asked_to_stop, tracking
 from audio_tokens.jobs.inputs.epoch_order import order_of
 from audio_tokens.shards.integrity import ids_of
 from audio_tokens.shards.publish import published_file
@@ -59,7 +59,8 @@ def open_run(
             accelerator.print(f"{command}: {request.out} is complete already")
             yield None
             return
-        accelerator.init_trackers("audio-tokens")
+        with tracking(folder.path):
+            accelerator.init_trackers("audio-tokens")
         context = RunContext(
             config=config,
             seed=request.seed,
