@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Images often forbid bytecode; every process would then compile torch and transformers anew, 10 s of CPU each.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-long lint format bench lock clean
 
@@ -17,8 +19,9 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)
 	$(BIN)/audio-tokens demo
 
+# a process a core, each file of tests in one of them
 test: $(READY)
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 test-long: $(READY)
 	$(BIN)/python -m pytest -q -m long

@@ -116,8 +116,8 @@ class CodebookFit:
             return state
         bands = self.mel["bands"]
         kernels = 1 if self.slices.conv_bank is None else self.slices.conv_bank.kernels
-        heard = self.slices.heard(stream, bands * kernels)
-        dims = self.slices.contexts[stream] * (heard.stop - heard.start) if whiten else 0
+        covered = self.slices.covered_bands(stream, bands * kernels)
+        dims = self.slices.contexts[stream] * (covered.stop - covered.start) if whiten else 0
 
         def work(lane: int) -> tuple[np.ndarray, ...]:
             clips, offset_F, scale = 0, np.zeros(bands), 0.0

@@ -106,16 +106,19 @@ class TokenMaker(Maker):
         """Put all parts together as the store, and remove them."""
         parts: dict[str, list[Path]] = {}
         rejects: list[tuple[str, str]] = []
+        left_out: list[str] = []
         stand_ins = 0
         try:
             for record in records:
                 rejects += record.rejects
+                left_out += [record.left_out] if record.left_out else []
                 stand_ins += record.made["stand_ins"]
                 for place, name in record.made["parts"].items():
                     part = _without_repeated(tasks.folder / name, place, record)
                     parts.setdefault(place, []).extend([part] if part else [])
             places = sorted(filter(parts.get, parts), key=lambda place: (place_rank(place.removesuffix(VIEWS)), place))
-            pack(self.out, {place: parts[place] for place in places}, self.attributes, rejects, self.parents)
+            attributes = {**self.attributes, **({"left_out": left_out} if left_out else {})}
+            pack(self.out, {place: parts[place] for place in places}, attributes, rejects, self.parents)
         except UserError:
             raise
         except (BadZipFile, ValueError, KeyError, EOFError, FileNotFoundError) as error:
