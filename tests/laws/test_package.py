@@ -27,7 +27,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sdist = "import setuptools.build_meta as backend; backend.build_sdist('..')"
     subprocess.run([sys.executable, "-c", sdist], cwd=folder / "source", check=True, capture_output=True)
     (archive,) = folder.glob("*.tar.gz")  # of what it holds the wheel is made
-    words = "-m pip wheel --quiet --no-deps --no-index --no-build-isolation --wheel-dir .".split()
+    words = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", "."]
     subprocess.run([sys.executable, *words, archive.name], cwd=folder, check=True)
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as files:
