@@ -237,7 +237,7 @@ def _last(argv: Sequence[str], name: str) -> str | None:
 
 def _options(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield every option of a line with its value, or the word that follows."""
-    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+    for word, following in zip(argv, [*argv[1:], ""], strict=False):
         option, equals, value = word.partition("=")
         yield option, value if equals else following
 
