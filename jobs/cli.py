@@ -20,6 +20,7 @@ COMMANDS = {
     "predict": "a run + sound files -> their labels",
     "tokens": "sound files -> their tokens, as runs with times",
     "listen": "sound files -> what their tokens sound like",
+    "push": "a model -> the Hugging Face hub",
     "compare": "two runs on the same clips, with a paired p-value",
     "cross-validate": "one system on every fold",
     "sweep": "recipes x systems x seeds, one leaderboard",
@@ -33,10 +34,16 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Dispatch to `jobs.<name>.main`; heavy imports happen inside the job, so `--help` answers within a second."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if words == ["--version"]:
+        from importlib.metadata import version
+
+        print(f"audio-tokens {version('audio-tokens')}")
+        return 0
     if not words or words[0] in ("-h", "--help"):
         print("usage: audio-tokens COMMAND ...   (audio-tokens COMMAND --help lists its options)\n")
         for name, summary in COMMANDS.items():
             print(f"  {name:<16}{summary}")
+        print("\n  --version       print the version of this program")
         return 0
     name = words.pop(0)
     if name not in COMMANDS:

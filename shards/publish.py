@@ -113,8 +113,10 @@ def published_folder(path: str | Path) -> Iterator[Path]:
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Whether an error says that there is no room left."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    """Whether an error says that there is no room left, in Python's words or in those of a library written in Rust."""
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    number = int(told[1]) if told else getattr(error, "errno", None)
+    return number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def no_room(path: Path) -> UserError:
@@ -137,7 +139,7 @@ def sweep_below(folder: Path) -> None:
 def _room_for(path: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except Exception as error:
         if is_full(error):
             raise no_room(path) from None
         raise
@@ -197,7 +199,8 @@ def _sweep(path: Path) -> None:
     _bring_back(path)
     shutil.rmtree(_aside(path), ignore_errors=True)
     for stale in path.parent.iterdir():
-        if stale.name.startswith(f".{path.name}.tmp-") and is_temporary(stale.name):
+        # those of the target, and of what lies beside it under a name of its own, `.NAME.checkpoint.safetensors` say
+        if stale.name.startswith((f".{path.name}.tmp-", f"..{path.name}.")) and is_temporary(stale.name):
             shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
 
 

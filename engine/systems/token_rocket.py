@@ -59,7 +59,6 @@ class TokenRocket(TokenBag):
         self.register_buffer("spread_D", torch.ones(3 * kernels))
         self.kernel_head = nn.Linear(3 * kernels, config.label_count)
         self._set_embedding([torch.randn(size, kernels) for size in config.vocab_sizes])
-        self.post_init()
 
     def initialise(self, vectors: Sequence[Float32[np.ndarray, "_ _"]] = ()) -> None:
         """Let kernels read the tokens' spectra, `vectors` [K, F] a stream, where the options say so."""
@@ -85,7 +84,7 @@ class TokenRocket(TokenBag):
 
     def responses(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B T N"]:
         """Return every kernel's response around each position; a clip's first and last tokens go on beyond its ends."""
-        clips_B1, last_B1 = torch.arange(len(ids_BTQ))[:, None], lengths_B[:, None] - 1
+        clips_B1, last_B1 = torch.arange(len(ids_BTQ))[:, None], lengths_B.cpu()[:, None] - 1
         longest = ids_BTQ.shape[1]
         near_BT = torch.arange(-REACH, longest + REACH).clamp(min=0).minimum(last_B1)
         embedded_BTN = self.embed(ids_BTQ[clips_B1, near_BT])

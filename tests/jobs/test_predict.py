@@ -14,6 +14,7 @@ import soundfile
 
 from audio_tokens import AudioTagger
 from audio_tokens.engine.sound.decode import resample
+from audio_tokens.engine.systems.registry import SYSTEMS
 from audio_tokens.errors import ClipError, UserError
 from audio_tokens.jobs import cli
 from audio_tokens.jobs.artefacts.model_card import evaluation_id
@@ -21,37 +22,52 @@ from audio_tokens.jobs.artefacts.run_folder import RunFolder
 from audio_tokens.shards.dataset.manifest import Dataset
 from audio_tokens.shards.sources.registry import open_source
 
-SOURCE = "soundscapes:40,clip_s=1"
-SYSTEMS = {
-    "token-bag": "--tokens WORK/tokens.zarr",
-    "token-lstm": "--tokens WORK/tokens.zarr --options.epochs 1",
-    "raw-linear": "--shards WORK/shards --options.epochs 1",
-    "hybrid-bert": "--tokens WORK/tokens.zarr --shards WORK/shards --options.epochs 1 --options.layers 1",
-    "soft-bag": "--tokens WORK/soft.zarr --options.soft true",
+TOKENS, MEL, SHORT = "--tokens WORK/tokens.zarr", "--shards WORK/shards", "--options.epochs 1"
+BERT = f"{SHORT} --options.layers 1 --options.width 12 --options.heads 3"
+SYSTEM_WORDS = {
+    "token-bag": TOKENS,
+    "token-rocket": f"{TOKENS} --options.kernels 20",
+    "token-linear": f"{TOKENS} {SHORT}",
+    "token-lstm": f"{TOKENS} {SHORT}",
+    "token-bert": f"{TOKENS} {BERT} --options.positions rotary --options.conv 3",
+    "hybrid-bert": f"{TOKENS} {MEL} {BERT}",
+    "raw-linear": f"{MEL} {SHORT}",
+    "raw-cnn": f"{MEL} {SHORT} --options.channels 2",
+    "raw-bert": f"{MEL} {BERT}",
+    "raw-ast": f"{MEL} {BERT}",
 }
+RUNS = [*SYSTEM_WORDS, "soft-bag"]
 
 
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of each kind of system on one-second clips, and the tested clips as files."""
-    work = tmp_path_factory.mktemp("predict")
+def made(work: Path, clips: int) -> Path:
+    """Train every system on so many one-second clips, and write those that are tested as files."""
+    source_name = f"soundscapes:{clips},clip_s=1"
     lines = [
-        f"build --source {SOURCE} --out {work}/shards --workers 1",
+        f"build --source {source_name} --out {work}/shards --workers 1",
         f"cluster --shards {work}/shards --out {work}/book --recipe.kmeans.clusters 8,8 --recipe.slices.contexts 4,8",
         f"encode --shards {work}/shards --codebook {work}/book --out {work}/tokens.zarr --workers 1",
         f"encode --shards {work}/shards --codebook {work}/book --out {work}/soft.zarr --workers 1 --top 2",
+        f"train --system token-bag --out {work}/soft-bag --tokens {work}/soft.zarr --options.soft true",
     ]
-    for name, words in SYSTEMS.items():
-        system = "token-bag" if name == "soft-bag" else name
-        lines.append(f"train --system {system} --out {work}/{name} {words.replace('WORK', str(work))}")
+    for system, words in SYSTEM_WORDS.items():
+        lines.append(f"train --system {system} --out {work}/{system} {words.replace('WORK', str(work))}")
     for line in lines:
         assert cli.main(line.split()) == 0, line
-    source = open_source(SOURCE)
+    source = open_source(source_name)
     (work / "sounds").mkdir()
     for task in source.tasks():
         for clip in source.clips(task) if task.work[0] == "test" else ():
             soundfile.write(work / "sounds" / f"{clip.key}.wav", clip.wave_S, clip.rate_hz, subtype="FLOAT")
     return work
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made(tmp_path_factory.mktemp("predict"), 40)
+
+
+def test_every_system_is_among_them() -> None:
+    assert set(SYSTEM_WORDS) == set(SYSTEMS)
 
 
 def probabilities(run: Path) -> dict[str, dict[str, float]]:
@@ -65,8 +81,21 @@ def as_dict(rows: list[dict]) -> dict[str, float]:
     return {row["label"]: row["score"] for row in rows}
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", RUNS)
 def test_all_ways_to_tag_a_clip_agree(name: str, work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    agree(name, work, capsys)
+
+
+@pytest.mark.long
+def test_all_ways_agree_on_a_hundred_clips(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    work = made(tmp_path, 1000)
+    assert len(list((work / "sounds").iterdir())) >= 100
+    for name in RUNS:
+        agree(name, work, capsys)
+
+
+def agree(name: str, work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """See that AudioTagger, predict, transformers' pipeline and evaluate say the same of the tested clips."""
     from transformers import pipeline
 
     wanted = probabilities(work / name)
@@ -89,9 +118,12 @@ def test_all_ways_to_tag_a_clip_agree(name: str, work: Path, capsys: pytest.Capt
         }
         for way, found in ways.items():
             assert as_dict(found) == pytest.approx(wanted[file.stem], abs=1e-5), way
+    assert cli.main(["evaluate", "--run", f"{work}/{name}", "--split", "test", "--replicates", "1"]) == 0
+    again = json.loads((work / name / "evaluation-test.json").read_text())
+    assert again["mAP"] == pytest.approx(RunFolder(work / name).result()["mAP"], abs=1e-9)
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", RUNS)
 def test_a_model_folder_needs_nothing_beside_it(name: str, work: Path, tmp_path: Path) -> None:
     shutil.copytree(work / name / "model", tmp_path / "elsewhere")
     file = next((work / "sounds").iterdir())

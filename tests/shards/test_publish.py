@@ -98,6 +98,16 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing(publish, tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "message", ["I/O error: No space left on device (os error 28)", "File too large (os error 27)"]
+)
+def test_a_full_disk_is_the_same_in_the_words_of_a_library(message: str, tmp_path: Path) -> None:
+    """safetensors tells of it by an error of its own."""
+    with pytest.raises(UserError, match=r"no space left for .*x; make room"), published_file(tmp_path / "x"):
+        raise RuntimeError(message)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_second_process_is_told_who_holds_the_target_and_since_when(tmp_path: Path) -> None:
     with held_by_another(tmp_path / "x") as holder:
         for take in (target_lock, published_folder):
@@ -134,6 +144,16 @@ def test_what_someone_may_still_be_writing_is_not_swept(tmp_path: Path) -> None:
     with target_lock(tmp_path / "x"):
         assert not (tmp_path / ".x.tmp-0123abcd").exists()
     assert (tmp_path / ".x.tmp-mine").is_dir(), "no name of this program's"
+
+
+def test_what_a_kill_left_of_a_file_beside_the_target_is_swept(tmp_path: Path) -> None:
+    """Fault: a checkpoint half-written when its process was killed stayed for good."""
+    stale, other = tmp_path / "..x.checkpoint.safetensors.tmp-0123abcd", tmp_path / "..xy.tmp-0123abcd"
+    stale.touch()
+    other.touch()
+    with target_lock(tmp_path / "x"):
+        assert not stale.exists()
+    assert other.exists(), "another target's"
 
 
 def test_a_folder_that_had_stepped_aside_when_its_process_was_killed_comes_back(tmp_path: Path) -> None:
