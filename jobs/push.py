@@ -48,7 +48,10 @@ def push(job: Push) -> None:
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
     # what the client's own HTTP library, another one in each of its releases, calls its errors
-    network = [base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError"]
+    network: tuple[type[Exception], ...] = (
+        OSError,
+        *(base for base in HfHubHTTPError.__mro__ if issubclass(base, Exception) and base.__name__ == "HTTPError"),
+    )
     hub = HfApi(library_name="audio-tokens")
     say(f"push: {folder} -> {hub.endpoint}/{job.to}")
     try:
@@ -59,7 +62,7 @@ def push(job: Push) -> None:
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else None
         raise UserError(f"{hub.endpoint} refuses {job.to} ({REFUSALS.get(status, _reason(error))})") from None
-    except (OSError, *network) as error:
+    except network as error:
         raise UserError(
             f"{hub.endpoint} cannot be reached ({_reason(error)}); see to the network, HTTPS_PROXY or HF_ENDPOINT, and "
             "give the same command again"

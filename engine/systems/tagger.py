@@ -142,7 +142,7 @@ class TokenEmbedding(nn.Module):
     first_Q: Tensor
     special_Q: Tensor
 
-    def __init__(self, vocab_sizes: list[int], width: int, alternatives: int = 1) -> None:
+    def __init__(self, vocab_sizes: Sequence[int], width: int, alternatives: int = 1) -> None:
         super().__init__()
         self.alternatives = alternatives
         rows_Q = [size + 3 for size in vocab_sizes]

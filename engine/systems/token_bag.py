@@ -7,6 +7,8 @@ The square root makes the dot product of two histograms their Bhattacharyya coef
 frequent tokens no longer drown the rest; every stream's histogram has length 1.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Float64, Int64, UInt
@@ -67,7 +69,7 @@ def histograms(
     ids_PQ: UInt[np.ndarray, "P QM"],
     starts_C: Int64[np.ndarray, "C"],
     lengths_C: Int64[np.ndarray, "C"],
-    vocab_sizes: list[int],
+    vocab_sizes: Sequence[int],
     alternatives: int = 1,
 ) -> sparse.csr_array:
     """Return the square roots of each clip's token shares, float64 [C, K], the streams side by side."""
