@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from audio_tokens.errors import UserError
+from audio_tokens.errors import UserError, masked
 from audio_tokens.jobs.artefacts.task_command import TaskOptions
 from audio_tokens.jobs.command import command
 from audio_tokens.jobs.display.loudness import say
@@ -78,6 +78,7 @@ def _build(config: Build, source: "Source | None") -> int:
     from audio_tokens.jobs.inputs.dry_run import dry_run
     from audio_tokens.jobs.inputs.front_end import ClipToMel, front_end_config
     from audio_tokens.shards.dataset.packing import Packing
+    from audio_tokens.shards.sources.addresses.reach import allow
     from audio_tokens.shards.sources.registry import first_clips, numbered, open_source
     from audio_tokens.shards.tasks.shard_maker import ShardMaker
     from audio_tokens.shards.tasks.task_set import TaskSet, fingerprint
@@ -86,6 +87,7 @@ def _build(config: Build, source: "Source | None") -> int:
     mel, packing = front_end_config(config.mel), Packing(dtype=config.dtype, zstd=config.zstd)
     if config.channels is not None:
         mel = replace(mel, channels=config.channels)
+    allow(config.allow)
     source = source or open_source(config.source + (f",segments={config.segments}" if config.segments else ""))
     for note in getattr(source, "notes", ()):
         say(f"build: {note}")
@@ -101,7 +103,7 @@ def _build(config: Build, source: "Source | None") -> int:
     maker = ShardMaker(
         to_mel=ClipToMel(FrontEnd(mel), config.longest_clip_s),
         config=ShardConfig(packing=packing),
-        about={"source": config.source, "mel": config.mel},
+        about={"source": masked(config.source), "mel": config.mel},
         producer={"mel": mel.to_dict()},
     )
     settings = digest(maker.producer, asdict(maker.config), source.labels, *config.beside_defaults)

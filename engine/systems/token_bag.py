@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Float64, Int64, UInt
-from scipy import optimize, sparse, special
+from scipy import sparse, special
 from torch import Tensor, nn
 
 from audio_tokens.engine.clips.runs import entries_of
@@ -96,6 +96,8 @@ def logistic_regression(
     The objective is that of scikit-learn's LogisticRegression (the bias is not penalised): multinomial where every clip
     has one label, else one binary problem per label, here solved all at once.
     """
+    from scipy import optimize  # a second, which a trained model has no use for
+
     features, labels = x_CK.shape[1], targets_CL.shape[1]
     y_CL = targets_CL.astype(np.float64)
     transposed_KC = x_CK.T if isinstance(x_CK, np.ndarray) else sparse.csr_array(x_CK.T)

@@ -2,15 +2,18 @@
 
 import csv
 import json
+import runpy
 import shutil
 import subprocess
 import sys
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from audio_tokens import AudioTagger
 from audio_tokens.engine.sound.decode import resample
@@ -224,6 +227,53 @@ def in_a_process(code: str) -> str:
 def test_importing_the_package_is_light() -> None:
     heavy = "{'numpy', 'torch', 'transformers'}"
     assert in_a_process(f"import sys, audio_tokens; print({heavy} & set(sys.modules))") == "set()"
+
+
+def test_a_system_that_is_not_built_of_transformers_never_imports_it(work: Path, tmp_path: Path) -> None:
+    """10 s of imports, as torch's compiler and what else is of no use to it."""
+    unused = ["transformers", "torch._dynamo", "torchaudio", "sklearn", "pandas", "matplotlib", "tensorboard", "faiss"]
+    lines = [
+        "import sys",
+        "from audio_tokens.jobs import cli",
+        f"assert cli.main('train --system token-bag --tokens {work}/tokens.zarr --out {tmp_path}/bag'.split()) == 0",
+        f"assert cli.main('evaluate --run {tmp_path}/bag --split test --replicates 2'.split()) == 0",
+        f"assert cli.main(['predict', '--run', '{tmp_path}/bag', '{next((work / 'sounds').iterdir())}']) == 0",
+        f"print([name for name in {unused} if name in sys.modules])",
+    ]
+    assert in_a_process("\n".join(lines)).splitlines()[-1] == "[]"
+    assert not (tmp_path / "bag" / "audio-tokens").exists()  # a tracker's, who has no epoch to draw
+
+
+def test_the_shipped_file_has_the_classes_that_the_configuration_names(work: Path) -> None:
+    """What transformers does with trust_remote_code=True: import that file, take a class by its name."""
+    folder = work / "token-lstm" / "model"
+    named = json.loads((folder / "config.json").read_text())["auto_map"]
+    for auto_class, name in named.items():
+        file, _, of_it = name.partition(".")
+        classes = runpy.run_path(str(folder / f"{file}.py"))
+        assert classes[of_it].__name__ in ("AudioTokensConfig", "AudioTokensForAudioClassification"), auto_class
+    model = classes[of_it].from_pretrained(folder)
+    (file, *_) = sorted((work / "sounds").iterdir())
+    wave_S, rate_hz = soundfile.read(file, dtype="float32")
+    own_S = resample(wave_S, rate_hz, model.tagger.mel.rate_hz)
+    logits_L = model(torch.from_numpy(own_S)[None]).logits[0]
+    wanted = as_dict(AudioTagger.from_pretrained(folder)(file))
+    found = dict(zip(wanted_labels(model), logits_L.sigmoid().tolist(), strict=True))
+    assert found == pytest.approx(wanted, abs=1e-5)
+
+
+@pytest.mark.long
+def test_transformers_alone_loads_a_model_with_trust_remote_code(work: Path) -> None:
+    lines = [
+        "from transformers import pipeline",
+        f"tag = pipeline('audio-classification', model='{work}/token-bag/model', trust_remote_code=True)",
+        "print(type(tag.model).__name__)",
+    ]
+    assert in_a_process("\n".join(lines)).splitlines()[-1] == "AudioTokensForAudioClassification"
+
+
+def wanted_labels(model: Any) -> list[str]:
+    return [model.config.id2label[index] for index in range(len(model.config.id2label))]
 
 
 def test_transformers_that_was_imported_first_knows_the_models_too(work: Path) -> None:

@@ -39,7 +39,8 @@ MAY_IMPORT = {
     "shards/labels": "",
     "shards/subset": "",
     "shards/plan": "",
-    "shards/sources": "publish labels subset",
+    "shards/sources/addresses": "",
+    "shards/sources": "publish labels subset sources/addresses",
     "shards/sources/audioset": "publish labels subset sources",
     "shards/sources/wds": "publish labels subset sources",
     "shards/dataset": "publish integrity labels",
@@ -47,14 +48,15 @@ MAY_IMPORT = {
     "shards/tasks": "publish integrity plan sources dataset workers",
     "shards/tokens": "publish integrity",
     "jobs/recipes": "",
+    "jobs/plain_yaml": "",
     "jobs/typed": "",
     "jobs/training_recipe": "typed",
     "jobs/recipe": "training_recipe",
-    "jobs/command": "typed training_recipe recipes display",
+    "jobs/command": "plain_yaml typed training_recipe recipes display",
     "jobs/display": "",
     "jobs/display/report": "display",
-    "jobs/inputs": "training_recipe recipe display",
-    "jobs/artefacts": "recipe display display/report inputs",
+    "jobs/inputs": "plain_yaml training_recipe recipe display",
+    "jobs/artefacts": "plain_yaml recipe display display/report inputs",
 }
 COMMANDS_IMPORT = "training_recipe recipe command display display/report inputs artefacts"  # and each other
 

@@ -8,15 +8,17 @@ preprocessor_config.json, modeling_audio_tokens.py   what transformers asks for:
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from audio_tokens.engine.codebook.codebook_file import Codebook
-from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
 from audio_tokens.engine.sound.mel_config import MelConfig
 from audio_tokens.engine.systems.registry import find, load, save
 from audio_tokens.engine.systems.tagger import Tagger
 from audio_tokens.engine.systems.tagging.find_model import find_model
 from audio_tokens.errors import UserError
+
+if TYPE_CHECKING:
+    from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
 
 FRONT_END, CODEBOOK, REMOTE_CODE = "front_end.json", "codebook", "modeling_audio_tokens"
 
@@ -37,7 +39,7 @@ class LoadedModel(NamedTuple):
 
     model: Tagger
     mel: MelConfig
-    tokenizer: AudioTokenizer | None
+    tokenizer: "AudioTokenizer | None"
 
 
 def save_model(model: Tagger, folder: Path, mel: MelConfig | None, codebook: Codebook | None) -> None:
@@ -67,6 +69,8 @@ def load_model(where: str | Path) -> LoadedModel:
 
     Raises UserError where there is none, or one that lacks its front end or codebook.
     """
+    from audio_tokens.engine.codebook.tokenizer import AudioTokenizer  # with decoders of sound, which saving needs not
+
     folder = find_model(where)
     model = load(folder)
     reads = find(model.config.system).reads
