@@ -1,5 +1,8 @@
-"""How Sphinx builds the documentation: `make docs`. The root of the repository is the source, so that every link between
-README, CONTRIBUTING and these pages is the same file for a reader on the web, in an editor and here."""
+"""How Sphinx builds the documentation: `make docs`.
+
+Its source is the root of the repository, so that a link between README, CONTRIBUTING and these pages leads to the same
+file on the web, in an editor and here.
+"""
 
 import contextlib
 import io

@@ -266,8 +266,9 @@ def test_the_top_level_is_the_one_agreed() -> None:
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     top = {name.split("/")[0] for name in tracked if not name.startswith(".")}
     assert top <= {
-        "audio_tokens", "engine", "shards", "jobs", "tests", "benchmarks", "docs", "pyproject.toml", "README.md", "Makefile",
-        "LICENSE", "NOTICE", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff", "requirements.lock",
+        "audio_tokens", "engine", "shards", "jobs", "tests", "benchmarks", "docs", "pyproject.toml", "README.md",
+        "Makefile", "LICENSE", "NOTICE", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff", "requirements.lock",
+        "Containerfile", "Containerfile.gpu",
     }  # fmt: skip
     large = [name for name in tracked if (ROOT / name).is_file() and (ROOT / name).stat().st_size > 500_000]
     assert large == []
