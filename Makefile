@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # Images often forbid bytecode; every process would then compile torch and transformers anew, 10 s of CPU each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-long lint format bench lock clean
+.PHONY: demo test test-long lint format bench docs lock clean
 
 # uv installs the locked wheels by hash: a wheel of another build (torch's `+cpu`, say) is refused, whatever the machine offers.
 $(READY): requirements.lock pyproject.toml
@@ -37,6 +37,10 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+docs: $(READY)
+	$(BIN)/sphinx-build -q -W --keep-going -c docs . docs/_build
+	@echo docs/_build/docs/index.html
 
 lock:
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \

@@ -1,10 +1,16 @@
 """What all rooms call a user's mistake, and how they answer a mistyped name or a damaged file."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+SECRETS = re.compile(
+    r"(?<=://)[^/@\s]+(?=@)"  # who:password@host
+    r"|(?<=[?&])((?:[\w-]*(?:token|key|secret|signature|password|credential|sig)[\w-]*)=)[^&#\s'\"]+",
+    re.IGNORECASE,
+)
 MOST_LISTED = 30  # AudioSet alone has 527 names
 
 
@@ -35,6 +41,11 @@ def checked(values: Any, kinds: Mapping[str, type | tuple[type, ...]]) -> dict[s
         if not isinstance(values[key], kind) or (isinstance(values[key], bool) and bool not in kinds_of_key):
             raise ValueError(f"{key} is {values[key]!r:.60}")
     return values
+
+
+def masked(text: str) -> str:
+    """Return a text without the passwords and keys in the addresses that it names, to be kept or said."""
+    return SECRETS.sub(lambda found: f"{found[1] or ''}***", text)
 
 
 def did_you_mean(name: str, known: Iterable[str], *, form: str = "{}") -> str:

@@ -22,7 +22,7 @@ class Range:
 
     def __contains__(self, value: float) -> bool:
         return (
-            math.isfinite(value)
+            (isinstance(value, int) or math.isfinite(value))
             and (self.low < value if self.above else self.low <= value)
             and (value < self.high if self.below else value <= self.high)
         )
@@ -36,6 +36,8 @@ class Range:
             )
         return f"from {self.low:g} to {'below ' if self.below else ''}{self.high:g}"
 
+
+LARGEST = 2**63 - 1  # whole number that libraries take; a number of lines or of seconds is far below
 
 Count = Annotated[int, Range(1)]
 Natural = Annotated[int, Range(0)]
@@ -62,6 +64,8 @@ def check(config: Any, prefix: str = "") -> None:
         for number in value if isinstance(value, tuple) else (value,):
             if number is not None and number not in range_:
                 raise UserError(f"{prefix}{name} is {number}; it must be {range_}")
+            if isinstance(number, int) and abs(number) > LARGEST:
+                raise UserError(f"{prefix}{name} is {number}; it must be {LARGEST} or less")
 
 
 def _range(hint: Any) -> Range | None:

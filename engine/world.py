@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +73,12 @@ def processes(tracker: str | None = None, folder: str | None = None) -> "Iterato
         )
     try:
         yield accelerator
-    finally:
         accelerator.end_training()
+    except BaseException:
+        with suppress(Exception):  # what went wrong is told, and not what a tracker makes of it
+            accelerator.end_training()
+        raise
+    finally:
         accelerator.free_memory()
         AcceleratorState._reset_state(reset_partial_state=True)
 

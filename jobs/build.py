@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from audio_tokens.errors import UserError
+from audio_tokens.errors import UserError, masked
 from audio_tokens.jobs.artefacts.task_command import TaskOptions
 from audio_tokens.jobs.command import command
 from audio_tokens.jobs.display.loudness import say
@@ -70,8 +70,10 @@ def build(config: Build, source: "Source | None" = None) -> int:
 
 
 def _build(config: Build, source: "Source | None") -> int:
+    from audio_tokens.shards.sources.addresses.reach import allow
     from audio_tokens.shards.sources.registry import first_clips, numbered, open_source
 
+    allow(config.allow)
     # a mistake in it is told before anything heavy is imported
     source = source or open_source(config.source + (f",segments={config.segments}" if config.segments else ""))
 
@@ -104,7 +106,7 @@ def _build(config: Build, source: "Source | None") -> int:
     maker = ShardMaker(
         to_mel=ClipToMel(FrontEnd(mel), config.longest_clip_s),
         config=ShardConfig(packing=packing),
-        about={"source": config.source, "mel": config.mel},
+        about={"source": masked(config.source), "mel": config.mel},
         producer={"mel": mel.to_dict()},
     )
     settings = digest(maker.producer, asdict(maker.config), source.labels, *config.beside_defaults)

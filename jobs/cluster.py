@@ -14,6 +14,8 @@ from audio_tokens.jobs.command import command
 from audio_tokens.jobs.display.loudness import say
 from audio_tokens.jobs.recipe import CodebookRecipe
 
+SAID_BYTES = 1 << 28
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
@@ -75,6 +77,7 @@ def cluster(request: Cluster) -> None:
     with joined_world() as world, target_lock(out) if world.rank == 0 else nullcontext():
         first = world.rank == 0
         if is_done(out, "codebook", origin["fingerprint"], force=request.force):
+            checkpoint.unlink(missing_ok=True)  # a kill may have come between
             _say(first, f"cluster: {out} is complete already")
             return
         state = None
@@ -102,6 +105,8 @@ def cluster(request: Cluster) -> None:
             fit = CodebookFit(
                 lanes, mel, slices, kmeans, request.seed, world, partial(best_nearest, device=_gpu(world.rank))
             )
+            if fit.covariance_bytes >= SAID_BYTES:
+                _say(first, f"cluster: whitening takes three covariances of {fit.covariance_bytes / 1e9:.1f} GB each")
             for later in fit.checkpoints(state):
                 state = later
                 bar.set_postfix_str(_stage(state))

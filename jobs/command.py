@@ -16,13 +16,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, get_origin, get_type_hints
 
-import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter
 
 from audio_tokens.engine.train_config import TrainConfig
-from audio_tokens.errors import UserError, did_you_mean
+from audio_tokens.errors import UserError, did_you_mean, masked
 from audio_tokens.jobs.display.loudness import OPTIONS as LOUDNESS
 from audio_tokens.jobs.display.loudness import as_loud_as
+from audio_tokens.jobs.plain_yaml import plain_yaml
 from audio_tokens.jobs.training_recipe import PARTS, Trainable
 from audio_tokens.jobs.typed import one_line
 
@@ -34,6 +34,10 @@ UNKNOWN = re.compile(r"unrecognized arguments: --([^\s=]+)|(?:Group '([^']+)' do
 OF_SYSTEM = re.compile(r"--recipe\.systems\.([\w-]+)\.(\w+)")
 TRAINED_BY = frozenset(field.name for field in fields(TrainConfig))
 UNUSABLE_ERRNOS = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
+FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+BROKEN_ERRNOS = (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+MOST_SAID = 900  # characters of a message
+NO_MEMORY = re.compile(r"can't allocate memory|out of memory|Unable to allocate", re.IGNORECASE)
 
 
 def command(
@@ -59,17 +63,36 @@ def command(
         with as_loud_as(words):
             return run(request) or 0
     except UserError as mistake:
-        print(f"{prog}: error: {mistake}", file=sys.stderr)
+        print(masked(f"{prog}: error: {_shortened(str(mistake))}"), file=sys.stderr)
         return 2
-    except OSError as error:
-        if not isinstance(error, UNUSABLE_PATHS) and error.errno not in UNUSABLE_ERRNOS:
+    except (OSError, MemoryError, RuntimeError) as error:
+        if (cause := _of_the_machine(error)) is None:
             raise
-        where, why = error.filename or "a path", error.strerror or error
-        print(f"{prog}: error: cannot use {where}: {why}; choose another path", file=sys.stderr)
+        print(masked(f"{prog}: error: {_shortened(cause)}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{prog}: interrupted; the same command resumes", file=sys.stderr)
         return 130
+
+
+def _shortened(line: str) -> str:
+    """Return a message that can be read: what it quotes may be of any length."""
+    return line if len(line) <= MOST_SAID else f"{line[: MOST_SAID // 2]} ... {line[-MOST_SAID // 2 :]}"
+
+
+def _of_the_machine(error: Exception) -> str | None:
+    """Return in one line what a machine lacks or where it is broken; None for what is a bug of this program."""
+    if isinstance(error, OSError):
+        where, why = error.filename or "a path", error.strerror or error
+        if isinstance(error, UNUSABLE_PATHS) or error.errno in UNUSABLE_ERRNOS:
+            return f"cannot use {where}: {why}; choose another path"
+        if error.errno in FULL_ERRNOS:
+            return f"no space left for {where}; make room and run the same command again"
+        if error.errno in BROKEN_ERRNOS:
+            return f"cannot use {where}: {why}; mend that, and give the same command again"
+    elif isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
+        return f"not enough memory ({' '.join(str(error).split())[:200]}); ask for less, or take a larger machine"
+    return None
 
 
 def parse(
@@ -161,9 +184,11 @@ def _files_first(argv: Sequence[str], recipe: type | None) -> list[str]:
             continue
         value = value if equals else next(words, "")
         if of_system:
-            of_systems.setdefault(of_system[1], {})[of_system[2]] = yaml.safe_load(value)
+            of_systems.setdefault(of_system[1], {})[of_system[2]] = _value(word, value)
         else:
             files[option] = value
+    if Path(files.get("--config", "")).is_file():
+        read_yaml(Path(files["--config"]))  # the parser itself takes any
     if recipe is not None and ("--recipe" in files or of_systems):
         parts = _parts(recipe_file(files["--recipe"])) if "--recipe" in files else {}
         parts = {name: part for name, part in parts.items() if name in {f.name for f in fields(recipe)}}
@@ -173,6 +198,13 @@ def _files_first(argv: Sequence[str], recipe: type | None) -> list[str]:
             parts["systems"] = systems | over
         files["--recipe"] = json.dumps(parts)
     return [word for option in sorted(files) for word in (option, files[option])] + rest
+
+
+def _value(option: str, text: str) -> Any:
+    try:
+        return plain_yaml(text)
+    except ValueError as error:
+        raise UserError(f"{option}: {error}") from None
 
 
 def _parts(recipe: Path) -> dict[str, Any]:
@@ -187,9 +219,9 @@ def _parts(recipe: Path) -> dict[str, Any]:
 def read_yaml(file: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file. Raises UserError where it holds none."""
     try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
+        found = plain_yaml(file.read_bytes()) or {}
+    except ValueError as error:
+        raise UserError(f"{file} is not YAML: {error}") from None
     if not isinstance(found, dict):
         raise UserError(f"{file} holds no names with values, as `slices: {{stride: 2}}` is")
     return found

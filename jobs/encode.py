@@ -70,6 +70,7 @@ def _encode(config: Encode) -> int:
     from audio_tokens.jobs.inputs.mel_lanes import mel_of
     from audio_tokens.shards.dataset.manifest import Dataset
     from audio_tokens.shards.integrity import ids_of
+    from audio_tokens.shards.sources.addresses.reach import allow
     from audio_tokens.shards.sources.registry import Source, Task, numbered, open_source
     from audio_tokens.shards.tasks.task_folder import remove
     from audio_tokens.shards.tasks.task_set import TaskSet
@@ -90,6 +91,7 @@ def _encode(config: Encode) -> int:
         source, to_views, parent = ShardClips(dataset), only_itself, dataset.hash
         tasks = source.tasks()
     else:
+        allow(config.allow)
         source = open_source(str(config.source))
         to_views = ClipToViews(
             FrontEnd(MelConfig.from_dict(codebook.mel)), config.views, config.seed, config.longest_clip_s

@@ -47,12 +47,8 @@ def push(job: Push) -> None:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
-    # what the client's own HTTP library, another one in each of its releases, calls its errors
-    network: tuple[type[Exception], ...] = (
-        OSError,
-        *(base for base in HfHubHTTPError.__mro__ if issubclass(base, Exception) and base.__name__ == "HTTPError"),
-    )
     hub = HfApi(library_name="audio-tokens")
+    network: tuple[type[Exception], ...] = (OSError, *_http_errors(HfHubHTTPError))
     say(f"push: {folder} -> {hub.endpoint}/{job.to}")
     try:
         hub.create_repo(job.to, private=job.private or None, exist_ok=True)
@@ -68,6 +64,11 @@ def push(job: Push) -> None:
             "give the same command again"
         ) from None
     print(f"push: {commit.commit_url}")
+
+
+def _http_errors(kind: type[Exception]) -> list[type[Exception]]:
+    """Return what the client's own HTTP library, another one in each of its releases, calls its errors."""
+    return [base for base in kind.__mro__ if base.__name__ == "HTTPError" and issubclass(base, Exception)]
 
 
 REFUSALS = {

@@ -43,6 +43,7 @@ def quality(job: Quality) -> None:
     from audio_tokens.jobs.artefacts.fingerprints import digest, is_done
     from audio_tokens.jobs.artefacts.outputs import claim
     from audio_tokens.jobs.display.quality_figures import bag_score, draw, reconstruction, stream_figures
+    from audio_tokens.jobs.inputs.training_data import see_labels
     from audio_tokens.shards.dataset.manifest import Dataset
     from audio_tokens.shards.publish import published_folder, target_lock
     from audio_tokens.shards.tokens.token_store import TokenStore
@@ -53,6 +54,7 @@ def quality(job: Quality) -> None:
     tokenizer = AudioTokenizer.from_pretrained(job.codebook)
     if store.codebook_hash != tokenizer.codebook.hash or store.dataset_hash != dataset.hash:
         raise UserError(f"{job.tokens} was not made from {job.shards} by {job.codebook}; encode again")
+    see_labels(store.labels)
     fingerprint = digest(dataset.hash, tokenizer.codebook.hash, store.attributes["fingerprint"], job.clips)
     with target_lock(out):
         if is_done(out, "quality report", fingerprint, force=job.force):

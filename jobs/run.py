@@ -126,7 +126,7 @@ def train_all(request: Run, shards: Path, base: Path, seed: int, fold: int | Non
         encode(
             Encode(
                 shards=None if views.count else str(shards),
-                source=Dataset.open(shards).manifest["build"]["source"] if views.count else None,
+                source=(request.source or Dataset.open(shards).manifest["build"]["source"]) if views.count else None,
                 views=views,
                 seed=seed,
                 top=request.recipe.top,

@@ -1,7 +1,8 @@
 """sweep: recipes x systems x seeds in sequence, resumable, one leaderboard."""
 
-import re
+import math
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -13,6 +14,9 @@ import yaml
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command, parse, read_yaml, recipe_file
 from audio_tokens.jobs.display.loudness import say
+from audio_tokens.jobs.training_recipe import NAME
+
+MOST_RECIPES = 10_000  # at a minute each, a week
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +118,12 @@ def _checked(file: Path) -> dict[str, Any]:
     for rule, holds in rules.items():
         if not holds:
             raise UserError(f"{file} is no grid of recipes: {rule}; grid-2024.yaml shows one")
-    names = [name for name, _ in recipes(grid)]
-    for name in names:
-        if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or names.count(name) > 1:
+    count = math.prod(len(axis) for axis in grid["axes"].values())
+    if count > MOST_RECIPES:
+        raise UserError(f"{file} makes {count:,} recipes, and at most {MOST_RECIPES:,} are run; take choices away")
+    names = Counter(name for name, _ in recipes(grid))
+    for name, times in names.items():
+        if not NAME.fullmatch(name) or times > 1:
             raise UserError(
                 f"{file}: a recipe would be called {name!r}; names become folders: letters, digits, _ and -, each once"
             )

@@ -80,7 +80,7 @@ def train(request: Train) -> None:
     from audio_tokens.jobs.artefacts.open_run import open_run
     from audio_tokens.jobs.inputs.clip_choice import with_classes
     from audio_tokens.jobs.inputs.learnable import problems, refuse
-    from audio_tokens.jobs.inputs.training_data import open_for, vectors_of
+    from audio_tokens.jobs.inputs.training_data import open_for, see_labels, vectors_of
 
     options = request.options or trainable(request.system).by(request.recipe)
     own, config = model_options(options), training_of(options)
@@ -90,6 +90,7 @@ def train(request: Train) -> None:
     if request.classes is not None:
         data = with_classes(data, request.classes)
     refuse(str(request.tokens or request.shards), problems(data.occurring(), data.single_label, data.places))
+    see_labels(data.labels)
     settings, facts = _settings(request, config, own, data)
     epochs = not find(request.system).solved
     with open_run("train", request, settings, facts, config, epochs=epochs) as opened:

@@ -1,5 +1,6 @@
 """The part of a recipe that says how systems are trained; light, since `train --help` reads it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -10,6 +11,7 @@ from audio_tokens.engine.train_config import StepConfig, TagConfig, TrainConfig
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.typed import typed
 
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")  # of a recipe: its folder's begins with it
 PARTS = ("name", "slices", "kmeans", "views", "top", "train", "systems")  # of a whole recipe (jobs/recipe.py)
 
 
@@ -29,6 +31,7 @@ class TrainingRecipe:
 
     def __post_init__(self) -> None:
         """Type every value. Raises UserError for a system, an option or a value that does not exist."""
+        check_name(self.name)
         train = typed(TrainConfig, self.train, "recipe.train.")
         systems = {
             name: typed(find(name).options, values or {}, f"recipe.systems.{name}.", find(name).option_names)
@@ -36,6 +39,14 @@ class TrainingRecipe:
         }
         object.__setattr__(self, "train", train)
         object.__setattr__(self, "systems", systems)
+
+
+def check_name(name: str) -> None:
+    """Raise UserError for a recipe's name that is no folder's, or one of a folder elsewhere."""
+    if not NAME.fullmatch(name):
+        raise UserError(
+            f"recipe.name is {name!r:.60}; a folder is named by it: letters, digits, `_`, `-` and dots inside"
+        )
 
 
 @dataclass(frozen=True)

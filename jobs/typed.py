@@ -11,7 +11,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from audio_tokens.engine.ranges import ranges_of
+from audio_tokens.engine.ranges import LARGEST, ranges_of
 from audio_tokens.errors import UserError, did_you_mean
 
 WRONG = re.compile(r'Parser key "(?P<name>[^"]+)".*?Expected an? (?P<kind>.+?)\. Got value: (?P<value>.*)')
@@ -41,6 +41,8 @@ def typed(config: type, values: Mapping[str, Any], where: str, names: Iterable[s
             raise UserError(f"{where}{name} is null; give it a value or leave it out")
         if (range_ := ranges_of(config).get(name)) is not None and value not in range_:
             raise UserError(f"{where}{name} is {value}; it must be {range_}")
+        if isinstance(value, int) and abs(value) > LARGEST:
+            raise UserError(f"{where}{name} is {value}; it must be {LARGEST} or less")
     return found
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Float, Float16, Float32, Int64
 from torch import Tensor
 
 from audio_tokens.engine.clips.labels import Labels
+from audio_tokens.errors import UserError
 
 
 def normalised(mel_TF: Float[np.ndarray, "T F"]) -> Float32[np.ndarray, "T F"]:
@@ -41,8 +42,14 @@ class MelRows:
     reading_ahead: ClassVar[int] = 2
 
     def mel(self, row: int) -> Float32[np.ndarray, "T F"]:
-        """Return the normalised mel of one clip."""
-        return SCALES[self.scale](self.fetch(row))
+        """Return the normalised mel of one clip. Raises UserError where it is not finite."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            mel_TF = SCALES[self.scale](self.fetch(row))
+        if not np.isfinite(mel_TF).all():
+            raise UserError(
+                f"clip {self.keys[row]} holds mel that is not finite; `audio-tokens verify` names a damaged shard"
+            )
+        return mel_TF
 
     def batch(self, rows_B: Int64[np.ndarray, "B"]) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Return mel_BTF (float32), padded with 0."""

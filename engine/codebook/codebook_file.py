@@ -80,7 +80,6 @@ class Codebook:
     @classmethod
     def load(cls, folder: str | Path) -> "Codebook":
         """Read what `save` wrote. Raises UserError where there is no codebook, a damaged or another version's one."""
-        from safetensors import SafetensorError
         from safetensors.numpy import load
 
         folder = Path(folder)
@@ -91,7 +90,9 @@ class Codebook:
             found = config["format"], config["version"]
             if found == (FORMAT, VERSION):
                 return cls._of(config, load((folder / ARRAYS).read_bytes()))
-        except (ValueError, KeyError, TypeError, IndexError, SafetensorError) as error:
+        except OSError:
+            raise
+        except Exception as error:  # a value may be of any kind, where a mapping was written
             raise UserError(f"{folder} holds a damaged codebook ({error}); make it again") from None
         raise UserError(
             f"{folder} holds {found[0]} version {found[1]}, this program reads {FORMAT} version {VERSION}; "
@@ -118,6 +119,8 @@ class Codebook:
         """Raise ValueError where the arrays do not fit the configuration or each other, or are not finite."""
         if self.metric not in ("cosine", "euclidean"):
             raise ValueError(f"metric {self.metric!r}")
+        if len(self.streams) != len(self.slices.contexts):
+            raise ValueError(f"{len(self.streams)} streams, and contexts {list(self.slices.contexts)}")
         kernels = 1 if self.kernels_KW is None else len(self.kernels_KW)
         for index, stream in enumerate(self.streams):
             covered = self.slices.covered_bands(index, self.mel["bands"] * kernels)

@@ -27,6 +27,8 @@ from audio_tokens.engine.lanes import Lanes, sum_lanes
 from audio_tokens.engine.world import World
 from audio_tokens.errors import UserError
 
+MOST_DIMS = 16_384  # of a slice: its covariance has 2.1 GB then
+
 
 @dataclass(frozen=True)
 class FitCheckpoint:
@@ -58,8 +60,20 @@ class CodebookFit:
                 f"kmeans.clusters {list(self.config.clusters)} and slices.contexts {list(self.slices.contexts)} "
                 "differ in length; give one number of each per stream"
             )
+        for stream in range(len(self.slices.contexts)):
+            if (dims := self._dims(stream)) > MOST_DIMS:
+                raise UserError(
+                    f"slices.contexts {list(self.slices.contexts)} make vectors of {dims:,} numbers, and at most "
+                    f"{MOST_DIMS:,} are clustered: their covariance alone would take {8e-9 * dims**2:,.0f} GB"
+                )
         if self.config.metric == "cosine" and not self.slices.unit_length:
             raise UserError("kmeans.metric cosine wants slices.unit_length true (or use metric euclidean)")
+
+    @property
+    def covariance_bytes(self) -> int:
+        """Bytes of the largest covariance that whitening needs; while it is summed there are three of them."""
+        whiten = self.slices.whiten_variance or self.slices.whiten_dims
+        return 8 * max(self._dims(stream) for stream in range(len(self.slices.contexts))) ** 2 if whiten else 0
 
     def checkpoints(self, state: FitCheckpoint | None = None) -> Iterator[FitCheckpoint]:
         """Yield a checkpoint wherever one is worth keeping, going on from `state`; the last has all streams fitted."""
@@ -114,10 +128,7 @@ class CodebookFit:
         whiten = (self.slices.whiten_variance or self.slices.whiten_dims) and not (self.slices.residual and stream)
         if stream and not whiten:
             return state
-        bands = self.mel["bands"]
-        kernels = 1 if self.slices.conv_bank is None else self.slices.conv_bank.kernels
-        covered = self.slices.covered_bands(stream, bands * kernels)
-        dims = self.slices.contexts[stream] * (covered.stop - covered.start) if whiten else 0
+        bands, dims = self.mel["bands"], self._dims(stream) if whiten else 0
 
         def work(lane: int) -> tuple[np.ndarray, ...]:
             clips, offset_F, scale = 0, np.zeros(bands), 0.0
@@ -149,6 +160,12 @@ class CodebookFit:
                 ),
             )
         return replace(state, offset_F=(offset_F / clips).astype(np.float32), scale=float(scale / clips))
+
+    def _dims(self, stream: int) -> int:
+        """Return how many numbers a slice of a stream has."""
+        kernels = 1 if self.slices.conv_bank is None else self.slices.conv_bank.kernels
+        covered = self.slices.covered_bands(stream, self.mel["bands"] * kernels)
+        return self.slices.contexts[stream] * (covered.stop - covered.start)
 
     def _problem(self, state: FitCheckpoint) -> Problem:
         stream = len(state.streams)

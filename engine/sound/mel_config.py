@@ -12,6 +12,8 @@ from audio_tokens.engine.sound.channels import CHANNELS, Channels
 from audio_tokens.engine.sound.filterbank import SCALES
 from audio_tokens.errors import UserError
 
+MOST = 1_000_000  # Hz, samples, bands: a filterbank holds bands x n_fft / 2 numbers
+MOST_WEIGHTS = 1 << 24  # of a filterbank, 64 MB
 # The least power a decibel is taken of, as in torchaudio.transforms.AmplitudeToDB.
 LEAST_POWER = np.float32(1e-10)
 
@@ -55,10 +57,18 @@ class MelConfig:
         if self.channels not in CHANNELS:
             raise UserError(f"mel channels {self.channels!r} is unknown; use one of {', '.join(CHANNELS)}")
         for name in ("rate_hz", "n_fft", "window_samples", "hop_samples", "bands"):
-            if getattr(self, name) < 1:
-                raise UserError(f"mel {name} is {getattr(self, name)}; it must be at least 1")
+            if type(getattr(self, name)) is not int or not 1 <= getattr(self, name) <= MOST:
+                raise UserError(
+                    f"mel {name} is {getattr(self, name)!r:.60}; it must be a whole number from 1 to {MOST}"
+                )
+        for name in ("low_hz", "high_hz", "top_db"):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float) or (value is None and name == "top_db")) or value != value:
+                raise UserError(f"mel {name} is {value!r:.60}; it must be a number")
         if self.n_fft < 4 or self.n_fft % 2:
             raise UserError(f"mel n_fft is {self.n_fft}; it must be even and at least 4")
+        if self.bands * self.n_fft > 2 * MOST_WEIGHTS:
+            raise UserError(f"mel bands {self.bands} and n_fft {self.n_fft} make a filterbank too large; take fewer")
         if not 0 <= self.low_hz < self.high_hz <= self.rate_hz / 2:
             raise UserError(
                 f"mel bands from {self.low_hz} to {self.high_hz} Hz do not fit a rate of {self.rate_hz} Hz; "

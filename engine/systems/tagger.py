@@ -77,8 +77,9 @@ class Tagger(nn.Module):
     """Base of all systems: `forward(input, lengths_B, **beside) -> logits_BL`.
 
     `input` is ids_BTQ (int64; M columns a stream where tokens are soft) for token systems and mel_BTF (float32,
-    normalised per clip) for raw ones; `lengths_B` (int64, on the CPU) counts the positions or frames of each clip that
-    are real; `beside` is a batch's (see engine/clips). What lies beyond a clip's length never changes its logits.
+    normalised per clip) for raw ones; `lengths_B` (int64; on the CPU, but where DistributedDataParallel has moved it to
+    its GPU) counts the positions or frames of each clip that are real; `beside` is a batch's (see engine/clips). What
+    lies beyond a clip's length never changes its logits.
     """
 
     bf16_on_cpu = False  # whether bfloat16 arithmetic makes a training step faster there
@@ -228,7 +229,7 @@ def slices_of(
 
     Frame numbers are clamped to each clip's own last frame, so that padding is never read.
     """
-    config = SliceConfig(contexts=(context,), stride=stride)
+    config, lengths_B = SliceConfig(contexts=(context,), stride=stride), lengths_B.cpu()
     counts_B = torch.tensor([position_count(frames, config) for frames in lengths_B.tolist()])
     first_P1 = torch.arange(int(counts_B.max()))[:, None] * stride
     frames_BPc = (first_P1 + torch.arange(context)).expand(len(lengths_B), -1, -1)

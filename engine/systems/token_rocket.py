@@ -84,7 +84,7 @@ class TokenRocket(TokenBag):
 
     def responses(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B T N"]:
         """Return every kernel's response around each position; a clip's first and last tokens go on beyond its ends."""
-        clips_B1, last_B1 = torch.arange(len(ids_BTQ))[:, None], lengths_B[:, None] - 1
+        clips_B1, last_B1 = torch.arange(len(ids_BTQ))[:, None], lengths_B.cpu()[:, None] - 1
         longest = ids_BTQ.shape[1]
         near_BT = torch.arange(-REACH, longest + REACH).clamp(min=0).minimum(last_B1)
         embedded_BTN = self.embed(ids_BTQ[clips_B1, near_BT])

@@ -13,7 +13,7 @@ from audio_tokens.engine.training.run_context import Interrupted, RunContext
 from audio_tokens.engine.world import processes
 from audio_tokens.jobs.artefacts.fingerprints import digest
 from audio_tokens.jobs.artefacts.outputs import claim
-from audio_tokens.jobs.artefacts.run_folder import RunFolder, asked_to_stop
+from audio_tokens.jobs.artefacts.run_folder import RunFolder, asked_to_stop, tracking
 from audio_tokens.jobs.display.loudness import say
 from audio_tokens.jobs.display.progress import epoch_lines
 from audio_tokens.jobs.inputs.epoch_order import order_of
@@ -70,7 +70,8 @@ def open_run(
             yield None
             return
         if epochs:
-            accelerator.init_trackers("audio-tokens")
+            with tracking(folder.path):
+                accelerator.init_trackers("audio-tokens")
         context = RunContext(
             config=config,
             seed=request.seed,

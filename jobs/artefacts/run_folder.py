@@ -20,10 +20,19 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from audio_tokens.engine.scores.metrics import Scores
-from audio_tokens.errors import UserError, checked, damaged
+from audio_tokens.errors import UserError, checked, damaged, masked
 from audio_tokens.jobs.artefacts.predictions import Predictions
+from audio_tokens.jobs.plain_yaml import plain_yaml
 from audio_tokens.shards.integrity import INTEGRITY, FileEntry, seal
-from audio_tokens.shards.publish import publish_bytes, published_file, published_folder, sweep_below, target_lock
+from audio_tokens.shards.publish import (
+    is_full,
+    no_room,
+    publish_bytes,
+    published_file,
+    published_folder,
+    sweep_below,
+    target_lock,
+)
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -103,10 +112,8 @@ class RunFolder:
     def _fingerprint(self) -> str | None:
         """Return that of the run which lies here, "" for one whose config.yaml is damaged, None where there is none."""
         try:
-            return checked(yaml.safe_load((self.path / "config.yaml").read_bytes()), {"fingerprint": str})[
-                "fingerprint"
-            ]
-        except (OSError, ValueError, yaml.YAMLError):
+            return checked(plain_yaml((self.path / "config.yaml").read_bytes()), {"fingerprint": str})["fingerprint"]
+        except (OSError, ValueError):
             marks = [self.path / name for name in ("config.yaml", INTEGRITY)]
             data = b"".join(mark.read_bytes() for mark in marks if mark.is_file())
             return "" if any(word in data for word in (b"\nfingerprint:", FORMAT.encode())) else None
@@ -117,8 +124,8 @@ class RunFolder:
         if not file.is_file():
             raise UserError(f"{self.path} holds no run (config.yaml is missing); `audio-tokens train` makes one")
         try:
-            return checked(yaml.safe_load(file.read_bytes()), SETTINGS)
-        except (ValueError, yaml.YAMLError) as error:
+            return checked(plain_yaml(file.read_bytes()), SETTINGS)
+        except ValueError as error:
             raise damaged(file, error) from None
 
     def write_rows(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -143,7 +150,8 @@ class RunFolder:
                     if row["flag"]:
                         values[f"{name}-{row['flag']}/{row['layer']}"] = 1.0
                         print(f"train: warning: {row['flag']} gradient in {row['layer']}", file=sys.stderr)
-            accelerator.log(values, progress.step)
+            with tracking(self.path):
+                accelerator.log(values, progress.step)
 
         return publish
 
@@ -207,9 +215,9 @@ class RunFolder:
         shutil.rmtree(self.path / "replaced", ignore_errors=True)
 
     def relative(self, location: str | None) -> str | None:
-        """Return a path as config.yaml holds it: from the run's folder on, so that both may move; a URL as it is."""
+        """Return a path as config.yaml holds it: from the run's folder on, so that both may move; a URL masked."""
         if location is None or "://" in location:
-            return location
+            return location and masked(location)
         return os.path.relpath(Path(location).resolve(), self.path.resolve())
 
     def located(self, value: str | None) -> str | None:
@@ -223,6 +231,18 @@ def figures_of(scores: Scores) -> dict[str, float | None]:
     """Return the means of `scores` as JSON holds them: what is not a finite number is null."""
     named = {"mAP": scores.mAP, "mAUC": scores.mAUC, "dprime": scores.dprime, "accuracy": scores.accuracy}
     return {name: value if value is not None and math.isfinite(value) else None for name, value in named.items()}
+
+
+@contextmanager
+def tracking(run: Path) -> Iterator[None]:
+    """Make one line of whatever a tracker raises. Raises UserError with the cause; the run goes on from there."""
+    try:
+        yield
+    except Exception as error:
+        if is_full(error):
+            raise no_room(run) from None
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"the tracker of {run} failed ({cause}); mend it or choose another --tracker") from None
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from audio_tokens.engine.ranges import Range, check
 from audio_tokens.engine.sound.longest_clip import LONGEST_S, LongestSeconds
-from audio_tokens.errors import UserError
+from audio_tokens.errors import UserError, masked
 from audio_tokens.jobs.display.loudness import say
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class TaskOptions:
         skip_failed: go on without what cannot be read of an input after three tries: a torn tar, an unreachable shard;
             what lies before it is kept, and the result names what is missing
         force: replace what another source or configuration left there
+        allow: schemes of addresses that may be read besides file, http(s), s3, gs and hf, e.g. ftp,zip
     """
 
     workers: int | None = None
@@ -43,6 +44,7 @@ class TaskOptions:
     longest_clip_s: LongestSeconds = LONGEST_S
     skip_failed: bool = False
     force: bool = False
+    allow: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -102,7 +104,7 @@ def run_set(
         return 0
     mine = listed[options.task_index :: options.task_count]
     todo = [(index, task) for index, task in mine if not is_recorded(tasks, index, whole=not options.skip_failed)]
-    say(f"{title}: {way}: {len(todo)} of {len(mine)} tasks to do")
+    say(f"{title}: {masked(way)}: {len(todo)} of {len(mine)} tasks to do")
     if todo:
         work = [task for _, task in todo]
         with options.pool(most_processes(work)) as executor, ClipBar(work, title) as bar:
@@ -110,7 +112,9 @@ def run_set(
             if options.skip_failed:
                 failures = run_tasks(executor, tasks, [(*failure.call, failure.reason) for failure in failures])
         for failure in failures:
-            print(f"{title}: task {failure.call[1].name!r} failed three times: {failure.reason}", file=sys.stderr)
+            print(
+                f"{title}: task {failure.call[1].name!r} failed three times: {masked(failure.reason)}", file=sys.stderr
+            )
         if failures:
             ways = "the same command tries them again, and with --skip-failed leaves out what cannot be read"
             print(f"{title}: {len(failures)} tasks failed; {ways}", file=sys.stderr)

@@ -18,8 +18,9 @@ from audio_tokens.engine.sound.mel_config import MelConfig, mel_config
 from audio_tokens.engine.sound.sound_views import mixed, view
 from audio_tokens.engine.sound.view_config import ViewConfig
 from audio_tokens.errors import ClipError, UserError
+from audio_tokens.jobs.plain_yaml import plain_yaml
 from audio_tokens.seeds import generator
-from audio_tokens.shards.sources.clip import Clip, Sound
+from audio_tokens.shards.sources.clip import Clip, Part, Sound
 from audio_tokens.shards.workers.time_limit import renew_time_limit
 
 
@@ -31,10 +32,8 @@ def front_end_config(name_or_file: str) -> MelConfig:
     file = Path(name_or_file)
     if file.suffix not in (".yaml", ".yml"):
         return mel_config(name_or_file)
-    import yaml
-
     try:
-        fields, defaults = yaml.safe_load(file.read_text()), MelConfig().to_dict()
+        fields, defaults = plain_yaml(file.read_bytes()), MelConfig().to_dict()
         if not isinstance(fields, dict):
             raise ValueError("it lists no field of a front end, like `bands: 64`")
         for name, value in fields.items():
@@ -43,7 +42,7 @@ def front_end_config(name_or_file: str) -> MelConfig:
         return MelConfig.from_dict(defaults | fields)
     except FileNotFoundError:
         raise UserError(f"front end {name_or_file}: there is no such file") from None
-    except (yaml.YAMLError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise UserError(f"front end {name_or_file}: {' '.join(str(error).split())}") from None
 
 
@@ -86,7 +85,8 @@ def _mono(wave_S: np.ndarray, rate_hz: float) -> tuple[Float32[np.ndarray, "S"],
 
 
 def _excerpt(clip: Clip, longest_s: float) -> Excerpt:
-    return Excerpt(*(clip.part or ()), longest_s=longest_s)
+    part = clip.part or Part()
+    return Excerpt(part.start_s, part.duration_s, longest_s)
 
 
 class View(NamedTuple):

@@ -26,6 +26,8 @@ from audio_tokens.shards.plan import held_out
 from audio_tokens.shards.tokens.token_group import TokenGroup
 from audio_tokens.shards.tokens.token_store import VIEWS, TokenStore
 
+MOST_LABELS = 20_000  # AudioSet has 527; scores and targets of all clips are held label by label
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
@@ -74,6 +76,17 @@ def open_data(tokens: str | None, shards: str | None, mel_scale: str = "clip", *
     if tokens is None and shards is None:
         raise UserError("name --tokens TOKENS.zarr (for a token system), --shards SHARDS (for a raw one) or both")
     return _tokens(Path(tokens), soft) if tokens is not None else _mel(Path(str(shards)), mel_scale)
+
+
+def see_labels(labels: Sequence[str]) -> None:
+    """Raise UserError where there are more labels than a system can tell apart, or none."""
+    if len(labels) > MOST_LABELS:
+        raise UserError(
+            f"the data has {len(labels):,} labels, and at most {MOST_LABELS:,} are told apart; "
+            f"--classes top:{MOST_LABELS} takes the most frequent"
+        )
+    if not labels:
+        raise UserError("the data has no label at all, so that there is nothing to learn; build it from labelled sound")
 
 
 def vectors_of(data: TrainingData, codebook: str | None, embedding: str) -> list[np.ndarray]:

@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from audio_tokens.errors import ClipError, UserError
 
+MOST_BYTES = 1 << 28  # of an array: the mel of 13 hours, and a few KB may claim any number
 NPY_MAGIC = b"\x93NUMPY\x01\x00"
 
 
@@ -65,6 +66,9 @@ def unpack(member: bytes | memoryview, ending: str, affine: list[float] | None =
     """
     if ending.endswith(".zst"):
         try:
+            claimed_bytes = zstandard.frame_content_size(member)
+            if claimed_bytes > MOST_BYTES:
+                raise UserError(f"a member says that it holds {claimed_bytes:,} bytes; at most {MOST_BYTES:,} are read")
             member = zstandard.decompress(member)
         except zstandard.ZstdError as error:
             raise UserError(f"a member cannot be decompressed: {error}") from None
@@ -91,7 +95,8 @@ def _parse_npy_header(header: bytes) -> tuple[np.dtype, tuple[int, ...]]:
         fields = ast.literal_eval(header[10:].decode("latin1"))
         dtype, shape = np.dtype(fields["descr"]), tuple(fields["shape"])
         known = header.startswith(NPY_MAGIC) and not fields["fortran_order"] and dtype in (np.float16, np.uint8)
-    except (ValueError, SyntaxError, KeyError, TypeError):
+        known = known and all(type(length) is int and length >= 0 for length in shape)
+    except Exception:  # of the parser, or of numpy: a header may say anything
         known = False
     if not known:
         raise UserError("a member is no float16 or uint8 npy array; `audio-tokens verify` names the torn shard")

@@ -171,7 +171,9 @@ def read_index(path: Path) -> Int64[np.ndarray, "C 4"] | None:
         found = np.load(index_file(path))
     except FileNotFoundError:
         return None
-    except (ValueError, EOFError):
+    except OSError:
+        raise
+    except Exception:  # numpy parses the header as Python, and says whatever that says
         found = None
     if not isinstance(found, np.ndarray) or found.dtype != np.int64 or found.ndim != 2 or found.shape[1] != 4:
         raise UserError(f"index {index_file(path)} is damaged; delete it, and the shard is read without")

@@ -1,16 +1,16 @@
 """Files of a source wherever they lie: a folder, an object store, a hub, a web server; listed, never assumed."""
 
 import codecs
-import re
 from collections.abc import Iterator
 from io import IOBase
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, cast
 
 import fsspec
-from braceexpand import braceexpand
 
 from audio_tokens.errors import UserError
+from audio_tokens.shards.sources.addresses.braces import braced
+from audio_tokens.shards.sources.addresses.reach import is_plain_file, named_by, permitted
 
 # Of two of these for one clip the first is taken.
 AUDIO_ENDINGS = (
@@ -55,15 +55,13 @@ def find_files(url: str, ending: str | tuple[str, ...]) -> list[FileOfSource]:
     """Return the files with `ending` (one, or several) at or below `url`, sorted by address.
 
     `url` may be one such file, a folder of any depth, a pattern with `*` or `{a,b}` or `{00..99}`, or a text file
-    (`*.txt`) with an address a line, relative to itself, for servers that list nothing.
+    (`*.txt`) with an address a line, relative to itself, for servers that list nothing; reach.py says what it may name.
 
-    Raises UserError where nothing is found, for any name that braces make too, or a folder cannot be listed.
+    Raises UserError where nothing is found, for any name that braces make too, or a folder cannot be listed; and for
+    braces that make more than MOST_PARTS names.
     """
     found: dict[str, FileOfSource] = {}
-    try:
-        parts = list(braceexpand(url))
-    except ValueError as error:
-        raise UserError(f"source {url!r}: {error}") from None
+    parts = braced(permitted(url))
     for part in parts:
         files = _find(part, ending)
         if not files:
@@ -75,7 +73,13 @@ def find_files(url: str, ending: str | tuple[str, ...]) -> list[FileOfSource]:
 
 
 def open_file(url: str) -> IOBase:
-    """Open a file for reading bytes, with random access where its place allows it."""
+    """Open a file for reading bytes, with random access where its place allows it.
+
+    Raises UserError for what is no file of a disk, see reach.py.
+    """
+    path = Path(url.removeprefix("file://"))
+    if ("://" not in url or url.startswith("file://")) and path.exists() and not is_plain_file(path):
+        raise UserError(f"{url} is not a regular file: a device, a pipe or a socket")
     return cast(IOBase, fsspec.open(url, "rb").open())
 
 
@@ -91,9 +95,7 @@ def text_lines(url: str) -> Iterator[str]:
 def _find(url: str, ending: str | tuple[str, ...]) -> list[FileOfSource]:
     try:
         if url.endswith(LIST_ENDING):
-            base = url.rsplit("/", 1)[0]
-            names = [line.strip() for line in text_lines(url)]
-            full = [name if re.match(r"\w+://|/", name) else f"{base}/{name}" for name in names]
+            full = [named_by(url, name) for line in text_lines(url) if (name := line.strip())]
             return [FileOfSource(name, None) for name in full if name.endswith(ending)]
         file_system, path = fsspec.core.url_to_fs(url)
         if "*" in path:

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -12,6 +11,7 @@ from typing import NamedTuple
 
 from audio_tokens.errors import ClipError, UserError
 from audio_tokens.seeds import hashed
+from audio_tokens.shards.sources.addresses.reach import is_plain_file
 from audio_tokens.shards.sources.clip import Clip, Part, Reject, path_key
 from audio_tokens.shards.sources.files import AUDIO_ENDINGS
 from audio_tokens.shards.sources.label_list import same_text, spellings
@@ -171,12 +171,11 @@ def _read(folder: Path, listed: str) -> bytes | Path:
             path = _with_an_ending(path) or path
             if not path.exists():
                 raise FileNotFoundError(errno.ENOENT, f"no such file or directory{_spaces(listed)}")
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
+        if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not stat.S_ISREG(status.st_mode):  # a pipe never answers, /dev/zero never ends
+        if not is_plain_file(path):
             raise ClipError("not a regular file: a device, a pipe or a socket")
-        return path if status.st_size > LARGE_BYTES else path.read_bytes()
+        return path if path.stat().st_size > LARGE_BYTES else path.read_bytes()
     except OSError as error:
         if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
             raise ClipError((error.strerror or str(error)).lower()) from None

@@ -5,6 +5,7 @@ is the supervisions' `custom.label` or, without it, their `text`. Either may hav
 """
 
 import gzip
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from audio_tokens.errors import UserError
 from audio_tokens.shards.sources.listed import ListedClips
 from audio_tokens.shards.sources.table import COLUMNS, Line, clips_of
 
+MOST_BYTES = 1 << 30  # of a list: millions of lines; a few KB of a .gz may stand for any number
 LABEL_FIELDS = COLUMNS["labels"]
 MADE_OF_SEVERAL = ("MixedCut", "PaddingCut")
 WRITE_OUT = "lhotse's cuts.save_audios writes it out as sound"
@@ -42,7 +44,11 @@ def read_lines(file: Path) -> tuple[list[str], list[Line]]:
 def _objects(file: Path, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         data = file.read_bytes()
-        text = (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).decode("utf-8-sig")
+        if data.startswith(b"\x1f\x8b"):
+            data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise UserError(f"{where} holds more than {MOST_BYTES:,} bytes; cut it into several lists")
+        text = data.decode("utf-8-sig")
     except (UnicodeDecodeError, OSError, EOFError) as error:
         raise UserError(f"{where} is no text in UTF-8: {error}") from None
     for number, line in enumerate(text.split("\n"), 1):

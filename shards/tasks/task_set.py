@@ -13,6 +13,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from audio_tokens.errors import masked
 from audio_tokens.shards.sources.registry import Task
 
 TASKS, RECORD = ".tasks", ".json"
@@ -158,4 +159,4 @@ def digest_of(task: Task) -> str:
 
 def reject_line(source_id: str, reason: str) -> str:
     """Return a reject as rejects.jsonl lists it."""
-    return json.dumps({"id": source_id, "reason": reason}) + "\n"
+    return json.dumps({"id": source_id, "reason": masked(reason)}) + "\n"

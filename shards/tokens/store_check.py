@@ -21,6 +21,7 @@ ARRAYS = {
     "group_bytes": (np.uint8, 1, "group_offsets"),
     **{name: (np.int64, 1, name) for name in ("offsets", "label_offsets", "key_offsets", "group_offsets")},
 }
+MOST_TOKENS = 1 << 16  # ids are uint16
 MAY_LACK = ("top_ids", "top_cosines", "label_shares")
 ATTRIBUTES = {
     "places": list,
@@ -48,6 +49,8 @@ def check_attributes(attributes: Any) -> None:
     for name, kind in (("places", str), ("labels", str), ("vocab_sizes", int)):
         if not all(type(value) is kind for value in attributes[name]):
             raise ValueError(f"{name} holds {attributes[name]!r:.60}")
+    if not all(1 <= size <= MOST_TOKENS for size in attributes["vocab_sizes"]):
+        raise ValueError(f"vocab_sizes holds {attributes['vocab_sizes']!r:.60}")
 
 
 def check_shapes(arrays: Mapping[str, Shaped], streams: int) -> None:

@@ -20,8 +20,6 @@ from audio_tokens.shards.tokens.strings import Strings
 if TYPE_CHECKING:
     import zarr
 
-DAMAGED = (KeyError, ValueError, TypeError, IndexError, RuntimeError, OSError, AssertionError, AttributeError)
-
 
 class TokenGroup:
     """Splits, folds or views of the store at `path`, one after the other; reading raises UserError where it is damaged.
@@ -129,7 +127,8 @@ class TokenGroup:
     def _values(self, name: str) -> np.ndarray:
         """Return an array of all places together, written once."""
         arrays = [arrays[name] for _, arrays in self._parts]
-        values = np.empty((sum(array.shape[0] for array in arrays), *arrays[0].shape[1:]), arrays[0].dtype)
+        with reading(self._path, " and ".join(place for place, _ in self._parts)):
+            values = np.empty((sum(array.shape[0] for array in arrays), *arrays[0].shape[1:]), arrays[0].dtype)
         filled = 0
         for (block,) in self.blocks(name):
             values[filled : filled + len(block)] = block
@@ -173,5 +172,7 @@ def reading(path: Path, place: str) -> Iterator[None]:
     """Make one line of a damaged store of what zarr and its codecs say of files that are not what they were."""
     try:
         yield
-    except DAMAGED as error:
+    except UserError:
+        raise
+    except Exception as error:  # of any kind: a shape may ask for more than the memory, a fill value fit no dtype
         raise UserError(f"{path} is damaged in {place} ({error}); encode again") from None

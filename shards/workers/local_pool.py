@@ -10,31 +10,43 @@ from audio_tokens.shards.workers.child_process import portable
 from audio_tokens.shards.workers.retry import Executor
 
 
-@contextmanager
-def local_pool(workers: int) -> Iterator[Executor]:
-    """Yield an executor of `workers` processes on this machine.
+class LocalPool:
+    """pebble's pool of processes, and another one where it breaks.
 
-    pebble's pool replaces a worker that died and fails only its task; a ProcessPoolExecutor would break as a whole.
+    It replaces a worker that died and fails only its task; a ProcessPoolExecutor would break as a whole. So does this
+    one where a worker dies with the pool's own lock in its hand: then every task in work fails, and is tried again.
     Workers come from a fork server: they hold nothing of this process, and start in a fraction of a second.
     """
-    from pebble import ProcessPool
 
-    class LocalPool:
-        slots = workers
+    def __init__(self, workers: int) -> None:
+        self.slots = workers
+        self.pool = self._new()
 
-        def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future:
-            return pool.schedule(_answer, args=(function, *arguments))
+    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future:
+        if not self.pool.active:
+            self.pool.stop()
+            self.pool = self._new()
+        return self.pool.schedule(_answer, args=(function, *arguments))
 
-    pool = ProcessPool(max_workers=workers, context=multiprocessing.get_context("forkserver"))
+    def _new(self) -> Any:
+        from pebble import ProcessPool
+
+        return ProcessPool(max_workers=self.slots, context=multiprocessing.get_context("forkserver"))
+
+
+@contextmanager
+def local_pool(workers: int) -> Iterator[Executor]:
+    """Yield an executor of `workers` processes on this machine."""
+    executor = LocalPool(workers)
     try:
-        yield LocalPool()
+        yield executor
     except BaseException:
-        pool.stop()
+        executor.pool.stop()
         raise
     else:
-        pool.close()
+        executor.pool.close()
     finally:
-        pool.join()
+        executor.pool.join()
 
 
 def _answer(function: Callable[..., Any], /, *arguments: Any) -> Any:

@@ -19,7 +19,7 @@ from tests.faults.forks import Running, ended
 from tests.faults.rounds import Round
 
 Struck = Counter[str]
-STOPS = 4  # one after the other, before the command may end
+STOPS = 8  # one after the other, before the command may end
 DISK_BYTES = 1 << 25
 PAGE = 4096
 SIGNALS = {"kill -9": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}

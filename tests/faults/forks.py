@@ -135,6 +135,7 @@ def _live(words: str, said: Path, within: Callable[[], None]) -> None:
             os.close(file)
         within()
         code = cli.main(words.split())
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the job is done: what is left is the libraries' own farewell
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:

@@ -103,7 +103,7 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing(publish, tmp_path: Path
 )
 def test_a_full_disk_is_the_same_in_the_words_of_a_library(message: str, tmp_path: Path) -> None:
     """safetensors tells of it by an error of its own."""
-    with pytest.raises(UserError, match="no space left for .*x; make room"), published_file(tmp_path / "x"):
+    with pytest.raises(UserError, match=r"no space left for .*x; make room"), published_file(tmp_path / "x"):
         raise RuntimeError(message)
     assert list(tmp_path.iterdir()) == []
 
