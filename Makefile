@@ -3,8 +3,10 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Images often forbid bytecode; every process would then compile torch and transformers anew, 10 s of CPU each.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-long faults lint format bench lock audit licences release clean
+.PHONY: demo test test-long faults lint format bench docs lock audit licences release clean
 
 # uv installs the locked wheels by hash: a wheel of another build (torch's `+cpu`, say) is refused, whatever the machine offers.
 $(READY): requirements.lock pyproject.toml
@@ -17,8 +19,9 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)
 	$(BIN)/audio-tokens demo
 
+# a process a core, each file of tests in one of them
 test: $(READY)
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 test-long: $(READY)
 	$(BIN)/python -m pytest -q -m long
@@ -39,6 +42,10 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+docs: $(READY)
+	$(BIN)/sphinx-build -q -W --keep-going -c docs . docs/_build
+	@echo docs/_build/docs/index.html
 
 lock:
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \

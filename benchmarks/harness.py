@@ -94,10 +94,13 @@ def _time(action: Action, calls: int) -> float:
 
 
 class Report:
-    """Where a bench's figures go: a table on the terminal, JSON lines in `file`. `folder` is the bench's to fill."""
+    """Where a bench's figures go: a table on the terminal, JSON lines in `file`.
+
+    `folder` is the bench's to fill; `held` says whether all bars have held so far.
+    """
 
     def __init__(self, bench: str, *, quick: bool, folder: Path, file: TextIO) -> None:
-        self.quick, self.folder = quick, folder
+        self.quick, self.folder, self.held = quick, folder, True
         self._bench, self._file = bench, file
         self._write("machine", **machine.describe(), quick=quick)
 
@@ -145,6 +148,7 @@ class Report:
     def bar(self, what: str, value: float, *, at_least: float | None = None, at_most: float | None = None) -> None:
         """Judge `value` by its bar."""
         holds = (at_least is None or value >= at_least) and (at_most is None or value <= at_most)
+        self.held &= holds
         row = {"what": what, "value": value, "at_least": at_least, "at_most": at_most, "holds": holds}
         print("  " + bar_line(row), flush=True)
         self._write("bar", **row)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from audio_tokens.errors import UserError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+    from torch import nn
 
 
 def _alone(array: np.ndarray) -> np.ndarray:
@@ -36,6 +37,14 @@ def precision_of(wanted: str, bf16_on_cpu: bool) -> str:
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
     return "bf16" if bf16_on_cpu and torch.cpu._is_avx512_bf16_supported() else "fp32"
+
+
+def unwrapped(model: "nn.Module") -> Any:
+    """Return the model itself, of one that shares its gradients with other processes.
+
+    accelerate's own way imports torch's compiler, 3 s, to see that nothing was compiled.
+    """
+    return getattr(model, "module", model)
 
 
 @contextmanager

@@ -4,11 +4,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from audio_tokens.errors import UserError, masked
 from audio_tokens.jobs.artefacts.task_command import TaskOptions
 from audio_tokens.jobs.command import command
+from audio_tokens.jobs.display.loudness import say
+
+if TYPE_CHECKING:
+    from audio_tokens.shards.sources.registry import Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,19 +54,22 @@ class Build(TaskOptions):
             raise UserError(f"--segments {self.segments}: only audioset: has segment lists, not {self.source}")
 
 
-def build(config: Build) -> int:
-    """Build the data set, or this job's part of it. Returns 0, or 1 when tasks failed."""
+def build(config: Build, source: "Source | None" = None) -> int:
+    """Build the data set, or this job's part of it. Returns 0, or 1 when tasks failed.
+
+    `source` is the configuration's, where it is open already.
+    """
     from audio_tokens.jobs.artefacts.outputs import claim
     from audio_tokens.shards.publish import target_lock
 
     if config.dry_run:
-        return _build(config)
+        return _build(config, source)
     claim(config.out, "data set", [config.source, config.segments])
     with target_lock(config.out, shared=config.task_count > 1):
-        return _build(config)
+        return _build(config, source)
 
 
-def _build(config: Build) -> int:
+def _build(config: Build, source: "Source | None") -> int:
     from threadpoolctl import threadpool_limits
 
     from audio_tokens.engine.sound.log_mel import FrontEnd
@@ -81,9 +88,9 @@ def _build(config: Build) -> int:
     if config.channels is not None:
         mel = replace(mel, channels=config.channels)
     allow(config.allow)
-    source = open_source(config.source + (f",segments={config.segments}" if config.segments else ""))
+    source = source or open_source(config.source + (f",segments={config.segments}" if config.segments else ""))
     for note in getattr(source, "notes", ()):
-        print(f"build: {note}")
+        say(f"build: {note}")
     tasks = source.tasks()
     if config.dry_run:
         with threadpool_limits(1):  # as in a worker
@@ -94,12 +101,12 @@ def _build(config: Build) -> int:
         return 0
     tasks = tasks if config.limit_clips is None else first_clips(tasks, config.limit_clips)
     maker = ShardMaker(
-        to_mel=ClipToMel(FrontEnd(mel)),
+        to_mel=ClipToMel(FrontEnd(mel), config.longest_clip_s),
         config=ShardConfig(packing=packing),
         about={"source": masked(config.source), "mel": config.mel},
         producer={"mel": mel.to_dict()},
     )
-    settings = digest(maker.producer, asdict(maker.config), source.labels)
+    settings = digest(maker.producer, asdict(maker.config), source.labels, *config.beside_defaults)
     task_set = TaskSet(
         folder=Path(config.out).resolve(),  # a cluster's workers may stand elsewhere
         source=source,
@@ -115,21 +122,20 @@ def _build(config: Build) -> int:
         title="build",
         way=f"{config.source} -> {config.out}",
         out=config.out,
-        say=lambda: _said(config.out),
+        told=lambda: _said(config.out),
     )
 
 
 def _said(out: str) -> str:
+    from audio_tokens.jobs.inputs.learnable import problems_of
     from audio_tokens.shards.dataset.manifest import Dataset
 
     dataset = Dataset.open(out)
     totals, notes = dataset.manifest["totals"], dataset.manifest.get("notes", {})
     said = [f"{out}: {totals['clips']} clips written, {totals['rejected']} rejected (rejects.jsonl)"]
     said += [f"{count} of them: {note}" for note, count in notes.items()]
-    if len(dataset.labels) < 2:
-        said.append(f"warning: one class, {', '.join(dataset.labels) or 'and no label at all'}: nothing to tell apart")
-    if not dataset.folds and "test" not in dataset.places:
-        said.append("warning: no test clips: nothing can be evaluated on what was not trained on")
+    said += [f"warning: left out: {task}" for task in dataset.manifest.get("left_out", [])]
+    said += [f"warning: {problem}" for problem in problems_of(dataset)]
     return "\nbuild: ".join(said)
 
 

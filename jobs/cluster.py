@@ -8,11 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from audio_tokens.engine.ranges import Natural, check
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
+from audio_tokens.jobs.display.loudness import say
 from audio_tokens.jobs.recipe import CodebookRecipe
 
 SAID_BYTES = 1 << 28
@@ -54,6 +53,7 @@ def cluster(request: Cluster) -> None:
     from audio_tokens.engine.world import joined_world
     from audio_tokens.jobs.artefacts.fingerprints import digest, is_done
     from audio_tokens.jobs.artefacts.outputs import claim
+    from audio_tokens.jobs.display.progress import clip_bar
     from audio_tokens.jobs.inputs.mel_lanes import MelLanes, mel_of
     from audio_tokens.jobs.inputs.places import fitted_places
     from audio_tokens.shards.dataset.manifest import Dataset
@@ -90,7 +90,7 @@ def cluster(request: Cluster) -> None:
                 first, "cluster: warning: this fits on all folds, also on one to be tested; --test-fold I leaves it out"
             )
         _say(first, f"cluster: {request.shards} ({', '.join(places)}) -> {out}{': going on' if state else ''}")
-        with tqdm(unit=" clips", desc="cluster", disable=not first, smoothing=0.1) as bar:
+        with clip_bar("cluster", first=first) as bar:
             lanes = MelLanes(
                 dataset,
                 dataset.shards_of(*places),
@@ -133,7 +133,7 @@ def _gpu(rank: int) -> int | None:
 def _say(first: bool, line: str) -> None:
     """Print on the first process only."""
     if first:
-        print(line)
+        say(line)
 
 
 def _stage(state) -> str:

@@ -18,7 +18,10 @@ from typing import Any, TypeVar, get_origin, get_type_hints
 
 from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter
 
+from audio_tokens.engine.train_config import TrainConfig
 from audio_tokens.errors import UserError, did_you_mean, masked
+from audio_tokens.jobs.display.loudness import OPTIONS as LOUDNESS
+from audio_tokens.jobs.display.loudness import as_loud_as
 from audio_tokens.jobs.plain_yaml import plain_yaml
 from audio_tokens.jobs.training_recipe import PARTS, Trainable
 from audio_tokens.jobs.typed import one_line
@@ -29,6 +32,7 @@ T = TypeVar("T")
 UNUSABLE_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 UNKNOWN = re.compile(r"unrecognized arguments: --([^\s=]+)|(?:Group '([^']+)' does not accept option|Option) '([^']+)'")
 OF_SYSTEM = re.compile(r"--recipe\.systems\.([\w-]+)\.(\w+)")
+TRAINED_BY = frozenset(field.name for field in fields(TrainConfig))
 UNUSABLE_ERRNOS = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 BROKEN_ERRNOS = (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -55,7 +59,9 @@ def command(
     try:
         words = sys.argv[1:] if argv is None else argv
         ends = epilog() if {"-h", "--help"} & set(words) else ""
-        return run(parse(config, words, prog=prog, positional=positional, options=options, epilog=ends)) or 0
+        request = parse(config, words, prog=prog, positional=positional, options=options, epilog=ends)
+        with as_loud_as(words):
+            return run(request) or 0
     except UserError as mistake:
         print(masked(f"{prog}: error: {_shortened(str(mistake))}"), file=sys.stderr)
         return 2
@@ -112,6 +118,8 @@ def parse(
         allow_abbrev=False,
     )
     parser.add_argument("--config", action=ActionConfigFile, help="a YAML file with any of the options below")
+    for option, (_, meaning) in LOUDNESS.items():
+        parser.add_argument(option, action="store_true", help=meaning)
     if positional:
         parser.add_argument(positional, nargs="+", help="see above")
     parser.add_class_arguments(config, skip={name for name in (positional, options and "options") if name})
@@ -229,7 +237,7 @@ def _last(argv: Sequence[str], name: str) -> str | None:
 
 def _options(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield every option of a line with its value, or the word that follows."""
-    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+    for word, following in zip(argv, [*argv[1:], ""], strict=False):
         option, equals, value = word.partition("=")
         yield option, value if equals else following
 
@@ -281,6 +289,31 @@ def _underscored(word: str, types: dict[str, Any]) -> str:
     return f"{ours}{equals}{value}"
 
 
+# What other programs call an option, or what it is called for short.
+ALSO_CALLED = {
+    **dict.fromkeys(("k", "K", "n_clusters", "num_clusters", "clusters_count", "vocab_size"), "clusters"),
+    **dict.fromkeys(("lr", "rate"), "learning_rate"),
+    **dict.fromkeys(("batch", "batch_size", "bs"), "batch_clips"),
+    **dict.fromkeys(("output", "output_dir", "out_dir", "o"), "out"),
+    **dict.fromkeys(("j", "jobs", "num_workers", "n_jobs", "processes"), "workers"),
+    **dict.fromkeys(("num_epochs", "n_epochs", "max_epochs"), "epochs"),
+    **dict.fromkeys(("model", "checkpoint"), "run"),
+    **dict.fromkeys(("fold", "folds"), "test_fold"),
+    **dict.fromkeys(("input", "data", "dataset"), "source"),
+}
+
+
+def _meant(name: str, known: Sequence[str]) -> str | None:
+    """Return the known option that ends with the last word of `name`, or with what that is also called."""
+    own = name.lstrip("-").rpartition(".")[2].replace("-", "_")
+    for word in (own, ALSO_CALLED.get(own)):
+        if found := [option for option in known if re.split(r"[.]|--", option)[-1] == word]:
+            return min(found, key=len)
+        if word in TRAINED_BY and "--recipe.train" in known:
+            return f"--recipe.train.{word}"
+    return None
+
+
 def _answered(message: str, parser: ArgumentParser) -> str:
     """Fold an error of the parser into one line; an unknown option gets the nearest known one."""
     line = one_line(message)
@@ -289,7 +322,9 @@ def _answered(message: str, parser: ArgumentParser) -> str:
     name = "--" + ".".join(filter(None, unknown.groups()))
     group, _, own = name.rpartition(".")
     known = [option for action in parser._actions for option in action.option_strings]
-    if near := [option.removeprefix(f"{group}.") for option in known if group and option.startswith(f"{group}.")]:
+    if meant := _meant(name, known):
+        hint = f"did you mean {meant}?"
+    elif near := [option.removeprefix(f"{group}.") for option in known if group and option.startswith(f"{group}.")]:
         hint = did_you_mean(own, near, form=f"{group}.{{}}")
     else:
         hint = did_you_mean(name, known)

@@ -1,4 +1,4 @@
-"""describe: what an artefact holds."""
+"""describe: what an artefact is, what made it, and whether it is whole."""
 
 import json
 import sys
@@ -6,100 +6,59 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from audio_tokens.engine.ranges import Natural, check
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
-from audio_tokens.jobs.verify import kind_of
-
-BAR = 30  # characters of the longest bar of a histogram
 
 
 @dataclass(frozen=True, kw_only=True)
 class Describe:
-    """Say what artefacts hold: counts, hours, labels, and with --pictures a few clips.
+    """Say what artefacts are: what they hold, what made them and whether all their files are there.
 
     Args:
-        artefacts: folders of mel shards, codebooks, tokens.zarr or runs
+        artefacts: folders of mel shards, codebooks, tokens.zarr, runs or models
+        json: print one JSON array, an entry an artefact
         pictures: a PNG file to draw the mel of a few clips into (mel shards only)
-        most_labels: how many labels the histogram shows
+        most_labels: how many labels are listed
     """
 
     artefacts: tuple[str, ...]
+    json: bool = False
     pictures: str | None = None
-    most_labels: int = 20
+    most_labels: Natural = 20
 
     def __post_init__(self) -> None:
-        if self.most_labels < 0:
-            raise UserError(f"--most_labels {self.most_labels}: it must be at least 0")
+        check(self)
 
 
 def describe(config: Describe) -> None:
-    """Print the description; draw the pictures where a file is named."""
-    for artefact in config.artefacts:
-        folder = Path(artefact)
-        for line in DESCRIPTIONS[kind_of(folder)](folder, config.most_labels):
-            print(line)
-        if config.pictures and kind_of(folder) == "shards":
-            _draw(folder, Path(config.pictures))
-            print(f"pictures: {config.pictures}")
+    """Print the descriptions; draw the pictures where a file is named."""
+    from audio_tokens.jobs.artefacts.description import facts_of, words_of
+
+    found = []
+    for artefact in map(Path, config.artefacts):
+        found.append(facts_of(artefact, _kind(artefact)))
+        if not config.json:
+            print("\n".join(words_of(found[-1], config.most_labels)))
+        if config.pictures and found[-1]["kind"] == "shards":
+            _draw(artefact, Path(config.pictures))
+            if not config.json:
+                print(f"  pictures: {config.pictures}")
+    if config.json:
+        print(json.dumps(found, indent=1))
 
 
-def _shards(folder: Path, most_labels: int) -> list[str]:
-    from audio_tokens.shards.dataset.manifest import Dataset
+def _kind(folder: Path) -> str:
+    """Return what a folder holds; a model, as others may have it, stands outside of any run."""
+    from audio_tokens.jobs.verify import kind_of
 
-    dataset = Dataset.open(folder)
-    totals = dataset.manifest["totals"]
-    lines = [
-        f"{folder}: mel shards of {dataset.manifest['build']['source']}",
-        f"  {totals['clips']:,} clips, {totals['seconds'] / 3600:.2f} hours, {totals['frames']:,} frames, "
-        f"{totals['bytes'] / 1e6:,.1f} MB in {len(dataset.shards)} shards; {totals['rejected']:,} clips rejected",
-    ]
-    for place in dataset.places:
-        mine = [shard for shard in dataset.shards if shard.place == place]
-        clips, hours = sum(shard.clips for shard in mine), sum(shard.seconds for shard in mine) / 3600
-        lines.append(f"  {place:<8}{clips:>10,} clips {hours:>10.2f} hours")
-    counts_L = np.zeros(len(dataset.labels), np.int64)
-    for counts in dataset.manifest["label_counts"].values():
-        counts_L += counts
-    lines.append(f"  {len(dataset.labels)} labels{', one a clip' if dataset.single_label else ''}:")
-    order = np.argsort(-counts_L, kind="stable")
-    for label in order[:most_labels]:
-        bar = "#" * int(np.ceil(BAR * counts_L[label] / max(1, counts_L.max())))
-        lines.append(f"  {dataset.labels[label]:<28.28}{counts_L[label]:>9,} {bar}")
-    if len(order) > most_labels:
-        lines.append(f"  ... and {len(order) - most_labels} more, the rarest {dataset.labels[order[-1]]!r}")
-    return lines
-
-
-def _tokens(folder: Path, most_labels: int) -> list[str]:
-    from audio_tokens.shards.tokens.token_store import TokenStore
-
-    store = TokenStore.open(folder)
-    return [
-        f"{folder}: tokens",
-        *(f"  {place}: {len(store.group(place).load()):,} clips" for place in store.places),
-    ]
-
-
-def _codebook(folder: Path, most_labels: int) -> list[str]:
-    from audio_tokens.engine.codebook.codebook_file import CONFIG, Codebook
-
-    Codebook.load(folder)  # names what is damaged
-    return [f"{folder}:", json.dumps(json.loads((folder / CONFIG).read_bytes()), indent=2)]
-
-
-def _run(folder: Path, most_labels: int) -> list[str]:
-    from audio_tokens.jobs.artefacts.run_folder import RunFolder
-
-    return [f"{folder}:", json.dumps(RunFolder(folder).result(), indent=2)]
-
-
-DESCRIPTIONS = {"shards": _shards, "tokens": _tokens, "codebook": _codebook, "run": _run}
+    return "model" if (folder / "model.safetensors").is_file() else kind_of(folder)
 
 
 def _draw(folder: Path, file: Path) -> None:
     """Draw one clip of each of the first shards."""
+    import numpy as np
+
     from audio_tokens.jobs.display.pictures import new_figure
     from audio_tokens.shards.dataset.manifest import Dataset
     from audio_tokens.shards.publish import published_file

@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from audio_tokens.engine.ranges import Count, Natural, check
+from audio_tokens.engine.ranges import Count, Natural
 from audio_tokens.engine.sound.view_config import ViewConfig
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.artefacts.task_command import TaskOptions
 from audio_tokens.jobs.command import command
+from audio_tokens.jobs.display.loudness import say
 
 # Starting a process costs about as much as encoding so many clips of ten seconds from mel.
 CLIPS_PER_WORKER = 512
@@ -45,7 +46,6 @@ class Encode(TaskOptions):
             raise UserError("name one of --shards SHARDS and --source SOURCE")
         if self.views.count and self.source is None:
             raise UserError(f"views.count is {self.views.count}, and views are made from sound: name --source SOURCE")
-        check(self)
 
 
 def encode(config: Encode) -> int:
@@ -80,7 +80,7 @@ def _encode(config: Encode) -> int:
         raise UserError(f"top is {config.top}; {config.codebook} has {min(codebook.vocab_sizes)} tokens")
     source: ShardClips | Source
     to_views: Callable[..., list[View]]
-    drawn = (asdict(config.views), config.seed) if config.views.count else ()
+    drawn = (*((asdict(config.views), config.seed) if config.views.count else ()), *config.beside_defaults)
     if config.shards is not None:
         dataset = Dataset.open(config.shards if "://" in config.shards else Path(config.shards).resolve())
         if mel_of(dataset) != codebook.mel:
@@ -93,7 +93,9 @@ def _encode(config: Encode) -> int:
     else:
         allow(config.allow)
         source = open_source(str(config.source))
-        to_views = ClipToViews(FrontEnd(MelConfig.from_dict(codebook.mel)), config.views, config.seed)
+        to_views = ClipToViews(
+            FrontEnd(MelConfig.from_dict(codebook.mel)), config.views, config.seed, config.longest_clip_s
+        )
         tasks = source.tasks()
         parent = digest(config.source, codebook.mel, source.labels, [asdict(task) for task in tasks], *drawn)
     parents = ids_of(codebook=config.codebook, shards=config.shards) | ({} if config.shards else {"listing": parent})
@@ -101,7 +103,7 @@ def _encode(config: Encode) -> int:
     parts, fingerprint = out.with_name(f".{out.name}.parts"), digest(parent, codebook.hash, config.top)
     if is_done(out, "token store", fingerprint, force=config.force):
         remove(parts)
-        print(f"encode: {config.out} is complete already")
+        say(f"encode: {config.out} is complete already")
         return 0
     maker = TokenMaker(
         to_views=to_views,
@@ -150,15 +152,18 @@ def _encode(config: Encode) -> int:
         way=f"{config.shards or config.source} -> {config.out}",
         out=config.out,
         most_processes=most_processes,
-        say=lambda: _said(config.out),
+        told=lambda: _said(config.out),
     )
 
 
 def _said(out: str) -> str:
     from audio_tokens.shards.tokens.token_store import TokenStore
 
-    rejected = TokenStore.open(out).attributes["rejected"]
-    return f"{out}{f': {rejected} clips rejected, see its rejects.jsonl' if rejected else ' is complete'}"
+    attributes = TokenStore.open(out).attributes
+    rejected = attributes["rejected"]
+    said = [f"{out}{f': {rejected} clips rejected, see its rejects.jsonl' if rejected else ' is complete'}"]
+    said += [f"warning: left out: {task}" for task in attributes.get("left_out", [])]
+    return "\nencode: ".join(said)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,13 +2,15 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from audio_tokens.engine.ranges import Count, check
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
+from audio_tokens.jobs.training_recipe import must_read
 
 WAIT_S = 60.0  # another evaluation may just be written down
 
@@ -23,6 +25,7 @@ class Evaluate:
         tokens: other tokens.zarr than the run was trained on
         shards: other mel shards than the run was trained on
         replicates: bootstrap samples for the 95 % intervals
+        json: print the figures as one JSON object, every digit
     """
 
     run: str
@@ -30,6 +33,7 @@ class Evaluate:
     tokens: str | None = None
     shards: str | None = None
     replicates: Count = 200
+    json: bool = False
 
     def __post_init__(self) -> None:
         check(self)
@@ -37,16 +41,8 @@ class Evaluate:
 
 def evaluate(request: Evaluate) -> None:
     """Print the figures and publish them as `evaluation-SPLIT.json` in the run's folder, class by class."""
-    from audio_tokens.engine.scores.bootstrap import interval, replicates
-    from audio_tokens.engine.scores.metrics import score
-    from audio_tokens.engine.systems.registry import load
-    from audio_tokens.engine.training.evaluation import predict
-    from audio_tokens.engine.world import processes
     from audio_tokens.jobs.artefacts.run_folder import RunFolder, figures_of
-    from audio_tokens.jobs.inputs.clip_choice import with_classes
-    from audio_tokens.jobs.inputs.training_data import open_for
-    from audio_tokens.shards.integrity import add_file
-    from audio_tokens.shards.publish import target_lock
+    from audio_tokens.jobs.inputs.places import stored
 
     folder = RunFolder(Path(request.run))
     settings = folder.settings()
@@ -54,16 +50,26 @@ def evaluate(request: Evaluate) -> None:
         raise UserError(
             f"{request.run} is a pre-training, which tags nothing; evaluate a run of `train --init {request.run}`"
         )
-    data = open_for(
-        settings["system"],
-        request.tokens or folder.located(settings["tokens"]),
-        request.shards or folder.located(settings["shards"]),
-        soft=settings["train"].get("soft", False),
-    )
+    tokens = request.tokens or folder.located(settings["tokens"])
+    shards = request.shards or folder.located(settings["shards"])
+    must_read(settings["system"], tokens, shards)
+    places = stored(tokens, shards).places  # a mistake so far is told before torch is imported
+    if request.split not in places:
+        raise UserError(f"the data has no split or fold {request.split!r}; it has {', '.join(places)}")
+
+    from audio_tokens.engine.scores.bootstrap import interval, replicates
+    from audio_tokens.engine.scores.metrics import score
+    from audio_tokens.engine.systems.registry import load
+    from audio_tokens.engine.training.evaluation import predict
+    from audio_tokens.engine.world import processes
+    from audio_tokens.jobs.inputs.clip_choice import with_classes
+    from audio_tokens.jobs.inputs.training_data import open_for
+    from audio_tokens.shards.integrity import add_file
+    from audio_tokens.shards.publish import target_lock
+
+    data = open_for(settings["system"], tokens, shards, soft=settings["train"].get("soft", False))
     if "classes" in settings:
         data = with_classes(data, settings["classes"])
-    if request.split not in data.places:
-        raise UserError(f"the data has no split or fold {request.split!r}; it has {', '.join(data.places)}")
     model = load(folder.path / "model")
     if data.alternatives != model.config.alternatives:
         raise UserError(
@@ -95,7 +101,18 @@ def evaluate(request: Evaluate) -> None:
             text = json.dumps(result | {"classes": classes}, indent=1) + "\n"
             with target_lock(folder.path, wait_s=WAIT_S):
                 add_file(folder.path, f"evaluation-{request.split}.json", text.encode())
-            print(json.dumps(result))
+            print(json.dumps(result) if request.json else "\n".join(_table(request, result)))
+
+
+def _table(request: Evaluate, result: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines of a table of the figures with their intervals."""
+    yield f"{request.run} on {request.split}: {result['clips']:,} clips, loss {result['loss']:.4f} a clip"
+    yield "figure       value  95 % interval"
+    for name, percent in (("mAP", True), ("mAUC", True), ("dprime", False), ("accuracy", True)):
+        values = [result[name], *(result.get(f"{name}_95") or (None, None))]
+        value, low, high = ("-" if x is None else f"{100 * x:.2f} %" if percent else f"{x:.3f}" for x in values)
+        yield f"{name:<9}{value:>9}" + (f"  {low} to {high}" if low != "-" else "")
+    yield f"class by class: {Path(request.run) / f'evaluation-{request.split}.json'}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

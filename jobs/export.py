@@ -7,6 +7,7 @@ from pathlib import Path
 
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
+from audio_tokens.jobs.display.loudness import say
 
 ROWS = 50_000  # clips a file: about 20 MB
 
@@ -44,7 +45,7 @@ def export(job: Export) -> None:
     with target_lock(out):
         if not job.force and (found := _fingerprints(out)):
             if found == {facts["fingerprint"]}:
-                print(f"export: {out} is complete already")
+                say(f"export: {out} is complete already")
                 return
             raise UserError(f"{out} holds an export of other tokens; --force replaces it, or choose another --out")
         with published_folder(out) as folder:
@@ -71,7 +72,7 @@ def export(job: Export) -> None:
                         metadata=facts,
                     )
                     pq.write_table(table, folder / f"{place}-{number:05d}.parquet", compression="zstd")
-    print(f"export: {out}: {', '.join(store.places)}")
+    say(f"export: {out}: {', '.join(store.places)}")
 
 
 def _fingerprints(out: Path) -> set[str]:

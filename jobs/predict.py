@@ -57,10 +57,13 @@ class Predict:
 
 def predict(job: Predict) -> int:
     """Answer for every file that can be read; returns 1 where one cannot, after a line that names it, else 0."""
+    from audio_tokens.engine.systems.tagging.find_model import find_model
+
+    files, model = list(_files(job.sounds)), find_model(job.run)  # a mistake so far is told before torch is imported
+
     from audio_tokens.engine.systems.tagging.audio_tagger import AudioTagger, Tagging
 
-    files = list(_files(job.sounds))
-    tagger = AudioTagger.from_pretrained(job.run, job.device)
+    tagger = AudioTagger.from_pretrained(model, job.device)
     show, entries, failed = _shown(job), [], 0
     for file, found in zip(files, tagger.taggings(iter(files)), strict=True):
         if isinstance(found, Tagging):

@@ -78,7 +78,7 @@ def pretrain(request: Pretrain) -> None:
             vocab_sizes=data.vocab_sizes,
             longest=data.longest,
             options=own | {"pooling": "first"},
-            num_labels=1,
+            id2label={0: ""},  # nothing is tagged yet
         )
         model = fresh(system, context, vectors, make=MaskedTokens)
         objective = MaskedPrediction(vocab_sizes=data.vocab_sizes, share=request.hide)
@@ -89,7 +89,7 @@ def pretrain(request: Pretrain) -> None:
             folder.finish(
                 {"pretrained": "token-bert", "seed": request.seed, "clips_train": len(clips), "train_loss": loss}
             )
-        context.accelerator.print(f"pretrain: {request.out}: {loss:.3f} nats a hidden token")
+        context.say(f"{request.out}: {loss:.3f} nats a hidden token")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,7 +5,7 @@ The work folder holds `shards`, `<recipe>-<seed>[/fold-I]/{codebook, tokens.zarr
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +34,7 @@ class Run:
         folds: test every fold once, fitting on the others
         mel: the front end, mel22k, ast16k or speech16k
         workers: processes that build and encode; all cores unless given
+        skip_failed: go on without what cannot be read of an input after three tries
         force: replace artefacts that were made with another configuration
     """
 
@@ -45,6 +46,7 @@ class Run:
     folds: bool = False
     mel: str = "mel22k"
     workers: Count | None = None
+    skip_failed: bool = False
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -59,18 +61,33 @@ class Run:
 
 def run(request: Run) -> int:
     """Run all stages; those already done are skipped and named. Returns 1 when some build tasks failed, else 0."""
+    from audio_tokens.jobs.inputs.learnable import problems_of, refuse, refuse_listed
     from audio_tokens.jobs.report import Report, report
     from audio_tokens.shards.dataset.manifest import Dataset
+    from audio_tokens.shards.sources.registry import Surveyed, open_source
 
     work = Path(request.work)
     shards = work / "shards"
+    source = open_source(request.source)
+    refuse_listed(request.source, source)
+    if isinstance(source, Surveyed):
+        _folds(source.places, request.folds)
     failed = build(
-        Build(source=request.source, out=str(shards), mel=request.mel, workers=request.workers, force=request.force)
+        Build(
+            source=request.source,
+            out=str(shards),
+            mel=request.mel,
+            workers=request.workers,
+            skip_failed=request.skip_failed,
+            force=request.force,
+        ),
+        source,
     )
     if failed:
         return failed
+    refuse(str(shards), problems_of(Dataset.open(shards)))
     for seed in request.seeds:
-        for fold in _folds(Dataset.open(shards), request.folds):
+        for fold in _folds(Dataset.open(shards).places, request.folds):
             base = work / f"{request.recipe.name}-{seed}"
             train_all(request, shards, base if fold is None else base / f"fold-{fold}", seed, fold)
     rows = leaderboard.publish(work)
@@ -79,14 +96,16 @@ def run(request: Run) -> int:
     return 0
 
 
-def _folds(dataset, wanted: bool) -> Iterator[int | None]:
-    if wanted and not dataset.folds:
+def _folds(places: Sequence[str], wanted: bool) -> list[int | None]:
+    """Return the folds to test, None where there are splits. Raises UserError where the data has not what is wanted."""
+    folds = all(place.startswith("fold-") for place in places)
+    if wanted and not folds:
         raise UserError(
-            f"--folds needs data with folds, and this has the splits {', '.join(dataset.places)}; leave --folds out"
+            f"--folds needs data with folds, and this has the splits {', '.join(places)}; leave --folds out"
         )
-    if dataset.folds and not wanted:
-        raise UserError(f"this data has the folds {', '.join(dataset.places)} and no splits; add --folds")
-    yield from (int(place.removeprefix("fold-")) for place in dataset.places) if wanted else (None,)
+    if folds and not wanted:
+        raise UserError(f"this data has the folds {', '.join(places)} and no splits; add --folds")
+    return [int(place.removeprefix("fold-")) for place in places] if wanted else [None]
 
 
 def train_all(request: Run, shards: Path, base: Path, seed: int, fold: int | None) -> None:
@@ -114,6 +133,7 @@ def train_all(request: Run, shards: Path, base: Path, seed: int, fold: int | Non
                 codebook=codebook,
                 out=tokens,
                 workers=request.workers,
+                skip_failed=request.skip_failed,
                 force=request.force,
             )
         )

@@ -13,6 +13,7 @@ import yaml
 
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command, parse, read_yaml, recipe_file
+from audio_tokens.jobs.display.loudness import say
 from audio_tokens.jobs.training_recipe import NAME
 
 MOST_RECIPES = 10_000  # at a minute each, a week
@@ -75,7 +76,7 @@ def sweep(request: Sweep) -> int:
             planned.append((f"{name}: {', '.join(systems)}", parse(Run, words, prog="audio-tokens sweep")))
     worst = 0
     for title, recipe_run in planned:
-        print(f"sweep: {title}")
+        say(f"sweep: {title}")
         worst = max(worst, run(recipe_run))
     return worst
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audio_tokens.engine.ranges import Natural, check
+from audio_tokens.engine.systems.registry import find
 from audio_tokens.engine.train_config import TagConfig, TrainConfig, model_options, training_of
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
@@ -68,10 +69,17 @@ class Train:
 
 def train(request: Train) -> None:
     """Train, choose and test; nothing is done where the run is complete already. SIGTERM saves and exits with 143."""
+    from audio_tokens.jobs.inputs.places import fitted_places, stored, tested_place
+
+    places = stored(request.tokens, request.shards)  # a mistake here is told before torch is imported
+    fitted_places(places, request.test_fold)
+    tested_place(places, request.test_fold)
+
     from audio_tokens.engine.systems.tagger import TaggerConfig
     from audio_tokens.engine.training.train_system import Trial
     from audio_tokens.jobs.artefacts.open_run import open_run
     from audio_tokens.jobs.inputs.clip_choice import with_classes
+    from audio_tokens.jobs.inputs.learnable import problems, refuse
     from audio_tokens.jobs.inputs.training_data import open_for, see_labels, vectors_of
 
     options = request.options or trainable(request.system).by(request.recipe)
@@ -81,14 +89,15 @@ def train(request: Train) -> None:
     vectors = vectors_of(data, request.codebook, embedding)
     if request.classes is not None:
         data = with_classes(data, request.classes)
+    refuse(str(request.tokens or request.shards), problems(data.occurring(), data.single_label, data.places))
     see_labels(data.labels)
     settings, facts = _settings(request, config, own, data)
-    with open_run("train", request, settings, facts, config) as opened:
+    epochs = not find(request.system).solved
+    with open_run("train", request, settings, facts, config, epochs=epochs) as opened:
         if opened is None:
             return
         folder, context = opened
-        say = context.accelerator.print
-        say(f"train: {request.system} on {request.tokens or request.shards} -> {request.out}")
+        context.say(f"{request.system} on {request.tokens or request.shards} -> {request.out}")
         system = TaggerConfig(
             system=request.system,
             vocab_sizes=data.vocab_sizes,
@@ -102,7 +111,7 @@ def train(request: Train) -> None:
         initial = Path(request.init) / "model" if request.init is not None else None
         trial = Trial(system=system, context=context, vectors=vectors, initial=initial)
         result = _run(request, data, trial, folder, settings.get("leak"))
-        say(f"train: {request.out}: mAP {result['mAP']:.3f} on {result['eval_place']} ({result['seconds']:.0f} s)")
+        context.say(f"{request.out}: mAP {result['mAP']:.3f} on {result['eval_place']} ({result['seconds']:.0f} s)")
 
 
 def _settings(
@@ -175,7 +184,7 @@ def _run(request: Train, data: "TrainingData", trial: "Trial", folder: "RunFolde
         "clips_eval": tested.clips,
         **figures_of(tested),
         "peak_val_mAP": chosen.validation.mAP,
-        "parameters": trained.model.num_parameters(only_trainable=True),
+        "parameters": trained.model.trainable_parameters,
         "seconds": chosen.seconds + (trained.seconds if parts.refit is not None else 0.0),
         "eval_place": parts.places[1],
         "chosen_on": parts.places[0] if chosen.best_epoch else None,  # where the epoch was chosen, if there are any

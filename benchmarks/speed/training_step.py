@@ -13,31 +13,24 @@ the time is in matrix products already (0.9 to 1.1 times as fast once compiled),
 from dataclasses import replace
 from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from audio_tokens.engine.clips.batch import Batch
 from audio_tokens.engine.clips.table import Clips
 from audio_tokens.engine.systems.options import TokenBertOptions
 from audio_tokens.engine.systems.registry import build
-from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig
-from audio_tokens.engine.train_config import TrainConfig, model_options
-from audio_tokens.engine.training.loop import train_by_steps
-from audio_tokens.engine.training.losses import loss_of
-from audio_tokens.engine.training.objectives import Tagging
+from audio_tokens.engine.systems.tagger import Tagger
+from audio_tokens.engine.train_config import TrainConfig
 from audio_tokens.engine.training.optimizer import adamw
-from audio_tokens.engine.training.run_context import RunContext
 from audio_tokens.engine.world import processes
-from audio_tokens.jobs.inputs.epoch_order import order_of
 from audio_tokens.shards.plan import epoch_order
-from audio_tokens.shards.publish import published_file
 from benchmarks.harness import FLOOR, Report, silent
-from benchmarks.speed.batches import LABELS, token_rows
+from benchmarks.inputs.trainings import tagger_config, train
+from benchmarks.speed.batches import token_rows
 
 BARE = FLOOR + "bare PyTorch loop"
 
@@ -46,14 +39,14 @@ def bench(report: Report) -> None:
     steps = 12 if report.quick else 48
     config = TokenBertOptions(epochs=1, precision="fp32")
     clips = Clips.of(token_rows(steps * config.batch_clips))
-    tagger = _tagger(clips, model_options(config))
+    tagger = tagger_config("token-bert", clips, config)
     order_C = epoch_order(len(clips), 0, 0)
     batches = [clips.batch(part) for part in order_C.reshape(steps, -1)]
     folders = (report.folder / f"run-{number}" for number in count())
     with processes() as accelerator:
 
         def ours(clips: Clips = clips, **changes: Any) -> None:
-            _fit(tagger, clips, replace(config, **changes), accelerator, next(folders))
+            train(build(tagger), clips, replace(config, **changes), accelerator, next(folders))
 
         contenders = {
             "engine.training.loop": ours,
@@ -80,30 +73,6 @@ def bench(report: Report) -> None:
             }
             race = report.race(case, contenders, work=steps, unit="steps", rounds=3, round_s=0)
             report.figures(case, time_saved=1 - race.over("as shuffled"))
-
-
-def _tagger(clips: Clips, options: dict[str, Any]) -> TaggerConfig:
-    return TaggerConfig(
-        system="token-bert",
-        vocab_sizes=(500,),
-        longest=int(clips.lengths_C.max()),
-        options=options,
-        id2label={label: str(label) for label in range(LABELS)},
-    )
-
-
-def _fit(tagger: TaggerConfig, clips: Clips, config: TrainConfig, accelerator: Accelerator, folder: Path) -> None:
-    loss = loss_of(config, torch.from_numpy(clips.labels.counts()), single_label=False)
-    context = RunContext(
-        config=config,
-        seed=0,
-        order=partial(order_of, config),
-        accelerator=accelerator,
-        folder=folder,
-        publish=published_file,
-    )
-    objective = Tagging(config=config, loss=loss, mask_ids=())
-    train_by_steps(build(tagger), clips, None, objective, context, "choose")
 
 
 def _bare(model: Tagger, batches: list[Batch], config: TrainConfig) -> None:

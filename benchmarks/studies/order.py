@@ -213,7 +213,7 @@ def scored(study: Study, tokenized: Tokenized, folder: Path, scored_on: Clips) -
             accelerator=accelerator,
             folder=folder,
             publish=published_file,
-            on_epoch=lambda phase, progress: print(_epoch(progress.rows[-1]), flush=True),
+            on_epoch=lambda phase, progress, last_epoch: print(_epoch(progress.rows[-1]), flush=True),
         )
         nothing = Trained(model=None, rows=[], best_epoch=0, seconds=0)  # type: ignore[arg-type]
         found = Trial(system=system, context=context).refit(clips, nothing)
@@ -243,7 +243,7 @@ def run(name: str, study: Study, seed: int, sounds: Sounds, work: Path, place: s
         "mAP": round(found.mAP, 4),
         "speakers": by_speaker(right_C, sounds.listing(place)[2]),
         "cpu_s": round(cpu_s),
-        "parameters": fitted.model.num_parameters(only_trainable=True),
+        "parameters": fitted.model.trainable_parameters,
         "date": datetime.date.today().isoformat(),
     }
 

@@ -123,16 +123,16 @@ class Codebook:
             raise ValueError(f"{len(self.streams)} streams, and contexts {list(self.slices.contexts)}")
         kernels = 1 if self.kernels_KW is None else len(self.kernels_KW)
         for index, stream in enumerate(self.streams):
-            heard = self.slices.heard(index, self.mel["bands"] * kernels)
-            width_heard = self.slices.contexts[index] * (heard.stop - heard.start)
+            covered = self.slices.covered_bands(index, self.mel["bands"] * kernels)
+            covered_width = self.slices.contexts[index] * (covered.stop - covered.start)
             mel_width = self.slices.contexts[index] * self.mel["bands"]
             clusters, width = stream.centroids_KD.shape
             if stream.whitening is not None:
-                matrix_shape, wanted = stream.whitening.matrix_DE.shape, (width_heard, width)
+                matrix_shape, wanted = stream.whitening.matrix_DE.shape, (covered_width, width)
                 if matrix_shape != wanted:
                     raise ValueError(f"{index}.matrix is {matrix_shape}, not {wanted}")
-            elif width != width_heard and not (self.slices.residual and index):
-                raise ValueError(f"{index}.centroids are {width} wide, not {width_heard}")
+            elif width != covered_width and not (self.slices.residual and index):
+                raise ValueError(f"{index}.centroids are {width} wide, not {covered_width}")
             if stream.patches_KM.shape != (clusters, mel_width) or len(stream.usage_K) != clusters:
                 raise ValueError(f"{index}.patches or {index}.usage do not belong to {clusters} centroids")
         for name, array in self._arrays().items():

@@ -164,8 +164,8 @@ class CodebookFit:
     def _dims(self, stream: int) -> int:
         """Return how many numbers a slice of a stream has."""
         kernels = 1 if self.slices.conv_bank is None else self.slices.conv_bank.kernels
-        heard = self.slices.heard(stream, self.mel["bands"] * kernels)
-        return self.slices.contexts[stream] * (heard.stop - heard.start)
+        covered = self.slices.covered_bands(stream, self.mel["bands"] * kernels)
+        return self.slices.contexts[stream] * (covered.stop - covered.start)
 
     def _problem(self, state: FitCheckpoint) -> Problem:
         stream = len(state.streams)

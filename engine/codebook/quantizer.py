@@ -79,8 +79,8 @@ class Quantizer:
 
     def slices_of(self, clips: Sequence[Prepared], stream: int) -> Float32[np.ndarray, "N D"]:
         """Return the stacked frames of all positions of `clips`, as one stream sees them: in its bands."""
-        heard = self.slices.heard(stream, clips[0].frames_TF.shape[1])
-        return stack([clip.frames_TF[:, heard] for clip in clips], self.slices, stream)
+        covered = self.slices.covered_bands(stream, clips[0].frames_TF.shape[1])
+        return stack([clip.frames_TF[:, covered] for clip in clips], self.slices, stream)
 
     def walk(self, clips: Sequence[Prepared]) -> list[Step]:
         """Return each fitted stream's vectors, ids and distances, in order."""

@@ -71,7 +71,7 @@ class SliceConfig:
         if self.residual or self.conv_bank is not None:
             raise UserError("slices.bands go with neither residual streams nor a conv_bank; leave out either")
 
-    def heard(self, stream: int, bands: int) -> slice:
+    def covered_bands(self, stream: int, bands: int) -> slice:
         """Return which of a frame's `bands` a stream covers; UserError where there are not so many."""
         first, last = self.bands[stream] if self.bands else (0, bands)
         if last > bands:

@@ -119,11 +119,11 @@ class AudioTokenizer:
         frames = (len(ids_PQ) - 1) * slices.stride + min(slices.contexts)
         total_TF, weight_TF = np.zeros((2, frames, self.mel.bands))
         for index, patches_PM in enumerate(patches):
-            context, heard = slices.contexts[index], slices.heard(index, self.mel.bands)
+            context, covered = slices.contexts[index], slices.covered_bands(index, self.mel.bands)
             frames_PC = window_starts(len(ids_PQ), slices, index)[:, None] + np.arange(context)
             inside_PC = (frames_PC >= 0) & (frames_PC < frames)
-            parts_PCF = patches_PM.reshape(len(ids_PQ), context, -1)[..., heard]
-            np.add.at(total_TF[:, heard], frames_PC[inside_PC], parts_PCF[inside_PC] / context)
-            np.add.at(weight_TF[:, heard], frames_PC[inside_PC], 1 / context)
+            parts_PCF = patches_PM.reshape(len(ids_PQ), context, -1)[..., covered]
+            np.add.at(total_TF[:, covered], frames_PC[inside_PC], parts_PCF[inside_PC] / context)
+            np.add.at(weight_TF[:, covered], frames_PC[inside_PC], 1 / context)
         normal_TF = np.divide(total_TF, weight_TF, out=np.zeros_like(total_TF), where=weight_TF > 0)
         return (normal_TF * self.codebook.scale + self.codebook.offset_F).astype(np.float32)

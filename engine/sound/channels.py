@@ -12,6 +12,8 @@ Channels = Literal["auto", "mean", "left", "right", "loudest"]
 CHANNELS: tuple[str, ...] = get_args(Channels)
 # The channels cancel where the power of their mean lies more than 20 dB below the mean of their powers.
 CANCELLED = 0.01
+# Of all channels, mixed at a time: 0.5 MB of a stereo file.
+PIECE_SAMPLES = 1 << 16
 
 
 class Mixer:
@@ -31,27 +33,35 @@ class Mixer:
     def __call__(self, wave_SC: Float32[np.ndarray, "S C"]) -> Float32[np.ndarray, " S"]:
         """Raises ClipError where a sample is not finite."""
         channels = wave_SC.shape[1]
-        if channels == 1:
-            wave_S = wave_SC[:, 0]
-        elif self._channel is not None:
-            wave_S = np.ascontiguousarray(wave_SC[:, min(self._channel, channels - 1)])
-        else:
-            wave_S = _mean_of_channels(wave_SC)
-        # A quarter of the time of a look at every sample; an overflow is looked into.
-        power = float(np.dot(wave_S, wave_S))
-        if not np.isfinite(power) and not (finite_S := np.isfinite(wave_S)).all():
-            raise ClipError(f"{int((~finite_S).sum())} samples are not finite")
         if channels > 1 and self._channel is None:
-            values = wave_SC.ravel(order="K")
-            self._mixed_power += power
-            self._channel_power += float(np.dot(values, values)) / channels
+            return self._mean(wave_SC)
+        channel = min(self._channel or 0, channels - 1)
+        wave_S = np.ascontiguousarray(wave_SC[:, channel]) if channels > 1 else wave_SC[:, 0]
+        _check_finite(wave_S, _power(wave_S))
+        return wave_S
+
+    def _mean(self, wave_SC: Float32[np.ndarray, "S C"]) -> Float32[np.ndarray, " S"]:
+        """Return the mean of the channels, made piece by piece while both are in the cache: half the time."""
+        samples, channels = wave_SC.shape
+        wave_S = np.empty(samples, np.float32)
+        for start in range(0, samples, PIECE_SAMPLES):
+            piece_SC, mean_S = wave_SC[start : start + PIECE_SAMPLES], wave_S[start : start + PIECE_SAMPLES]
+            # Adding strided columns is twenty times faster than mean(axis=1) over pairs.
+            np.add(piece_SC[:, 0], piece_SC[:, 1], out=mean_S)
+            for channel in range(2, channels):
+                mean_S += piece_SC[:, channel]
+            mean_S *= np.float32(1 / channels)
+            self._mixed_power += _power(mean_S)
+            self._channel_power += _power(piece_SC.ravel(order="K")) / channels
+        _check_finite(wave_S, self._mixed_power)
         return wave_S
 
 
-def _mean_of_channels(wave_SC: Float32[np.ndarray, "S C"]) -> Float32[np.ndarray, " S"]:
-    # Adding strided columns is twenty times faster than mean(axis=1) over pairs: 0.3 ms for 10 s of 48 kHz stereo.
-    wave_S = wave_SC[:, 0].copy()
-    for channel in range(1, wave_SC.shape[1]):
-        wave_S += wave_SC[:, channel]
-    wave_S *= np.float32(1 / wave_SC.shape[1])
-    return wave_S
+def _power(values: Float32[np.ndarray, " V"]) -> float:
+    return float(np.dot(values, values))
+
+
+def _check_finite(wave_S: Float32[np.ndarray, " S"], power: float) -> None:
+    """Raise ClipError where a sample is not finite: a look at the power takes a quarter of the time of one at each."""
+    if not np.isfinite(power) and not (finite_S := np.isfinite(wave_S)).all():
+        raise ClipError(f"{int((~finite_S).sum())} samples are not finite")

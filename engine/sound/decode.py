@@ -3,7 +3,7 @@
 Axes: S samples, C channels.
 
 libsndfile decodes half an Ogg, WAV or MP3 file without an error, so what the container states is checked as well
-(containers.py). libsndfile is the fast path; what it cannot read, or not to its end, FFmpeg reads.
+(containers/). libsndfile is the fast path; what it cannot read, or not to its end, FFmpeg reads.
 """
 
 import io
@@ -19,8 +19,9 @@ import soxr
 from jaxtyping import Float32
 
 from audio_tokens.engine.sound.channels import Channels, Mixer
-from audio_tokens.engine.sound.containers import Part, contents
+from audio_tokens.engine.sound.containers.contents import Part, behind, contents
 from audio_tokens.engine.sound.ffmpeg_sound import ffmpeg_blocks
+from audio_tokens.engine.sound.longest_clip import LONGEST_S
 from audio_tokens.errors import ClipError
 
 T = TypeVar("T")
@@ -34,8 +35,6 @@ BLOCK_VALUES = 1 << 23
 UNKNOWN_SAMPLES = (1 << 63) - 1
 # A clip may fall this short of the duration its source promised (encoders trim, segment lists round).
 SHORT_SHARE, SHORT_S = 0.02, 0.1
-# A longer clip is refused: its mel is held whole, 40 MB an hour for mel22k and 185 MB for ast16k.
-LONGEST_S = 6 * 3600.0
 
 BY_FFMPEG = "read by FFmpeg"
 LOUDEST_TAKEN = "channels cancel in their mean: the loudest one taken"
@@ -95,7 +94,10 @@ class MonoStream:
 
 
 def decode(
-    sound: bytes | Path, channels: Channels = "auto", excerpt: Excerpt = ALL
+    sound: bytes | Path,
+    channels: Channels = "auto",
+    excerpt: Excerpt = ALL,
+    on_block: Callable[[], object] = lambda: None,
 ) -> tuple[Float32[np.ndarray, " S"], int]:
     """Decode an audio file, whatever its name claims it is.
 
@@ -103,6 +105,7 @@ def decode(
         sound: the file, or its bytes: any format that libsndfile or FFmpeg reads (WAV, FLAC, Ogg, MP3, M4A, WebM, ...).
         channels: how they become one (channels.py).
         excerpt: what of it.
+        on_block: told of every block that is decoded, some 100 s.
 
     Returns:
         One channel, S >= 1 samples, full scale at -1..1 for integer formats, and the rate in Hz.
@@ -110,7 +113,7 @@ def decode(
     Raises:
         ClipError: no bytes, not audio, cut off, no samples, a sample that is not finite, an absurd rate, too long.
     """
-    blocks, stream = through(sound, list, channels=channels, excerpt=excerpt)
+    blocks, stream = through(sound, list, channels=channels, excerpt=excerpt, on_block=on_block)
     return np.ascontiguousarray(blocks[0] if len(blocks) == 1 else np.concatenate(blocks)), stream.rate_hz
 
 
@@ -188,10 +191,11 @@ def _blocks(sound: bytes | Path, excerpt: Excerpt, notes: list[str]) -> Iterator
     with io.BytesIO(sound) if isinstance(sound, bytes) else sound.open("rb") as file:
         found = contents(file)
         notes += found.notes
-        alone = len(found.parts) == 1
-        for part in found.parts:
-            end = 0
-            for block in _blocks_of(_window(file, part), part, excerpt if alone else ALL, notes):
+        parts = list(found.parts)
+        alone = len(parts) == 1
+        for part in parts:
+            window, end = _window(file, part), 0
+            for block in _blocks_of(window, part, excerpt if alone else ALL, notes):
                 if rate_hz not in (0, block.rate_hz):
                     raise ClipError(f"the rate changes within the file, from {rate_hz} to {block.rate_hz} Hz")
                 rate_hz, end = block.rate_hz, block.start + len(block.wave_SC)
@@ -206,6 +210,9 @@ def _blocks(sound: bytes | Path, excerpt: Excerpt, notes: list[str]) -> Iterator
                 if last is not None and before + end >= last:
                     return
             before += end
+            more = behind(file, part, part.start + window.tell())
+            parts += more.parts
+            notes += more.notes
     if not before:
         raise ClipError("no samples (the file holds a header only)")
     if not taken:

@@ -3,6 +3,7 @@
 Axes: B batch, T positions, D dimensions.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ class Encoder(nn.Module):
     predecessor's BERT saw 512 of 1,723 frames and had no [CLS]).
     """
 
-    def __init__(self, options: dict[str, Any], longest: int) -> None:
+    def __init__(self, options: Mapping[str, Any], longest: int) -> None:
         super().__init__()
         self.longest, width = longest, options["width"]
         self.conv = nn.Conv1d(width, width, options["conv"], padding="same", groups=width) if options["conv"] else None
@@ -58,7 +59,7 @@ class Encoder(nn.Module):
         return self.body(inputs_embeds=x_BTD, attention_mask=mask_BT).last_hidden_state, mask_BT
 
 
-def _bert(options: dict[str, Any], positions: int) -> BertModel:
+def _bert(options: Mapping[str, Any], positions: int) -> BertModel:
     config = BertConfig(
         vocab_size=1,  # embeddings are handed in
         type_vocab_size=1,
@@ -73,7 +74,7 @@ def _bert(options: dict[str, Any], positions: int) -> BertModel:
     return BertModel(config, add_pooling_layer=False)
 
 
-def _modern_bert(options: dict[str, Any], positions: int) -> ModernBertModel:
+def _modern_bert(options: Mapping[str, Any], positions: int) -> ModernBertModel:
     config = ModernBertConfig(
         vocab_size=1,
         pad_token_id=0,

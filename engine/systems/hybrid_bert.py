@@ -19,7 +19,6 @@ class HybridBert(Tagger):
         self.project = nn.Linear(config.bands, width)
         self.encoder = Encoder(config.options, config.longest)
         self.head = nn.Linear(self.encoder.width, config.label_count)
-        self.post_init()
 
     def forward(
         self,

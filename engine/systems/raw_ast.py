@@ -50,7 +50,6 @@ class RawAst(Tagger):
                 id2label=dict(enumerate(config.label_names)),
             )
         )
-        self.post_init()
 
     def forward(self, mel_BTF: Float[Tensor, "B T F"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B L"]:
         """Return the logits of every label. UserError for too long a clip."""

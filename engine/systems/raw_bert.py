@@ -22,7 +22,6 @@ class RawBert(Tagger):
         self.cls = nn.Parameter(torch.randn(width) * 0.02)
         self.encoder = Encoder(config.options, position_count(config.longest, slices))
         self.head = nn.Linear(self.encoder.width, config.label_count)
-        self.post_init()
 
     def forward(self, mel_BTF: Float[Tensor, "B T F"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B L"]:
         """Return the logits of every label."""

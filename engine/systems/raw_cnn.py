@@ -36,7 +36,6 @@ class RawCnn(Tagger):
                 nn.init.zeros_(parameter)
         self.dropout = nn.Dropout(config.options["dropout"])
         self.head = nn.Linear(2 * widths[-1], config.label_count)
-        self.post_init()
 
     def forward(self, mel_BTF: Float[Tensor, "B T F"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B L"]:
         """Return the logits of every label."""

@@ -17,7 +17,6 @@ class RawLinear(Tagger):
             nn.Linear(self.context * config.bands, width), nn.ReLU(), drop, nn.Linear(width, width), nn.ReLU(), drop
         )
         self.head = nn.Linear(width, config.label_count)
-        self.post_init()
 
     def forward(self, mel_BTF: Float[Tensor, "B T F"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B L"]:
         """Return the logits of every label."""

@@ -28,8 +28,11 @@ from audio_tokens.engine.train_config import TagConfig, TrainConfig
 from audio_tokens.errors import UserError, damaged, did_you_mean
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig
 
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
 OF_TOKENS = ("soft", "score_views", "mix_kind")  # options that say nothing about a system which reads mel alone
 
 
@@ -62,7 +65,7 @@ class System:
         return getattr(importlib.import_module(f"audio_tokens.engine.systems.{self.module}"), self.model)
 
 
-# What transformers and safetensors say of files that are not what they were; SafetensorError is an Exception only.
+# What torch and safetensors say of files that are not what they were; SafetensorError is an Exception only.
 MODEL_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, OSError, RuntimeError, IndexError, SafetensorError)
 
 TOKENS, MEL, BOTH = ("tokens",), ("mel",), ("tokens", "mel")
@@ -92,35 +95,41 @@ def build(config: "TaggerConfig") -> "Tagger":
     return find(config.system).load()(config)
 
 
-def save(model: "Tagger", folder: str | Path) -> None:
-    """Write a model into an existing folder in the Hugging Face form: config.json and safetensors."""
-    _no_progress_bar()
-    model.save_pretrained(folder, save_original_format=False)  # under the names the model itself has for its weights
+def save(model: "Tagger", folder: str | Path, **facts: Any) -> None:
+    """Write a model into an existing folder in the Hugging Face form: config.json (`facts` too) and safetensors."""
+    from safetensors.torch import save_file
+
+    text = json.dumps(model.config.to_dict() | facts, indent=2, sort_keys=True)
+    (Path(folder) / CONFIG).write_text(text + "\n", encoding="utf-8")
+    weights = {name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items()}
+    save_file(weights, Path(folder) / WEIGHTS, metadata={"format": "pt"})
 
 
 def load(folder: str | Path) -> "Tagger":
     """Return the trained model of a run's `model/` folder, in evaluation mode.
 
-    Raises UserError where there is none, or a damaged one: transformers itself would draw the weights that it lacks.
+    Raises UserError where there is none, or a damaged one.
     """
-    config = Path(folder) / "config.json"
+    config = Path(folder) / CONFIG
     if not config.is_file():
-        raise UserError(f"{folder} holds no model (config.json is missing); name the `model` folder of a run")
-    _no_progress_bar()
+        raise UserError(f"{folder} holds no model ({CONFIG} is missing); name the `model` folder of a run")
+    import torch
+    from safetensors.torch import load_file
+
+    from audio_tokens.engine.systems.tagger import TaggerConfig
+
     try:
-        system: Any = find(json.loads(config.read_bytes())["system"]).load()
-        model, told = system.from_pretrained(folder, output_loading_info=True)
-        if differing := sorted(map(str, {*told["missing_keys"], *told["unexpected_keys"], *told["mismatched_keys"]})):
+        theirs = load_file(Path(folder) / WEIGHTS)
+        with torch.random.fork_rng():  # what is drawn here is replaced at once
+            model = build(TaggerConfig.from_dict(json.loads(config.read_bytes())))
+        ours = model.state_dict()
+        if differing := sorted(key for key in ours.keys() | theirs if not _alike(ours.get(key), theirs.get(key))):
             raise ValueError(f"{differing[0]} is missing or of another shape")
+        model.load_state_dict(theirs)
     except MODEL_DAMAGED as error:
         raise damaged(Path(folder), error) from None
-    for parameter in model.parameters():  # mapped files lie at odd addresses, where products may round differently
-        parameter.data = parameter.data.clone()
     return model.eval()
 
 
-def _no_progress_bar() -> None:
-    """Keep transformers from drawing a bar for one file of a moment."""
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
+def _alike(ours: "Tensor | None", theirs: "Tensor | None") -> bool:
+    return ours is not None and theirs is not None and (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)

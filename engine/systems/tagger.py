@@ -5,87 +5,93 @@ token, C clips, L labels.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Int64, UInt
 from torch import Tensor, nn
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from audio_tokens.engine.codebook.slices import SliceConfig, position_count
 from audio_tokens.engine.codebook.soft_tokens import ID, ID_BITS, TEMPERATURE
 from audio_tokens.errors import UserError
 
+MODEL_TYPE = "audio-tokens"  # the name by which transformers finds the class of a model
 NUMBERED = re.compile(r"(?:(?:^|\.)(?:layers?|convolutions|norms)\.|lstm\.\w+_l)(\d+)")  # a layer's own parameters
 
 
-class TaggerConfig(PreTrainedConfig):
-    """A system, what it reads, what it tags; `config.json` of a trained model.
+@dataclass(kw_only=True)
+class TaggerConfig:
+    """A system, what it reads, what it tags; `config.json` of a trained model, whose keys transformers reads as well.
 
     `vocab_sizes` counts the codebook's tokens per stream (the model's own PAD, CLS and MASK follow them),
     `alternatives` the soft tokens that a position has in each (1: plain tokens), `bands` is the width of the mel that
     is read at a time (a frame, or beside tokens a whole slice; 0 for none), `longest` the most positions or frames of a
     clip, `options` the system's own; `single_label` says that every clip has exactly one label: softmax, else a sigmoid
-    per label.
+    per label; `id2label` names the logits, in their order.
     """
 
-    model_type = "audio-tokens"
+    system: str
+    vocab_sizes: Sequence[int] = ()
+    alternatives: int = 1
+    bands: int = 0
+    longest: int = 1
+    single_label: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    id2label: Mapping[int, str]
 
-    def __init__(
-        self,
-        *,
-        system: str = "",
-        vocab_sizes: Any = (),
-        alternatives: int = 1,
-        bands: int = 0,
-        longest: int = 1,
-        single_label: bool = False,
-        options: dict[str, Any] | None = None,
-        **rest: Any,
-    ) -> None:
-        self.system = system
-        self.vocab_sizes = list(vocab_sizes)
-        self.alternatives = alternatives
-        self.bands = bands
-        self.longest = longest
-        self.single_label = single_label
-        self.options = dict(options or {})
-        rest.setdefault("problem_type", f"{'single' if single_label else 'multi'}_label_classification")
-        if rest.get("id2label") and not rest.get("label2id"):
-            rest["label2id"] = {label: int(index) for index, label in rest["id2label"].items()}
-        super().__init__(**rest)
+    def __post_init__(self) -> None:
+        self.vocab_sizes, self.options = list(self.vocab_sizes), dict(self.options)
+        self.id2label = {index: self.id2label[index] for index in range(len(self.id2label))}
 
     @property
     def label_count(self) -> int:
         """How many labels the model tells apart."""
-        return len(self.label_names)
+        return len(self.id2label)
 
     @property
     def label_names(self) -> list[str]:
         """The labels, in the order of the logits."""
-        return list((self.id2label or {}).values())
+        return list(self.id2label.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return config.json: the fields, and what transformers' own models say of themselves there."""
+        return asdict(self) | {
+            "model_type": MODEL_TYPE,
+            "architectures": ["AudioTokensForAudioClassification"],
+            "dtype": "float32",
+            "problem_type": f"{'single' if self.single_label else 'multi'}_label_classification",
+            "label2id": {label: index for index, label in self.id2label.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> "TaggerConfig":
+        """Return what `to_dict` wrote. Raises KeyError, TypeError or ValueError for what it did not."""
+        own = {each.name: found[each.name] for each in fields(cls)}
+        return cls(**own | {"id2label": {int(index): label for index, label in own["id2label"].items()}})
 
 
-AutoConfig.register(TaggerConfig.model_type, TaggerConfig)
-
-
-class Tagger(PreTrainedModel):
+class Tagger(nn.Module):
     """Base of all systems: `forward(input, lengths_B, **beside) -> logits_BL`.
 
     `input` is ids_BTQ (int64; M columns a stream where tokens are soft) for token systems and mel_BTF (float32,
-    normalised per clip) for raw ones; `lengths_B` (int64, on the CPU) counts the positions or frames of each clip that
-    are real; `beside` is a batch's (see engine/clips). What lies beyond a clip's length never changes its logits.
+    normalised per clip) for raw ones; `lengths_B` (int64; on the CPU, but where DistributedDataParallel has moved it to
+    its GPU) counts the positions or frames of each clip that are real; `beside` is a batch's (see engine/clips). What
+    lies beyond a clip's length never changes its logits.
     """
 
-    config_class = TaggerConfig
-    config: TaggerConfig
     bf16_on_cpu = False  # whether bfloat16 arithmetic makes a training step faster there
-    _tied_weights_keys: Any = None
 
-    def _init_weights(self, module: nn.Module) -> None:
-        """Leave layers as torch draws them; transformers would redraw them here."""
+    def __init__(self, config: TaggerConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    @property
+    def trainable_parameters(self) -> int:
+        """How many numbers a training changes."""
+        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
     def depth(self, name: str) -> int:
         """Return how many layers lie above the parameter `name`: 0 for the head, more towards the input."""
@@ -137,7 +143,7 @@ class TokenEmbedding(nn.Module):
     first_Q: Tensor
     special_Q: Tensor
 
-    def __init__(self, vocab_sizes: list[int], width: int, alternatives: int = 1) -> None:
+    def __init__(self, vocab_sizes: Sequence[int], width: int, alternatives: int = 1) -> None:
         super().__init__()
         self.alternatives = alternatives
         rows_Q = [size + 3 for size in vocab_sizes]
@@ -223,7 +229,7 @@ def slices_of(
 
     Frame numbers are clamped to each clip's own last frame, so that padding is never read.
     """
-    config = SliceConfig(contexts=(context,), stride=stride)
+    config, lengths_B = SliceConfig(contexts=(context,), stride=stride), lengths_B.cpu()
     counts_B = torch.tensor([position_count(frames, config) for frames in lengths_B.tolist()])
     first_P1 = torch.arange(int(counts_B.max()))[:, None] * stride
     frames_BPc = (first_P1 + torch.arange(context)).expand(len(lengths_B), -1, -1)

@@ -7,10 +7,12 @@ The square root makes the dot product of two histograms their Bhattacharyya coef
 frequent tokens no longer drown the rest; every stream's histogram has length 1.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Float64, Int64, UInt
-from scipy import optimize, sparse, special
+from scipy import sparse, special
 from torch import Tensor, nn
 
 from audio_tokens.engine.clips.runs import entries_of
@@ -31,7 +33,6 @@ class TokenBag(Tagger):
         sizes_Q = config.vocab_sizes
         self.register_buffer("first_Q", torch.tensor([sum(sizes_Q[:stream]) for stream in range(len(sizes_Q))]))
         self.head = nn.Linear(sum(sizes_Q), config.label_count)
-        self.post_init()
 
     def forward(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B L"]:
         """Return the logits of every label."""
@@ -68,7 +69,7 @@ def histograms(
     ids_PQ: UInt[np.ndarray, "P QM"],
     starts_C: Int64[np.ndarray, "C"],
     lengths_C: Int64[np.ndarray, "C"],
-    vocab_sizes: list[int],
+    vocab_sizes: Sequence[int],
     alternatives: int = 1,
 ) -> sparse.csr_array:
     """Return the square roots of each clip's token shares, float64 [C, K], the streams side by side."""
@@ -95,6 +96,8 @@ def logistic_regression(
     The objective is that of scikit-learn's LogisticRegression (the bias is not penalised): multinomial where every clip
     has one label, else one binary problem per label, here solved all at once.
     """
+    from scipy import optimize  # a second, which a trained model has no use for
+
     features, labels = x_CK.shape[1], targets_CL.shape[1]
     y_CL = targets_CL.astype(np.float64)
     transposed_KC = x_CK.T if isinstance(x_CK, np.ndarray) else sparse.csr_array(x_CK.T)

@@ -20,7 +20,6 @@ class TokenBert(Tagger):
         self.conv_front = ConvFront(layers, width, config.options["dropout"]) if layers else None
         self.encoder = Encoder(config.options, config.longest)
         self.head = nn.Linear(self.encoder.width, config.label_count)
-        self.post_init()
 
     def forward(
         self,

@@ -15,7 +15,6 @@ class TokenLinear(Tagger):
         self.embed = TokenEmbedding(config.vocab_sizes, width, config.alternatives)
         self.dropout = nn.Dropout(config.options["dropout"])
         self.head = nn.Linear(width, config.label_count)
-        self.post_init()
 
     def forward(
         self,

@@ -21,7 +21,6 @@ class TokenLstm(Tagger):
         self.lstm = nn.LSTM(width, width, batch_first=True, bidirectional=True)
         self.pooling = Pooling(config.options["pooling"], 2 * width)
         self.head = nn.Linear(self.pooling.width, config.label_count)
-        self.post_init()
 
     def forward(
         self,
@@ -33,7 +32,7 @@ class TokenLstm(Tagger):
         x_BTD = self.dropout(self.embed(ids_BTQ, weights_BTQ))
         if self.conv_front is not None:
             x_BTD, lengths_B = self.conv_front(x_BTD, lengths_B)
-        longest = x_BTD.shape[1]
+        longest, lengths_B = x_BTD.shape[1], lengths_B.cpu()  # under DistributedDataParallel they come on its GPU
         if bool((lengths_B == longest).all()):  # nothing to skip: the plain call is up to twice as fast as a packed one
             x_BTD = self.lstm(x_BTD)[0]
         else:

@@ -58,8 +58,7 @@ class TokenRocket(TokenBag):
         self.register_buffer("mean_D", torch.zeros(3 * kernels))
         self.register_buffer("spread_D", torch.ones(3 * kernels))
         self.kernel_head = nn.Linear(3 * kernels, config.label_count)
-        self._hear([torch.randn(size, kernels) for size in config.vocab_sizes])
-        self.post_init()
+        self._set_embedding([torch.randn(size, kernels) for size in config.vocab_sizes])
 
     def initialise(self, vectors: Sequence[Float32[np.ndarray, "_ _"]] = ()) -> None:
         """Let kernels read the tokens' spectra, `vectors` [K, F] a stream, where the options say so."""
@@ -68,15 +67,15 @@ class TokenRocket(TokenBag):
             if found != sizes:
                 raise UserError(f"{found} spectra for tokens of {sizes}; give the codebook the tokens were made with")
             bands_FN = bumps(vectors[0].shape[1], self.config.options["kernels"])
-            self._hear([torch.from_numpy(spectra_KF) @ bands_FN for spectra_KF in vectors])
+            self._set_embedding([torch.from_numpy(spectra_KF) @ bands_FN for spectra_KF in vectors])
 
     @torch.no_grad()
-    def _hear(self, heard: Sequence[Float[Tensor, "_ N"]]) -> None:
+    def _set_embedding(self, embedding: Sequence[Float[Tensor, "_ N"]]) -> None:
         """Set what each kernel reads in each token; a kernel reads one stream."""
         rows = 0
-        for heard_KN, hears_N in zip(heard, self.hears_QN, strict=True):
-            self.embed.table.weight[rows : rows + len(heard_KN)] = heard_KN * hears_N
-            rows += len(heard_KN) + 3  # PAD, CLS and MASK
+        for embedded_KN, reads_N in zip(embedding, self.hears_QN, strict=True):
+            self.embed.table.weight[rows : rows + len(embedded_KN)] = embedded_KN * reads_N
+            rows += len(embedded_KN) + 3  # PAD, CLS and MASK
 
     def forward(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B L"]:
         """Return the logits of every label."""
@@ -85,18 +84,18 @@ class TokenRocket(TokenBag):
 
     def responses(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B T N"]:
         """Return every kernel's response around each position; a clip's first and last tokens go on beyond its ends."""
-        clips_B1, last_B1 = torch.arange(len(ids_BTQ))[:, None], lengths_B[:, None] - 1
+        clips_B1, last_B1 = torch.arange(len(ids_BTQ))[:, None], lengths_B.cpu()[:, None] - 1
         longest = ids_BTQ.shape[1]
         near_BT = torch.arange(-REACH, longest + REACH).clamp(min=0).minimum(last_B1)
-        heard_BTN = self.embed(ids_BTQ[clips_B1, near_BT])
+        embedded_BTN = self.embed(ids_BTQ[clips_B1, near_BT])
         parts = []
-        kernels = torch.arange(heard_BTN.shape[2]).tensor_split(len(DILATIONS))
+        kernels = torch.arange(embedded_BTN.shape[2]).tensor_split(len(DILATIONS))
         for dilation, of_it in zip(DILATIONS, kernels, strict=True):
-            heard_BTn = heard_BTN[..., of_it]
-            response_BTn = heard_BTn.new_zeros(len(ids_BTQ), longest, len(of_it))
+            embedded_BTn = embedded_BTN[..., of_it]
+            response_BTn = embedded_BTn.new_zeros(len(ids_BTQ), longest, len(of_it))
             for tap, weights_n in enumerate(self.taps_JN[:, of_it]):
                 start = REACH + (tap - TAPS // 2) * dilation
-                response_BTn += heard_BTn[:, start : start + longest] * weights_n
+                response_BTn += embedded_BTn[:, start : start + longest] * weights_n
             parts.append(response_BTn)
         return torch.cat(parts, dim=2)
 

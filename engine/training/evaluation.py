@@ -13,6 +13,7 @@ from audio_tokens.engine.clips.device_clips import where_they_train
 from audio_tokens.engine.clips.table import Clips
 from audio_tokens.engine.scores.metrics import Scores, score
 from audio_tokens.engine.systems.tagger import Tagger
+from audio_tokens.engine.world import unwrapped
 
 EVALUATION_BATCH_CLIPS = 64  # fixed: what a clip scores must not depend on how it was trained
 
@@ -46,7 +47,7 @@ def _predict(
     the loop. The clips are then gathered by position; one that came back twice or never is our own bug.
     """
     model.eval()
-    tagger: Tagger = accelerator.unwrap_model(model)
+    tagger: Tagger = unwrapped(model)
     by_length_C = np.argsort(clips.lengths_C, kind="stable")  # little padding, and batches that are given by the clips
     parts = np.split(by_length_C, range(EVALUATION_BATCH_CLIPS, len(clips), EVALUATION_BATCH_CLIPS))
     mine = parts[accelerator.process_index :: accelerator.num_processes]

@@ -29,7 +29,7 @@ from audio_tokens.engine.training.objectives import Objective
 from audio_tokens.engine.training.optimizer import adamw, rate
 from audio_tokens.engine.training.run_context import Interrupted, Progress, RunContext
 from audio_tokens.engine.training.weight_average import Average
-from audio_tokens.engine.world import precision_of
+from audio_tokens.engine.world import precision_of, unwrapped
 from audio_tokens.errors import UserError
 from audio_tokens.seeds import generator
 
@@ -53,6 +53,8 @@ def train_by_steps(
     training = _Training(model, clips, objective, context, phase)
     config, accelerator = context.config, context.accelerator
     progress, last_epoch = training.progress, stop_after or config.epochs
+    if progress.step and len(progress.rows) < last_epoch:
+        context.say(f"{phase}: resuming at epoch {len(progress.rows) + 1}, step {progress.step + 1}")
     with torch.random.fork_rng():
         while (epoch := len(progress.rows) + 1) <= last_epoch and not _out_of_patience(progress, config):
             row = training.epoch()
@@ -68,9 +70,8 @@ def train_by_steps(
                 if improved:
                     training.save("best", to_resume=False)
             if accelerator.is_main_process:
-                context.on_epoch(
-                    phase, progress
-                )  # before the state: killed in between, the epoch is done and told again
+                # before the state: killed in between, the epoch is done and told again
+                context.on_epoch(phase, progress, last_epoch)
             training.save("last")
     accelerator.wait_for_everyone()
     training.checkpoints.load("best", training.model)
@@ -87,7 +88,7 @@ class _Training:
         self.order, self.checkpoints, self.stopping = context.order(clips), context.checkpoints(phase), context.stopping
         self.wrapped, prepared = accelerator.prepare(model, adamw(model, config))
         # the optimizer itself: its wrapper searches the disk for a package at every step, and has no more to add here
-        self.model, self.optimizer = accelerator.unwrap_model(self.wrapped), prepared.optimizer
+        self.model, self.optimizer = unwrapped(self.wrapped), prepared.optimizer
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.epoch_steps = math.ceil(len(clips) / config.batch_clips)
         steps = config.epochs * self.epoch_steps

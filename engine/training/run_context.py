@@ -54,8 +54,8 @@ class RunContext:
     """A run in hand.
 
     `order` says who sees which of the clips when; checkpoints lie in a folder a phase (choose, refit, pretrain) below
-    `folder`, made atomic by `publish`. `stopping` is asked at every step; `on_epoch(phase, progress)` is called on the
-    main process at the end of every epoch.
+    `folder`, made atomic by `publish`. `stopping` is asked at every step; `on_epoch(phase, progress, last_epoch)` is
+    called on the main process at the end of every epoch; `say` tells the user a line, on the main process alone.
     """
 
     config: TrainConfig
@@ -65,7 +65,8 @@ class RunContext:
     folder: Path
     publish: Publish
     stopping: Callable[[], bool] = lambda: False
-    on_epoch: Callable[[str, Progress], None] = lambda phase, progress: None
+    on_epoch: Callable[[str, Progress, int], None] = lambda phase, progress, last_epoch: None
+    say: Callable[[str], None] = lambda line: None
 
     def checkpoints(self, phase: str) -> Checkpoints:
         """Return the checkpoints of one training of the run."""

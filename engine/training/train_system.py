@@ -21,7 +21,6 @@ from audio_tokens.engine.training.evaluation import evaluate
 from audio_tokens.engine.training.loop import train_by_steps
 from audio_tokens.engine.training.losses import loss_of
 from audio_tokens.engine.training.objectives import Tagging
-from audio_tokens.engine.training.pretraining import start_from
 from audio_tokens.engine.training.run_context import RunContext
 from audio_tokens.seeds import generator
 
@@ -99,6 +98,8 @@ def fresh(
         if initial is None:
             model.initialise(vectors)
         else:
+            from audio_tokens.engine.training.pretraining import start_from  # which knows BERT, 10 s of imports
+
             start_from(model, initial)
         return model.to(context.accelerator.device)
 

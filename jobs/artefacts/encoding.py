@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from audio_tokens.errors import UserError
+from audio_tokens.jobs.display.loudness import say
 from audio_tokens.jobs.inputs.front_end import View
 from audio_tokens.shards.dataset.manifest import Dataset, place_rank
 from audio_tokens.shards.publish import is_temporary
@@ -105,16 +106,19 @@ class TokenMaker(Maker):
         """Put all parts together as the store, and remove them."""
         parts: dict[str, list[Path]] = {}
         rejects: list[tuple[str, str]] = []
+        left_out: list[str] = []
         stand_ins = 0
         try:
             for record in records:
                 rejects += record.rejects
+                left_out += [record.left_out] if record.left_out else []
                 stand_ins += record.made["stand_ins"]
                 for place, name in record.made["parts"].items():
                     part = _without_repeated(tasks.folder / name, place, record)
                     parts.setdefault(place, []).extend([part] if part else [])
             places = sorted(filter(parts.get, parts), key=lambda place: (place_rank(place.removesuffix(VIEWS)), place))
-            pack(self.out, {place: parts[place] for place in places}, self.attributes, rejects, self.parents)
+            attributes = {**self.attributes, **({"left_out": left_out} if left_out else {})}
+            pack(self.out, {place: parts[place] for place in places}, attributes, rejects, self.parents)
         except UserError:
             raise
         except (BadZipFile, ValueError, KeyError, EOFError, FileNotFoundError) as error:
@@ -123,7 +127,7 @@ class TokenMaker(Maker):
             ) from None
         shutil.rmtree(tasks.folder)
         if stand_ins:
-            print(f"encode: {stand_ins} views could not become mel (too short): the clips stand for them themselves")
+            say(f"encode: {stand_ins} views could not become mel (too short): the clips stand for them themselves")
 
 
 class TaskTokens:

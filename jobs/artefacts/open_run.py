@@ -1,6 +1,6 @@
 """A run in hand, for every command that trains: its processes meet, its folder is begun, a stop is saved and said."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,8 @@ from audio_tokens.engine.world import processes
 from audio_tokens.jobs.artefacts.fingerprints import digest
 from audio_tokens.jobs.artefacts.outputs import claim
 from audio_tokens.jobs.artefacts.run_folder import RunFolder, asked_to_stop, tracking
+from audio_tokens.jobs.display.loudness import say
+from audio_tokens.jobs.display.progress import epoch_lines
 from audio_tokens.jobs.inputs.epoch_order import order_of
 from audio_tokens.shards.integrity import ids_of
 from audio_tokens.shards.publish import published_file
@@ -35,12 +37,19 @@ class Asked(Protocol):
 
 @contextmanager
 def open_run(
-    command: str, request: Asked, settings: dict[str, Any], facts: dict[str, Any], config: TrainConfig
+    command: str,
+    request: Asked,
+    settings: dict[str, Any],
+    facts: dict[str, Any],
+    config: TrainConfig,
+    *,
+    epochs: bool = True,
 ) -> Iterator[tuple[RunFolder, RunContext] | None]:
     """Yield the folder and the context of a run, or None where it is complete already, which is said.
 
     Runs of equal `settings` are the same run; `facts` stand beside them in config.yaml. SIGTERM saves the last state
-    and exits with 143. What the request names as tokens, shards, codebook and init are the parents of the run.
+    and exits with 143. What the request names as tokens, shards, codebook and init are the parents of the run. Without
+    `epochs` there are no curves, and the tracker is left alone.
     Raises UserError as claim, RunFolder.begin and `processes` do.
     """
     inputs = {role: getattr(request, role, None) for role in ("tokens", "shards", "codebook", "init")}
@@ -56,11 +65,13 @@ def open_run(
         if accelerator.is_main_process:
             begun = [folder.begin(settings | {"fingerprint": digest(settings)} | facts, request.force)]
         if not broadcast_object_list(begun)[0]:
-            accelerator.print(f"{command}: {request.out} is complete already")
+            if accelerator.is_main_process:
+                say(f"{command}: {request.out} is complete already")
             yield None
             return
-        with tracking(folder.path):
-            accelerator.init_trackers("audio-tokens")
+        if epochs:
+            with tracking(folder.path):
+                accelerator.init_trackers("audio-tokens")
         context = RunContext(
             config=config,
             seed=request.seed,
@@ -69,10 +80,21 @@ def open_run(
             folder=folder.checkpoints,
             publish=published_file,
             stopping=stopping,
-            on_epoch=folder.curves(accelerator),
+            on_epoch=_both(folder.curves(accelerator), epoch_lines(command)),
+            say=(lambda line: say(f"{command}: {line}")) if accelerator.is_main_process else lambda line: None,
         )
         try:
             yield folder, context
         except Interrupted as stop:
             accelerator.print(f"{command}: {stop}")
             raise SystemExit(143) from None
+
+
+def _both(*callbacks: Callable[..., None]) -> Callable[..., None]:
+    """Return what calls all of them."""
+
+    def call(*arguments: Any) -> None:
+        for callback in callbacks:
+            callback(*arguments)
+
+    return call

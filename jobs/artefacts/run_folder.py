@@ -136,10 +136,10 @@ class RunFolder:
         table.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
         publish_bytes(self.path / name, text.getvalue().encode())
 
-    def curves(self, accelerator: "Accelerator") -> "Callable[[str, Progress], None]":
+    def curves(self, accelerator: "Accelerator") -> "Callable[[str, Progress, int], None]":
         """Return what publishes a training's epochs and gradients as CSV files and sends the last to the tracker."""
 
-        def publish(phase: str, progress: "Progress") -> None:
+        def publish(phase: str, progress: "Progress", last_epoch: int) -> None:
             name = "refit" if phase == "refit" else "metrics"
             self.write_rows(f"{name}.csv", progress.rows)
             self.write_rows(f"{name}-gradients.csv", progress.gradients)

@@ -5,16 +5,17 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from audio_tokens.engine.ranges import Range, check
+from audio_tokens.engine.sound.longest_clip import LONGEST_S, LongestSeconds
 from audio_tokens.errors import UserError, masked
+from audio_tokens.jobs.display.loudness import say
 
 if TYPE_CHECKING:
     from audio_tokens.shards.sources.registry import Task
     from audio_tokens.shards.tasks.task_set import TaskSet
     from audio_tokens.shards.workers.retry import Executor
-
-CLIP_TIMEOUTS_S = (0.01, 86_400)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,11 @@ class TaskOptions:
         dask: the address of a Dask scheduler (tcp://...), whose workers take the place of local ones
         task_index: this job's number in a job array, from 0
         task_count: jobs in the array; the one that finishes last commits the result
-        clip_timeout_s: a clip that takes longer to decode is rejected
+        clip_timeout_s: a clip that takes longer to decode is rejected; of a long one, every 100 s of its sound
+        longest_clip_s: a clip with more seconds of sound is rejected; its mel is held in memory, 40 MB an hour for
+            mel22k and 185 MB for ast16k, and for views its wave, some 5 GB an hour at 48 kHz
+        skip_failed: go on without what cannot be read of an input after three tries: a torn tar, an unreachable shard;
+            what lies before it is kept, and the result names what is missing
         force: replace what another source or configuration left there
         allow: schemes of addresses that may be read besides file, http(s), s3, gs and hf, e.g. ftp,zip
     """
@@ -35,7 +40,9 @@ class TaskOptions:
     dask: str | None = None
     task_index: int = 0
     task_count: int = 1
-    clip_timeout_s: float = 60.0
+    clip_timeout_s: Annotated[float, Range(0.01, 86_400)] = 60.0
+    longest_clip_s: LongestSeconds = LONGEST_S
+    skip_failed: bool = False
     force: bool = False
     allow: tuple[str, ...] = ()
 
@@ -44,11 +51,12 @@ class TaskOptions:
             raise UserError(f"--workers {self.workers}: it must be above 0")
         if not 0 <= self.task_index < self.task_count:
             raise UserError(f"task_index {self.task_index} is not in 0..{self.task_count - 1} (task_count - 1)")
-        if not CLIP_TIMEOUTS_S[0] <= self.clip_timeout_s <= CLIP_TIMEOUTS_S[1]:
-            raise UserError(
-                f"--clip_timeout_s {self.clip_timeout_s:g}: it must lie between {CLIP_TIMEOUTS_S[0]} and "
-                f"{CLIP_TIMEOUTS_S[1]} seconds"
-            )
+        check(self)
+
+    @property
+    def beside_defaults(self) -> list[float]:
+        """What of these options decides the result, where it is not the default."""
+        return [] if self.longest_clip_s == LONGEST_S else [self.longest_clip_s]
 
     @property
     def processes(self) -> int:
@@ -74,12 +82,12 @@ def run_set(
     way: str,
     out: str,
     most_processes: "Callable[[list[Task]], int]" = len,
-    say: Callable[[], str],
+    told: Callable[[], str],
 ) -> int:
     """Run the numbered tasks, or this job's part of them, and commit. Returns 0, or 1 when tasks failed.
 
     `way` names the source and the result; `most_processes` tells of the tasks to do how many processes they are worth,
-    and `say` what there is, once it is committed.
+    and `told` what there is, once it is committed.
     """
     from audio_tokens.jobs.display.progress import ClipBar
     from audio_tokens.shards.tasks.commit import commit
@@ -92,22 +100,25 @@ def run_set(
     except OtherContentError as error:
         raise UserError(f"{error}; --force replaces it") from None
     if complete:
-        print(f"{title}: {out} is complete already")
+        say(f"{title}: {out} is complete already")
         return 0
     mine = listed[options.task_index :: options.task_count]
-    todo = [(index, task) for index, task in mine if not is_recorded(tasks, index)]
-    print(f"{title}: {masked(way)}: {len(todo)} of {len(mine)} tasks to do")
+    todo = [(index, task) for index, task in mine if not is_recorded(tasks, index, whole=not options.skip_failed)]
+    say(f"{title}: {masked(way)}: {len(todo)} of {len(mine)} tasks to do")
     if todo:
         work = [task for _, task in todo]
         with options.pool(most_processes(work)) as executor, ClipBar(work, title) as bar:
             failures = run_tasks(executor, tasks, todo, bar.show)
+            if options.skip_failed:
+                failures = run_tasks(executor, tasks, [(*failure.call, failure.reason) for failure in failures])
         for failure in failures:
             print(
                 f"{title}: task {failure.call[1].name!r} failed three times: {masked(failure.reason)}", file=sys.stderr
             )
         if failures:
-            print(f"{title}: {len(failures)} tasks failed; the same command tries them again", file=sys.stderr)
+            ways = "the same command tries them again, and with --skip-failed leaves out what cannot be read"
+            print(f"{title}: {len(failures)} tasks failed; {ways}", file=sys.stderr)
             return 1
     committed = commit(tasks, [number for number, _ in listed])
-    print(f"{title}: {say() if committed else 'this part is done; the job that finishes last commits the result'}")
+    say(f"{title}: {told() if committed else 'this part is done; the job that finishes last commits the result'}")
     return 0

@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from audio_tokens.engine.sound.channels import Channels
-from audio_tokens.engine.sound.decode import ALL, Excerpt, decode
+from audio_tokens.engine.sound.decode import Excerpt, decode
 from audio_tokens.engine.sound.log_mel import FrontEnd
+from audio_tokens.engine.sound.longest_clip import LONGEST_S
 from audio_tokens.engine.sound.mel_config import MelConfig, mel_config
 from audio_tokens.engine.sound.sound_views import mixed, view
 from audio_tokens.engine.sound.view_config import ViewConfig
@@ -47,9 +48,10 @@ def front_end_config(name_or_file: str) -> MelConfig:
 
 @dataclass(frozen=True)
 class ClipToMel:
-    """A clip -> (mel_TF, seconds decoded, what was unusual about its sound ...)."""
+    """A clip of at most `longest_s` -> (mel_TF, seconds decoded, what was unusual about its sound ...)."""
 
     front_end: FrontEnd
+    longest_s: float = LONGEST_S
 
     def __call__(self, clip: Clip) -> tuple[Any, ...]:
         """Raises ClipError with the reason for a clip that cannot become mel, OSError for one that cannot be read.
@@ -57,20 +59,23 @@ class ClipToMel:
         A time limit is for each block of a long recording.
         """
         sound = clip.sound()
+        excerpt = _excerpt(clip, self.longest_s)
         mel_TF, seconds = self.front_end(
-            _mono(*sound) if isinstance(sound, tuple) else sound, clip.promised_s, _excerpt(clip), renew_time_limit
+            _mono(*sound) if isinstance(sound, tuple) else sound, clip.promised_s, excerpt, renew_time_limit
         )
         return mel_TF, seconds, *self.front_end.notes
 
 
-def _wave_of(clip: Clip, channels: Channels) -> tuple[Float32[np.ndarray, "S"], float]:
-    """Return a clip's wave and rate in Hz. Raises ClipError for no such, OSError for a clip that cannot be read."""
-    return decoded(clip.sound(), clip, channels)
+def decoded(
+    sound: Sound, clip: Clip, channels: Channels, longest_s: float = LONGEST_S
+) -> tuple[Float32[np.ndarray, "S"], float]:
+    """Return the wave and rate in Hz of `sound`, which `clip` opened. Raises ClipError for no such.
 
-
-def decoded(sound: Sound, clip: Clip, channels: Channels) -> tuple[Float32[np.ndarray, "S"], float]:
-    """Return the wave and rate of `sound`, which `clip` opened. Raises ClipError for no such."""
-    return _mono(*sound) if isinstance(sound, tuple) else decode(sound, channels, _excerpt(clip))
+    A time limit is for each block of a long recording.
+    """
+    if isinstance(sound, tuple):
+        return _mono(*sound)
+    return decode(sound, channels, _excerpt(clip, longest_s), renew_time_limit)
 
 
 def _mono(wave_S: np.ndarray, rate_hz: float) -> tuple[Float32[np.ndarray, "S"], float]:
@@ -79,8 +84,8 @@ def _mono(wave_S: np.ndarray, rate_hz: float) -> tuple[Float32[np.ndarray, "S"],
     return wave_S, rate_hz
 
 
-def _excerpt(clip: Clip) -> Excerpt:
-    return ALL if clip.part is None else Excerpt(*clip.part)
+def _excerpt(clip: Clip, longest_s: float) -> Excerpt:
+    return Excerpt(longest_s=longest_s) if clip.part is None else Excerpt(*clip.part, longest_s)
 
 
 class View(NamedTuple):
@@ -96,24 +101,28 @@ class View(NamedTuple):
 
 @dataclass(frozen=True)
 class ClipToViews:
-    """A clip -> the clip itself and `config.count` views of it, a function of the clip, the seed and, where clips are
-    mixed, of the clip that is mixed into it."""
+    """A clip of at most `longest_s` -> the clip itself and `config.count` views of it, a function of the clip, the seed
+    and, where clips are mixed, of the clip that is mixed into it.
+
+    A view is made of the whole wave.
+    """
 
     front_end: FrontEnd
     config: ViewConfig
     seed: int
+    longest_s: float = LONGEST_S
     # The last wave of each split or fold, since it is likely to be mixed into the next: spares decoding it again.
     _waves: dict[str, tuple[Clip, np.ndarray, float]] = field(default_factory=dict, compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ClipToViews, (self.front_end, self.config, self.seed)
+        return ClipToViews, (self.front_end, self.config, self.seed, self.longest_s)
 
     def __call__(self, clip: Clip, before: Clip | None) -> list[View]:
         """`before` is the clip that some views are mixed with. Raises what ClipToMel raises.
 
         A view that cannot become mel (sped up, it is too short) is the clip itself.
         """
-        wave_S, rate_hz = _wave_of(clip, self.front_end.config.channels)
+        wave_S, rate_hz = self._wave(clip)
         own = View(self._mel(wave_S, rate_hz, clip.promised_s), dict.fromkeys(clip.labels, 1.0))
         views = [own]
         for number in range(self.config.count):
@@ -124,6 +133,9 @@ class ClipToViews:
         self._waves[clip.place] = (clip, wave_S, rate_hz)
         return views
 
+    def _wave(self, clip: Clip) -> tuple[Float32[np.ndarray, "S"], float]:
+        return decoded(clip.sound(), clip, self.front_end.config.channels, self.longest_s)
+
     def _view(
         self, clip: Clip, wave_S: Float32[np.ndarray, "S"], rate_hz: float, number: int, before: Clip | None
     ) -> View:
@@ -132,7 +144,7 @@ class ClipToViews:
         if self.config.mix and rng.random() < self.config.mix and before is not None:
             last, other_S, other_hz = self._waves.get(before.place, (None, wave_S, rate_hz))
             if last is not before:
-                other_S, other_hz = _wave_of(before, self.front_end.config.channels)
+                other_S, other_hz = self._wave(before)
             share = rng.uniform(0.5, 1)  # a clip stays the louder one of its views
             wave_S = mixed(wave_S, rate_hz, other_S, other_hz, share)
             shares = dict.fromkeys(clip.labels, share)

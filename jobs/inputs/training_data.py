@@ -51,6 +51,11 @@ class TrainingData:
     bands: int
     read: Callable[[tuple[str, ...]], tuple[Clips, Sequence[str]]]
 
+    def occurring(self) -> list[str]:
+        """Return the labels that any clip has."""
+        counts_L = self.read(self.places)[0].labels.counts()
+        return [label for label, count in zip(self.labels, counts_L.tolist(), strict=True) if count]
+
 
 def open_for(system: str, tokens: str | None, shards: str | None, *, soft: bool = False) -> TrainingData:
     """Open what the system of that name reads, tokens with their alternatives if `soft`.

@@ -55,7 +55,7 @@ def pack(array_TF: Float[np.ndarray, "T F"], packing: Packing) -> tuple[bytes, d
         beside["affine"] = [low, step]
     else:
         stored_TF = half_TF
-    data = _npy_header(stored_TF.dtype.str, stored_TF.shape) + stored_TF.tobytes()
+    data = b"".join((_npy_header(stored_TF.dtype.str, stored_TF.shape), np.ascontiguousarray(stored_TF).data))
     return (zstandard.compress(data, 3) if packing.zstd else data), beside
 
 

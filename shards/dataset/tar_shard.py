@@ -83,7 +83,8 @@ class ShardWriter:
         return self._sha256.hexdigest()
 
     def _member(self, name: str, data: bytes) -> None:
-        self._write(_header(name, len(data)) + data + bytes(-len(data) % BLOCK))
+        for piece in (_header(name, len(data)), data, bytes(-len(data) % BLOCK)):  # one clip may be 100 MB and more
+            self._write(piece)
 
     def _write(self, data: bytes) -> None:
         self._file.write(data)

@@ -14,7 +14,7 @@ from audio_tokens.shards.sources.listed import ListedClips
 from audio_tokens.shards.sources.table import COLUMNS, Line, clips_of
 
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-DELIMITERS = ",;\t"
+DELIMITERS = ",;\t|"
 
 
 def source(where: str) -> ListedClips:
@@ -51,5 +51,11 @@ def read_table(file: Path) -> tuple[list[str], list[Line]]:
     lines = []
     for values in reader:
         if any(isinstance(value, str) and value.strip() for value in values.values()):
+            beyond = [value for value in values.pop(None, []) if value.strip()]  # type: ignore[call-overload]
+            if beyond:
+                raise UserError(
+                    f"{file} line {reader.line_num} has more values than there are columns, {beyond[0][:40]!r} for "
+                    "one; a value that holds the delimiter stands in quotes"
+                )
             lines.append(Line(f"line {reader.line_num}", values))
     return columns, lines

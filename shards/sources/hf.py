@@ -3,12 +3,14 @@ is not needed.
 
 Parquet: `audio` holds the bytes of files, `label` (or `labels`, `category`, ...) numbers or names; the split is that of
 a file's name or folder (`data/train-00000-of-00002.parquet`), else it is drawn. A folder may also be an `audiofolder`:
-`metadata.csv` or `metadata.jsonl` with `file_name`, or subfolders named after classes.
+`metadata.csv` or `metadata.jsonl` with `file_name`, or one in each folder of a split, or subfolders named after
+classes.
 """
 
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,8 +23,9 @@ from audio_tokens.shards.sources.files import FileOfSource, find_files, open_fil
 from audio_tokens.shards.sources.label_list import same_text
 from audio_tokens.shards.sources.listed import SHARES
 from audio_tokens.shards.sources.registry import Source, Task, split_word
-from audio_tokens.shards.sources.table import COLUMNS
+from audio_tokens.shards.sources.table import COLUMNS, Line, clips_of
 
+METADATA = ("metadata.csv", "metadata.jsonl")
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./%-]+)?")
 # Where the hub keeps the parquet form of a data set that was uploaded in another one.
 CONVERTED = "@refs%2Fconvert%2Fparquet"
@@ -50,8 +53,11 @@ class ParquetOfHub:
     def tasks(self) -> list[Task]:
         tasks = []
         for number, (file, split) in enumerate(zip(self._files, self._splits, strict=True)):
-            with _open(file.url) as parquet:
-                rows = parquet.metadata.num_rows
+            try:
+                with _open(file.url) as parquet:
+                    rows = parquet.metadata.num_rows
+            except OSError:  # the task will fail, and be reported, when it is run
+                rows = None
             shares = {} if {"val", "test"} & set(self._splits) else SHARES
             work = [file.url, f"{split or 'rows'}-{number:05d}", split, shares]
             tasks.append(Task(name=file.name, work=work, clips=rows, bytes=file.bytes))
@@ -99,14 +105,31 @@ def source(where: str) -> Source:
         if not HUB_NAME.fullmatch(where):
             raise UserError(f"hf: {where!r} is neither a folder nor a data set's name, like ashraq/esc50")
         return _of_parquet(where, _on_the_hub(where))
-    for file in (root / "metadata.csv", root / "metadata.jsonl"):
+    for file in (root / name for name in METADATA):
         if file.is_file():
             return (csv_list if file.suffix == ".csv" else manifest).source(str(file))
+    if of_splits := sorted(
+        file for name in METADATA for file in root.glob(f"*/{name}") if split_word(file.parent.name)
+    ):
+        return _of_metadata(root, where, of_splits)
     try:
         files = find_files(where, ".parquet")
     except UserError:  # no parquet: then subfolders are classes, or folder.py tells what is missing
         return folder.source(where)
     return _of_parquet(where, files)
+
+
+def _of_metadata(root: Path, where: str, files: list[Path]) -> Source:
+    """Open the lists that stand in folders of splits, with `file_name` relative to each."""
+    columns, lines = ["split"], []
+    for file in files:
+        read = csv_list.read_table if file.suffix == ".csv" else manifest.read_lines
+        found, of_file = read(file)
+        columns += [name for name in found if name not in columns]
+        for place, values in of_file:
+            path = f"{file.parent.name}/{values.get('file_name') or ''}"
+            lines.append(Line(f"{file} {place}", {**values, "file_name": path, "split": file.parent.name}))
+    return clips_of(root.resolve(), where, lines, columns)
 
 
 def _on_the_hub(name: str) -> list[FileOfSource]:
@@ -119,8 +142,7 @@ def _on_the_hub(name: str) -> list[FileOfSource]:
 
 
 def _of_parquet(where: str, files: list[FileOfSource]) -> ParquetOfHub:
-    with _open(files[0].url) as parquet:
-        schema = parquet.schema_arrow
+    schema = _first_schema(where, files)
     column = next((name for name in COLUMNS["labels"] if name in schema.names), None)
     if column is None:
         raise UserError(f"hf: {where} has no column {' or '.join(COLUMNS['labels'])}; it has {', '.join(schema.names)}")
@@ -149,6 +171,18 @@ def _open(url: str) -> Any:
     return parquet
 
 
+def _first_schema(where: str, files: list[FileOfSource]) -> Any:
+    """Return the schema of the first file that can be read; a torn one is its task's to tell."""
+    reason: OSError | None = None
+    for file in files:
+        try:
+            with _open(file.url) as parquet:
+                return parquet.schema_arrow
+        except OSError as error:
+            reason = error
+    raise UserError(f"hf: {where}: none of its {len(files)} parquet files can be read: {reason}")
+
+
 def _class_names(metadata: dict[bytes, bytes], column: str) -> tuple[str, ...]:
     """Return the names of a ClassLabel, or of a list of them, as the datasets package stores them in the schema."""
     try:
@@ -162,7 +196,7 @@ def _class_names(metadata: dict[bytes, bytes], column: str) -> tuple[str, ...]:
 def _names_that_occur(files: list[FileOfSource], column: str) -> tuple[str, ...]:
     found: set[str] = set()
     for file in files:
-        with _open(file.url) as parquet:
+        with suppress(OSError), _open(file.url) as parquet:
             for batch in parquet.iter_batches(columns=[column]):
                 for value in batch.column(0).to_pylist():
                     found |= {same_text(str(name)) for name in (value if isinstance(value, list) else [value])}

@@ -13,6 +13,7 @@ from audio_tokens.errors import ClipError, UserError
 from audio_tokens.seeds import hashed
 from audio_tokens.shards.sources.addresses.reach import is_plain_file
 from audio_tokens.shards.sources.clip import Clip, Part, Reject, path_key
+from audio_tokens.shards.sources.files import AUDIO_ENDINGS
 from audio_tokens.shards.sources.label_list import same_text, spellings
 from audio_tokens.shards.sources.registry import Task
 
@@ -70,6 +71,14 @@ class ListedClips:
     @property
     def labels(self) -> tuple[str, ...]:
         return self._labels
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return tuple(sorted({row.place for row in self._rows}))
+
+    @property
+    def single_label(self) -> bool:
+        return all(len(row.labels) == 1 for row in self._rows)
 
     def tasks(self) -> list[Task]:
         """One place a task, so that shards are as large as they may be."""
@@ -159,7 +168,9 @@ def _read(folder: Path, listed: str) -> bytes | Path:
                 path = folder / spelling
                 break
         else:
-            raise FileNotFoundError(errno.ENOENT, f"no such file or directory{_spaces(listed)}")
+            path = _with_an_ending(path) or path
+            if not path.exists():
+                raise FileNotFoundError(errno.ENOENT, f"no such file or directory{_spaces(listed)}")
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not is_plain_file(path):
@@ -169,6 +180,11 @@ def _read(folder: Path, listed: str) -> bytes | Path:
         if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
             raise ClipError((error.strerror or str(error)).lower()) from None
         raise
+
+
+def _with_an_ending(path: Path) -> Path | None:
+    """Return the file that a list names without its ending, `64760` for `64760.wav`."""
+    return next((file for name in AUDIO_ENDINGS if (file := path.with_name(f"{path.name}.{name}")).exists()), None)
 
 
 def _spaces(listed: str) -> str:

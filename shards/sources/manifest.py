@@ -17,6 +17,8 @@ from audio_tokens.shards.sources.table import COLUMNS, Line, clips_of
 
 MOST_BYTES = 1 << 30  # of a list: millions of lines; a few KB of a .gz may stand for any number
 LABEL_FIELDS = COLUMNS["labels"]
+MADE_OF_SEVERAL = ("MixedCut", "PaddingCut")
+WRITE_OUT = "lhotse's cuts.save_audios writes it out as sound"
 
 
 def source(where: str) -> ListedClips:
@@ -27,11 +29,16 @@ def source(where: str) -> ListedClips:
     file = Path(where)
     if not file.is_file():
         raise UserError(f"there is no manifest {where!r}; manifest:FILE names a file of JSON lines")
-    lines = [Line(place, _flat(where, place, values)) for place, values in _objects(file, where)]
-    if not lines:
-        raise UserError(f"{where} lists no clip")
-    columns = list(dict.fromkeys(name for line in lines for name in line.values))
+    columns, lines = read_lines(file)
     return clips_of(file.parent.resolve(), where, lines, columns)
+
+
+def read_lines(file: Path) -> tuple[list[str], list[Line]]:
+    """Return the columns and the lines of a manifest. Raises UserError where it lists nothing, or no JSON."""
+    lines = [Line(place, _flat(str(file), place, values)) for place, values in _objects(file, str(file))]
+    if not lines:
+        raise UserError(f"{file} lists no clip")
+    return list(dict.fromkeys(name for line in lines for name in line.values)), lines
 
 
 def _objects(file: Path, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -58,9 +65,14 @@ def _objects(file: Path, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _flat(where: str, place: str, values: dict[str, Any]) -> dict[str, Any]:
     """Return the columns of a line: Lhotse's cuts are taken apart, everything else stands as it is."""
+    if values.get("type") in MADE_OF_SEVERAL:
+        raise UserError(f"{where} {place} is a {values['type']}, not a cut of one recording; {WRITE_OUT}")
+    if "sources" in values:
+        raise UserError(f"{where} {place} is a recording; lhotse's CutSet.from_manifests makes cuts with labels of it")
     if "recording" not in values:
         return values
     try:
+        _check_plain(where, place, values)
         (channel_source, *_) = values["recording"]["sources"]
         if channel_source["type"] != "file":
             raise UserError(f"{where} {place}: the recording is of type {channel_source['type']!r}, not a file")
@@ -80,6 +92,18 @@ def _flat(where: str, place: str, values: dict[str, Any]) -> dict[str, Any]:
             raise
         raise UserError(f"{where} {place} is no cut of Lhotse's: {type(error).__name__} {error}") from None
     return flat | {name: custom[name] for name in ("split", "fold", "group") if name in custom}
+
+
+def _check_plain(where: str, place: str, cut: dict[str, Any]) -> None:
+    """Raise UserError where the sound of a cut is not what its recording's file holds."""
+    recording = cut["recording"]
+    if changes := recording.get("transforms"):
+        names = ", ".join(str(change.get("name", change)) for change in changes)
+        raise UserError(f"{where} {place}: the recording is to be changed ({names}); {WRITE_OUT}")
+    channels = cut.get("channel", 0)
+    unheard = set(recording.get("channel_ids") or ()) - set(channels if isinstance(channels, list) else [channels])
+    if unheard:
+        raise UserError(f"{where} {place}: it leaves out channel {min(unheard)} of the recording; {WRITE_OUT}")
 
 
 def _labels(supervision: dict[str, Any]) -> list[str]:

@@ -31,13 +31,14 @@ SOURCES = {
     "csv": Kind(
         f"{IN}.csv_list",
         "csv:FILE",
-        "a table: path, labels (separated by ;), split or fold, perhaps group, offset and duration (seconds: a part of "
-        "a recording); also file, filename; label, class, category; without split or fold a split is drawn",
+        "a table: path, labels (separated by ;), split or fold, perhaps group; offset and duration, or start and end "
+        "(seconds: a part of a recording); also file, filename; label, class, category, tags; without split or fold a "
+        "split is drawn",
     ),
     "folder": Kind(
         f"{IN}.folder",
         "folder:DIR",
-        "subfolders named after classes, perhaps below train/, val/, test/; else a split is drawn",
+        "subfolders named after classes, perhaps below train/, val/, test/ or fold1/, fold2/; else a split is drawn",
     ),
     "manifest": Kind(
         f"{IN}.manifest",
@@ -69,6 +70,7 @@ SPLIT_WORDS = {
     "val": "val",
     "valid": "val",
     "validation": "val",
+    "validate": "val",
     "dev": "val",
     "test": "test",
     "testing": "test",
@@ -112,6 +114,17 @@ class Source(Protocol):
     def tasks(self) -> list[Task]: ...
 
     def clips(self, task: Task) -> Iterator[Clip | Reject]: ...
+
+
+@runtime_checkable
+class Surveyed(Protocol):
+    """A source whose listing tells the splits or folds of its clips, and whether each has exactly one label."""
+
+    @property
+    def places(self) -> tuple[str, ...]: ...
+
+    @property
+    def single_label(self) -> bool: ...
 
 
 def open_source(spec: str) -> Source:

@@ -3,9 +3,12 @@
 A row is a mapping from column to value; `rows_of` turns rows into clips of a list.
 """
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from audio_tokens.errors import UserError
 from audio_tokens.shards.sources.label_list import same_text
@@ -13,16 +16,26 @@ from audio_tokens.shards.sources.listed import UNDECIDED, ListedClips, Row, norm
 from audio_tokens.shards.sources.registry import SPLITS, split_word
 
 FOLD_DIGITS = 9  # it becomes part of a file's name
+SLICE = "slice_file_name"  # UrbanSound8K's: cut out already, its times are those of the recording it was cut from
 # What a column is called, by what it holds; the first that is there counts. Upper and lower case are one.
 COLUMNS = {
-    "path": ("path", "file", "filename", "file_name", "filepath", "audio_filepath", "audio_path", "audio", "wav"),
-    "labels": ("labels", "label", "class", "classes", "category", "class_name"),
+    "path": (
+        *("path", "file", "filename", "file_name", "filepath", "audio_filepath", "audio_path", "audio", "wav"),
+        *("file_path", "fname", "audio_file", "audio_filename", "wav_file", "wav_path", "sound", SLICE),
+    ),
+    "labels": (
+        *("labels", "label", "class", "classes", "category", "class_name"),
+        *("class_label", "event_label", "event_labels", "tags", "tag", "primary_label", "species", "command", "target"),
+    ),
     "split": ("split", "subset", "partition"),
     "fold": ("fold",),
     "group": ("group",),
-    "start_s": ("offset", "start", "start_s", "start_time"),
+    "start_s": ("onset", "offset", "start", "start_s", "start_time"),
     "duration_s": ("duration", "duration_s"),
+    "end_s": ("offset", "end", "end_s", "end_time"),
 }
+PART = ("start_s", "duration_s", "end_s")
+FOLD = re.compile(r"(?:fold[\s_-]*)?(\d+)(?:\.0+)?", re.IGNORECASE)
 
 
 class Line(NamedTuple):
@@ -57,6 +70,14 @@ def _found(where: str, columns: list[str]) -> dict[str, str]:
             if name in lowered:
                 found[what] = lowered[name]
                 break
+    times = Counter(columns)
+    for name in found.values():
+        if times[name] > 1:
+            raise UserError(f"{where} has {times[name]} columns {name}; which one counts? Rename the others")
+    if found.get("path", "").strip().lower() == SLICE:
+        found = {what: name for what, name in found.items() if what not in PART}
+    if found.get("end_s") == found.get("start_s"):  # an offset alone is a start, beside an onset it is an end
+        found.pop("end_s", None)
     missing = [what for what in ("path", "labels") if what not in found]
     if missing:
         raise UserError(f"{where} lacks the column {', '.join(sorted(missing))}; it has {', '.join(columns) or 'none'}")
@@ -70,11 +91,15 @@ def _row(folder: Path, where: str, line: Line, found: dict[str, str]) -> Row:
         return line.values.get(found[what]) if what in found else None
 
     exact = str(value("path") or "")
-    path = exact.strip()
+    path = unquote(exact.strip().removeprefix("file://")) if "://" in exact else exact.strip()
     if path != exact and (folder / exact).exists():  # a name may begin or end with a space, lists often do
         path = exact
     path = normal_path(path)
-    start_s, duration_s = (_seconds(where, line, what, value(what)) for what in ("start_s", "duration_s"))
+    start_s, duration_s, end_s = (_seconds(where, line, found.get(what, ""), value(what)) for what in PART)
+    if duration_s is None and end_s is not None:
+        duration_s = round(end_s - (start_s or 0.0), 9)
+    if duration_s is not None and duration_s <= 0:
+        raise UserError(f"{where} {line.place}: it is {duration_s:g} s long; a clip has a duration above 0")
     return Row(
         path,
         _labels(value("labels")),
@@ -93,9 +118,10 @@ def _labels(value: Any) -> tuple[str, ...]:
 def _place(where: str, line: Line, split: Any, fold: Any, found: dict[str, str]) -> str:
     if "fold" in found:
         text = str("" if fold is None else fold).strip()
-        if not text.isdecimal() or len(text) > FOLD_DIGITS:
+        place = fold_word(text)
+        if place is None:
             raise UserError(f"{where} {line.place}: fold {text[:20]!r} is not a number")
-        return f"fold-{int(text)}"
+        return place
     if "split" in found:
         text = str(split or "").strip()
         place = split_word(text)
@@ -105,14 +131,19 @@ def _place(where: str, line: Line, split: Any, fold: Any, found: dict[str, str])
     return UNDECIDED
 
 
-def _seconds(where: str, line: Line, what: str, value: Any) -> float | None:
+def fold_word(word: str) -> str | None:
+    """Return the fold that a word stands for (1, 1.0, fold1, fold_1), or None."""
+    number = FOLD.fullmatch(word)
+    return f"fold-{int(number[1])}" if number and len(number[1]) <= FOLD_DIGITS else None
+
+
+def _seconds(where: str, line: Line, column: str, value: Any) -> float | None:
     if value is None or value == "":
         return None
     try:
         seconds = float(value)
-        if not 0 <= seconds < float("inf") or (what == "duration_s" and not seconds):
+        if not 0 <= seconds < float("inf"):
             raise ValueError
     except (TypeError, ValueError):
-        word = "offset" if what == "start_s" else "duration"
-        raise UserError(f"{where} {line.place}: {word} {str(value)[:20]!r} is no number of seconds") from None
+        raise UserError(f"{where} {line.place}: {column} {str(value)[:20]!r} is no number of seconds") from None
     return seconds

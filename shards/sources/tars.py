@@ -5,13 +5,14 @@ an archive ends with its end blocks, or its task fails.
 """
 
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from audio_tokens.shards.sources.files import open_file
 
-TAR_ENDINGS = (".tar", ".tar.gz", ".tar.bz2", ".tar.xz")
+TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 # A larger member is not read: a sparse one of a few KB may claim terabytes.
 MEMBER_BYTES = 1 << 28
 READ_BYTES = 1 << 20
@@ -43,7 +44,8 @@ def tar_members(url: str) -> Iterator[Member]:
     """Yield every file of a tar, compressed or not, with what is no UTF-8 in its name spelt out.
 
     Hard links stand for what they link to. Left out is only what a Mac adds (`._x`, `.DS_Store`). Raises
-    tarfile.ReadError for an archive that is damaged, cut, or all zeros, after the members before that place.
+    tarfile.ReadError for an archive that is damaged, cut, or all zeros, after the members before that place and, with
+    this for its problem, the one it breaks off in.
     """
     with open_file(url) as file, tarfile.open(fileobj=file, mode="r|*", tarinfo=StrictTarInfo) as tar:
         plain = tar.fileobj.comptype == "tar"  # type: ignore[union-attr, attr-defined]
@@ -53,7 +55,12 @@ def tar_members(url: str) -> Iterator[Member]:
             if not member.isdir() and not _is_of_a_mac(name):
                 if member.isreg() and not member.issparse() and plain:
                     places[member.name] = (member.offset_data, member.size)
-                yield _read(tar, member, name, places, url)
+                try:
+                    found = _read(tar, member, name, places, url)
+                except (tarfile.ReadError, EOFError, OSError, zlib.error) as error:
+                    yield Member(name, None, f"cut off where the archive breaks off: {error}")
+                    raise
+                yield found
             tar.members.clear()  # type: ignore[attr-defined]  # a list of all that was seen, 20,000 long in AudioSet's tars
         if not tar.offset:
             raise tarfile.ReadError("the archive begins with zeros: it holds no file")

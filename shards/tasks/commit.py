@@ -59,7 +59,14 @@ class Records:
         for index in self.numbers:
             said = json.loads(self.tasks.record_file(index).read_bytes())
             clips, rejects = [Done(*clip) for clip in said["clips"]], [tuple(reject) for reject in said["rejects"]]
-            yield Record(index=index, clips_in=said["clips_in"], rejects=rejects, clips=clips, made=said["made"])
+            yield Record(
+                index=index,
+                clips_in=said["clips_in"],
+                rejects=rejects,
+                clips=clips,
+                made=said["made"],
+                left_out=said["left_out"],
+            )
 
     def _met_twice(self) -> set[bytes]:
         """Return the hashes of the keys that several clips have. 8 bytes a clip are held, and no key."""

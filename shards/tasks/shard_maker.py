@@ -106,6 +106,7 @@ class Totals:
         self._label_counts: dict[str, Counter[int]] = {}
         self._test_keys: list[str] = []
         self._notes: Counter[str] = Counter()
+        self._left_out: list[str] = []
 
     def add_record(self, record: Record) -> None:
         self.clips_in += record.clips_in
@@ -113,6 +114,7 @@ class Totals:
         self.single_label &= record.made["single_label"]
         self._test_keys += [c.key for c in record.clips if c.place == "test" and c.key not in record.repeated]
         self._notes.update(dict(record.made["notes"]))
+        self._left_out += [record.left_out] if record.left_out else []
         for place, counts in record.made["label_counts"].items():
             self._label_counts.setdefault(place, Counter()).update(dict(counts))
 
@@ -121,9 +123,10 @@ class Totals:
             self._label_counts[place].subtract(meta["labels"])
 
     def facts(self, labels: int) -> dict[str, Any]:
-        """What the manifest tells beside the shards: clips per label and place, which are the test, and notes.
+        """What the manifest tells beside the shards: clips per label and place, which are the test, notes, omissions.
 
-        Notes count the clips whose sound was unusual: read by FFmpeg, channels that cancel ...
+        Notes count the clips whose sound was unusual: read by FFmpeg, channels that cancel ... `left_out` names the
+        tasks whose input could not be read to its end, where that was to be left out.
 
         Published evaluations differ in their clips, so a score is worth little without the count and hash of the ids:
         sha256 over the sorted keys, a newline after each.
@@ -134,6 +137,8 @@ class Totals:
         facts: dict[str, Any] = {"label_counts": counts}
         if self._notes:
             facts["notes"] = dict(sorted(self._notes.items()))
+        if self._left_out:
+            facts["left_out"] = self._left_out
         if self._test_keys:
             listing = "".join(f"{key}\n" for key in sorted(self._test_keys))
             facts["test_ids"] = {

@@ -1,17 +1,20 @@
 """One task, from the clips of one input file to what is made of them and a record, in whatever process it is handed to.
 
 The record is written last, atomically, so that a task is either finished or will be done again with the same result.
+
+A task whose input cannot be read to its end fails. Given up, it is run once more: what can be read is kept, whatever is
+known to be missing is a reject, and the record says so.
 """
 
 import fcntl
 import json
 from collections.abc import Iterator
-from itertools import islice
-from typing import NamedTuple
+from itertools import count, islice
+from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
 
-from audio_tokens.errors import ClipError
+from audio_tokens.errors import ClipError, UserError
 from audio_tokens.shards.publish import publish_bytes
 from audio_tokens.shards.sources.clip import Reject
 from audio_tokens.shards.sources.registry import Task
@@ -19,6 +22,7 @@ from audio_tokens.shards.tasks.clip_step import make_clip
 from audio_tokens.shards.tasks.journal import Journal
 from audio_tokens.shards.tasks.task_folder import locked, read_fingerprint
 from audio_tokens.shards.tasks.task_set import Done, Listed, TaskSet, digest_of
+from audio_tokens.shards.workers.retry import reason_of
 from audio_tokens.shards.workers.time_limit import time_limit
 
 DUPLICATE = "duplicate key: an earlier clip has it"
@@ -36,9 +40,10 @@ class TaskCounts(NamedTuple):
         return TaskCounts(self.clips + other.clips, self.rejected + other.rejected)
 
 
-def run_task(tasks: TaskSet, index: int, task: Task) -> TaskCounts:
+def run_task(tasks: TaskSet, index: int, task: Task, given_up: str = "") -> TaskCounts:
     """Make what task `index` is to make and publish its record; nothing to do where a record lies already.
 
+    `given_up` is the reason why a task is not tried again: then what cannot be read is left out.
     Raises UserError for a user's mistake, and whatever reading and writing raise; nothing is then left half-written.
     """
     # One thread a worker: the pool has a worker per core, and a second thread each only gets in the way.
@@ -51,7 +56,8 @@ def run_task(tasks: TaskSet, index: int, task: Task) -> TaskCounts:
         before: dict[str, Listed] = {}
         with Journal(tasks.journal_file(index)) as journal, tasks.maker.open(tasks.folder, index, label_ids) as product:
             seen = 0
-            for ordinal, clip in enumerate(_reading(tasks, task)):
+            reading = _Reading(tasks, task, journal, given_up)
+            for ordinal, clip in enumerate(reading):
                 seen += 1
                 if isinstance(clip, Reject):
                     rejects.append((clip.source_id, clip.reason))
@@ -59,7 +65,7 @@ def run_task(tasks: TaskSet, index: int, task: Task) -> TaskCounts:
                 try:
                     arguments = (clip, before.get(clip.place))
                     with journal.holding(ordinal) as suspected:
-                        made = make_clip(tasks.maker.transform, arguments, tasks.clip_timeout_s, suspected=suspected)
+                        made = reading.made(arguments, suspected)
                     for label in clip.labels:
                         if label not in label_ids:
                             raise ClipError(f"unknown label {label!r}")
@@ -71,19 +77,71 @@ def run_task(tasks: TaskSet, index: int, task: Task) -> TaskCounts:
                 else:
                     done[clip.key] = Done(clip.key, clip.place, clip.source_id)
                     before[clip.place] = clip
-            if task.promised_clips not in (None, seen):
-                raise OSError(f"{task.name}: {seen} clips were read and {task.promised_clips} are listed")
+            unread = reading.unread(seen)
+            rejects += [(reject.source_id, reject.reason) for reject in unread]
+            seen += len(unread)
             assert seen == len(rejects) + len(done)
             record = {"task": digest_of(task), "clips_in": seen, "rejects": rejects, "clips": list(done.values())}
-            publish_bytes(tasks.record_file(index), json.dumps(record | {"made": product.finish()}).encode())
+            record |= {"left_out": reading.left_out(seen), "made": product.finish()}
+            publish_bytes(tasks.record_file(index), json.dumps(record).encode())
             return TaskCounts(seen, len(rejects))
 
 
-def _reading(tasks: TaskSet, task: Task) -> Iterator[Listed | Reject]:
-    clips = islice(tasks.source.clips(task), task.limit)
-    while True:
-        with time_limit(tasks.clip_timeout_s * READING_SHARE):
-            clip = next(clips, None)
-        if clip is None:
-            return
-        yield clip
+class _Reading:
+    """The clips of a task, each read and made within its time; of one given up, those before what cannot be read."""
+
+    def __init__(self, tasks: TaskSet, task: Task, journal: Journal, given_up: str) -> None:
+        self._tasks, self._task, self._journal, self._given_up = tasks, task, journal, given_up
+        self._fault, self._faulty, self._ended = "", 0, True
+
+    def __iter__(self) -> Iterator[Listed | Reject]:
+        clips = islice(self._tasks.source.clips(self._task), self._task.limit)
+        for ordinal in count():
+            if self._given_up and ordinal == self._journal.readable_clips:
+                self._fault, self._ended = self._given_up, False
+                return
+            try:
+                with self._journal.reading(ordinal), time_limit(self._tasks.clip_timeout_s * READING_SHARE):
+                    clip = next(clips, None)
+            except Exception as error:
+                self._forgive(error)
+                self._ended = False
+                return
+            if clip is None:
+                return
+            yield clip
+
+    def made(self, arguments: tuple[Any, ...], suspected: bool) -> Any:
+        """Return what becomes of a clip. Raises ClipError for a reject, and of a task given up nothing else."""
+        try:
+            return make_clip(self._tasks.maker.transform, arguments, self._tasks.clip_timeout_s, suspected=suspected)
+        except ClipError:
+            raise
+        except Exception as error:
+            self._forgive(error)
+            self._faulty += 1
+            raise ClipError(reason_of(error)) from None
+
+    def unread(self, seen: int) -> list[Reject]:
+        """Return the clips that are listed and were not read. Raises OSError for other numbers unless given up."""
+        promised, name = self._task.promised_clips, self._task.name
+        if promised in (None, seen):
+            return []
+        self._forgive(OSError(f"{name}: {seen} clips were read and {promised} are listed"))
+        self._ended = True  # what is missing is known
+        missing = range(seen, promised)
+        self._faulty += len(missing)
+        return [Reject(f"{name}: clip {number + 1}", f"not read: {self._fault}") for number in missing]
+
+    def left_out(self, seen: int) -> str:
+        """Return what a task given up lacks, for the manifest; nothing where it lacks nothing."""
+        if not self._fault:
+            return ""
+        rest = f"{self._faulty} not" if self._ended else "rest unknown"
+        return f"{self._task.name}: {seen - self._faulty} read, {rest}: {self._fault}"
+
+    def _forgive(self, error: Exception) -> None:
+        """Take note of an error. Raises it where the task is not given up, or where it is a user's mistake."""
+        if not self._given_up or isinstance(error, UserError):
+            raise error
+        self._fault = self._fault or reason_of(error)

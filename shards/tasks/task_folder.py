@@ -66,22 +66,24 @@ def with_kept_numbers(tasks: TaskSet, listed: Sequence[tuple[int, Task]]) -> lis
     return kept
 
 
-def is_recorded(tasks: TaskSet, index: int) -> bool:
+def is_recorded(tasks: TaskSet, index: int, *, whole: bool = False) -> bool:
     """Whether task `index` is finished: its record is there, and so is every file it names, at its full length.
 
-    A record whose files are not is removed, so that the task is done again.
+    A record whose files are not is removed, so that the task is done again; so is, if only a `whole` one counts, that
+    of a task which left out what it could not read.
     """
     try:
         record = json.loads(tasks.record_file(index).read_bytes())
         files = [(tasks.folder / name, length) for name, length in record["made"]["files"]]
-        whole = all(file.exists() and file.stat().st_size == length for file, length in files)
+        holds = all(file.exists() and file.stat().st_size == length for file, length in files)
+        holds &= not (record["left_out"] and whole)
     except FileNotFoundError:
         return False
     except (ValueError, KeyError, TypeError):  # a damaged disk
-        whole = False
-    if not whole:
+        holds = False
+    if not holds:
         tasks.record_file(index).unlink()
-    return whole
+    return holds
 
 
 def remove(folder: Path) -> None:

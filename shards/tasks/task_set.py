@@ -32,7 +32,7 @@ class Record:
     """What a finished task came to; `made` is what its product said of itself.
 
     `repeated` are the keys among `clips` that an earlier task has used: those clips are to be dropped, and stand in
-    `rejects` already.
+    `rejects` already. `left_out` says what of its input could not be read, where that was asked for.
     """
 
     index: int
@@ -41,6 +41,7 @@ class Record:
     clips: list[Done]
     made: Mapping[str, Any]
     repeated: frozenset[str] = frozenset()
+    left_out: str = ""
 
 
 @runtime_checkable

@@ -34,6 +34,11 @@ class Failure:
     reason: str
 
 
+def reason_of(error: BaseException) -> str:
+    """Return an error in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
 def call_all(
     executor: Executor,
     function: Callable[..., Any],
@@ -67,6 +72,6 @@ def call_all(
             elif failed < RETRIES:
                 waiting.append((call, failed + 1))
             else:
-                failures.append(Failure(call, f"{type(error).__name__}: {' '.join(str(error).split())}"))
+                failures.append(Failure(call, reason_of(error)))
         on_poll([call for call, _ in running.values()])
     return failures

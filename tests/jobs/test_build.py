@@ -211,3 +211,18 @@ def test_a_worker_on_the_default_front_end_does_not_import_torch(tmp_path: Path)
         [sys.executable, str(script)], capture_output=True, text=True, check=True, env={"PYTHONPATH": str(Path.cwd())}
     )
     assert asked.stdout.strip() == "[]"
+
+
+def test_how_long_a_clip_may_be_is_a_setting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_clips(tmp_path / "in", 4)
+    soundfile.write(tmp_path / "in" / "0.wav", np.full(3 * RATE_HZ, 0.1), RATE_HZ)
+    words = ["build", "--source", source, "--out", str(tmp_path / "s"), "--workers", "1"]
+    assert cli.main([*words, "--longest-clip-s", "2"]) == 0
+    (reject,) = map(json.loads, (tmp_path / "s" / "rejects.jsonl").read_text().splitlines())
+    assert reject["id"] == "0.wav"
+    assert "promises 3 s of sound; one clip may have at most 2 s" in reject["reason"]
+    capsys.readouterr()
+    assert cli.main(words) == 2  # it decides what is built
+    assert "--force" in capsys.readouterr().err
+    assert cli.main([*words, "--longest-clip-s", "0"]) == 2
+    assert "longest_clip_s is 0.0; it must be from 1 to 604800" in capsys.readouterr().err

@@ -162,7 +162,8 @@ def launch(shards, folder, processes):
     return Codebook.load(out)
 
 
-@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("processes", [2, 3])
 def test_the_launcher_with_several_processes_makes_the_same_codebook(shards, tmp_path, processes):
     subprocess.run(command(shards, tmp_path / "alone", tmp_path), cwd=ROOT, check=True, timeout=240)
     alone, joined = Codebook.load(tmp_path / "alone"), launch(shards, tmp_path, processes)

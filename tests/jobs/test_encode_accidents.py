@@ -70,6 +70,19 @@ def test_a_decoder_that_crashes_hangs_or_returns_nonsense_costs_its_clip(codeboo
     assert left == {key: ids for key, ids in calm.items() if key in left}
 
 
+def test_what_cannot_be_read_is_left_out_where_asked(codebook, tmp_path, capsys):
+    out = tmp_path / "tokens.zarr"
+    job = {"source": "toy:torn", "codebook": codebook, "out": str(out), "workers": 1}
+    assert encode(Encode(**job)) == 1
+    assert "with --skip-failed leaves out what cannot be read" in capsys.readouterr().err
+    assert encode(Encode(**job, skip_failed=True)) == 0
+    left_out = ["from 12: 3 read, 9 not: OSError: torn here"]
+    assert TokenStore.open(out).attributes["left_out"] == left_out
+    assert f"warning: left out: {left_out[0]}" in capsys.readouterr().out
+    opened = TokenStore.open(out)
+    assert sum(len(opened.group(place).keys) for place in opened.places) + len(rejects_of(out)) == 24
+
+
 def test_a_job_array_of_one_and_of_two_workers_gives_the_same_bytes(codebook, broken, tmp_path, capsys):
     out = tmp_path / "tokens.zarr"
     for index, workers in ((1, 2), (0, 1)):

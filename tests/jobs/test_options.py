@@ -191,11 +191,15 @@ for words in ("--system token-bart", "--system token-bag --options.epochs 2", "-
               "--system token-bert --options.heads 5", "--system raw-cnn", "--system token-bag --shards s",
               "--system token-bag --recipe.train.epoch 3"):
     assert answered(f"{train} {words}") == 2, words
+for words in ("train --tokens absent.zarr --out r --system token-bag", "evaluate --run absent --split test",
+              "predict --run absent a.wav", "describe absent", "pretrain --tokens absent.zarr --out r",
+              "cluster --shards absent --out c", "build --source soundscape:4 --out s"):
+    assert answered(words) == 2, words
 heavy = {"torch", "transformers", "accelerate", "faiss", "sklearn", "scipy", "zarr", "matplotlib"} & set(sys.modules)
 assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     errors = [line for line in done.stderr.splitlines() if "error:" in line]
-    assert len(errors) == 7
+    assert len(errors) == 14
     assert "unknown option --options.epochs; known: --options.inner_share" in errors[1]

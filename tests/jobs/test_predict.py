@@ -2,18 +2,22 @@
 
 import csv
 import json
+import runpy
 import shutil
 import subprocess
 import sys
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from audio_tokens import AudioTagger
 from audio_tokens.engine.sound.decode import resample
+from audio_tokens.engine.systems.registry import SYSTEMS
 from audio_tokens.errors import ClipError, UserError
 from audio_tokens.jobs import cli
 from audio_tokens.jobs.artefacts.model_card import evaluation_id
@@ -21,37 +25,52 @@ from audio_tokens.jobs.artefacts.run_folder import RunFolder
 from audio_tokens.shards.dataset.manifest import Dataset
 from audio_tokens.shards.sources.registry import open_source
 
-SOURCE = "soundscapes:40,clip_s=1"
-SYSTEMS = {
-    "token-bag": "--tokens WORK/tokens.zarr",
-    "token-lstm": "--tokens WORK/tokens.zarr --options.epochs 1",
-    "raw-linear": "--shards WORK/shards --options.epochs 1",
-    "hybrid-bert": "--tokens WORK/tokens.zarr --shards WORK/shards --options.epochs 1 --options.layers 1",
-    "soft-bag": "--tokens WORK/soft.zarr --options.soft true",
+TOKENS, MEL, SHORT = "--tokens WORK/tokens.zarr", "--shards WORK/shards", "--options.epochs 1"
+BERT = f"{SHORT} --options.layers 1 --options.width 12 --options.heads 3"
+SYSTEM_WORDS = {
+    "token-bag": TOKENS,
+    "token-rocket": f"{TOKENS} --options.kernels 20",
+    "token-linear": f"{TOKENS} {SHORT}",
+    "token-lstm": f"{TOKENS} {SHORT}",
+    "token-bert": f"{TOKENS} {BERT} --options.positions rotary --options.conv 3",
+    "hybrid-bert": f"{TOKENS} {MEL} {BERT}",
+    "raw-linear": f"{MEL} {SHORT}",
+    "raw-cnn": f"{MEL} {SHORT} --options.channels 2",
+    "raw-bert": f"{MEL} {BERT}",
+    "raw-ast": f"{MEL} {BERT}",
 }
+RUNS = [*SYSTEM_WORDS, "soft-bag"]
 
 
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of each kind of system on one-second clips, and the tested clips as files."""
-    work = tmp_path_factory.mktemp("predict")
+def made(work: Path, clips: int) -> Path:
+    """Train every system on so many one-second clips, and write those that are tested as files."""
+    source_name = f"soundscapes:{clips},clip_s=1"
     lines = [
-        f"build --source {SOURCE} --out {work}/shards --workers 1",
+        f"build --source {source_name} --out {work}/shards --workers 1",
         f"cluster --shards {work}/shards --out {work}/book --recipe.kmeans.clusters 8,8 --recipe.slices.contexts 4,8",
         f"encode --shards {work}/shards --codebook {work}/book --out {work}/tokens.zarr --workers 1",
         f"encode --shards {work}/shards --codebook {work}/book --out {work}/soft.zarr --workers 1 --top 2",
+        f"train --system token-bag --out {work}/soft-bag --tokens {work}/soft.zarr --options.soft true",
     ]
-    for name, words in SYSTEMS.items():
-        system = "token-bag" if name == "soft-bag" else name
-        lines.append(f"train --system {system} --out {work}/{name} {words.replace('WORK', str(work))}")
+    for system, words in SYSTEM_WORDS.items():
+        lines.append(f"train --system {system} --out {work}/{system} {words.replace('WORK', str(work))}")
     for line in lines:
         assert cli.main(line.split()) == 0, line
-    source = open_source(SOURCE)
+    source = open_source(source_name)
     (work / "sounds").mkdir()
     for task in source.tasks():
         for clip in source.clips(task) if task.work[0] == "test" else ():
             soundfile.write(work / "sounds" / f"{clip.key}.wav", clip.wave_S, clip.rate_hz, subtype="FLOAT")
     return work
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made(tmp_path_factory.mktemp("predict"), 40)
+
+
+def test_every_system_is_among_them() -> None:
+    assert set(SYSTEM_WORDS) == set(SYSTEMS)
 
 
 def probabilities(run: Path) -> dict[str, dict[str, float]]:
@@ -65,8 +84,21 @@ def as_dict(rows: list[dict]) -> dict[str, float]:
     return {row["label"]: row["score"] for row in rows}
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", RUNS)
 def test_all_ways_to_tag_a_clip_agree(name: str, work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    agree(name, work, capsys)
+
+
+@pytest.mark.long
+def test_all_ways_agree_on_a_hundred_clips(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    work = made(tmp_path, 1000)
+    assert len(list((work / "sounds").iterdir())) >= 100
+    for name in RUNS:
+        agree(name, work, capsys)
+
+
+def agree(name: str, work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """See that AudioTagger, predict, transformers' pipeline and evaluate say the same of the tested clips."""
     from transformers import pipeline
 
     wanted = probabilities(work / name)
@@ -89,9 +121,12 @@ def test_all_ways_to_tag_a_clip_agree(name: str, work: Path, capsys: pytest.Capt
         }
         for way, found in ways.items():
             assert as_dict(found) == pytest.approx(wanted[file.stem], abs=1e-5), way
+    assert cli.main(["evaluate", "--run", f"{work}/{name}", "--split", "test", "--replicates", "1"]) == 0
+    again = json.loads((work / name / "evaluation-test.json").read_text())
+    assert again["mAP"] == pytest.approx(RunFolder(work / name).result()["mAP"], abs=1e-9)
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", RUNS)
 def test_a_model_folder_needs_nothing_beside_it(name: str, work: Path, tmp_path: Path) -> None:
     shutil.copytree(work / name / "model", tmp_path / "elsewhere")
     file = next((work / "sounds").iterdir())
@@ -192,6 +227,53 @@ def in_a_process(code: str) -> str:
 def test_importing_the_package_is_light() -> None:
     heavy = "{'numpy', 'torch', 'transformers'}"
     assert in_a_process(f"import sys, audio_tokens; print({heavy} & set(sys.modules))") == "set()"
+
+
+def test_a_system_that_is_not_built_of_transformers_never_imports_it(work: Path, tmp_path: Path) -> None:
+    """10 s of imports, as torch's compiler and what else is of no use to it."""
+    unused = ["transformers", "torch._dynamo", "torchaudio", "sklearn", "pandas", "matplotlib", "tensorboard", "faiss"]
+    lines = [
+        "import sys",
+        "from audio_tokens.jobs import cli",
+        f"assert cli.main('train --system token-bag --tokens {work}/tokens.zarr --out {tmp_path}/bag'.split()) == 0",
+        f"assert cli.main('evaluate --run {tmp_path}/bag --split test --replicates 2'.split()) == 0",
+        f"assert cli.main(['predict', '--run', '{tmp_path}/bag', '{next((work / 'sounds').iterdir())}']) == 0",
+        f"print([name for name in {unused} if name in sys.modules])",
+    ]
+    assert in_a_process("\n".join(lines)).splitlines()[-1] == "[]"
+    assert not (tmp_path / "bag" / "audio-tokens").exists()  # a tracker's, who has no epoch to draw
+
+
+def test_the_shipped_file_has_the_classes_that_the_configuration_names(work: Path) -> None:
+    """What transformers does with trust_remote_code=True: import that file, take a class by its name."""
+    folder = work / "token-lstm" / "model"
+    named = json.loads((folder / "config.json").read_text())["auto_map"]
+    for auto_class, name in named.items():
+        file, _, of_it = name.partition(".")
+        classes = runpy.run_path(str(folder / f"{file}.py"))
+        assert classes[of_it].__name__ in ("AudioTokensConfig", "AudioTokensForAudioClassification"), auto_class
+    model = classes[of_it].from_pretrained(folder)
+    (file, *_) = sorted((work / "sounds").iterdir())
+    wave_S, rate_hz = soundfile.read(file, dtype="float32")
+    own_S = resample(wave_S, rate_hz, model.tagger.mel.rate_hz)
+    logits_L = model(torch.from_numpy(own_S)[None]).logits[0]
+    wanted = as_dict(AudioTagger.from_pretrained(folder)(file))
+    found = dict(zip(wanted_labels(model), logits_L.sigmoid().tolist(), strict=True))
+    assert found == pytest.approx(wanted, abs=1e-5)
+
+
+@pytest.mark.long
+def test_transformers_alone_loads_a_model_with_trust_remote_code(work: Path) -> None:
+    lines = [
+        "from transformers import pipeline",
+        f"tag = pipeline('audio-classification', model='{work}/token-bag/model', trust_remote_code=True)",
+        "print(type(tag.model).__name__)",
+    ]
+    assert in_a_process("\n".join(lines)).splitlines()[-1] == "AudioTokensForAudioClassification"
+
+
+def wanted_labels(model: Any) -> list[str]:
+    return [model.config.id2label[index] for index in range(len(model.config.id2label))]
 
 
 def test_transformers_that_was_imported_first_knows_the_models_too(work: Path) -> None:

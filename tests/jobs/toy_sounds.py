@@ -52,7 +52,7 @@ class Sounds(ToySource):
             yield clip
 
 
-CALM, TWICE = Sounds(), Sounds(keys=15)
+CALM, TWICE, TORN = Sounds(), Sounds(keys=15), Sounds(torn=(15,))
 BROKEN = Sounds(
     accidents=ToyTransform(segfault=("-k3",), hang=("-k14",), leave=("-k5",), bad=("-k20",)),
     nonsense={"-k8": np.zeros((1600, 2), np.float32), "-k9": np.full(1600, np.nan, np.float32)},
@@ -72,7 +72,7 @@ REASONS = {
 
 
 def source(where: str) -> Sounds:
-    return {"calm": CALM, "twice": TWICE, "broken": BROKEN}[where]
+    return {"calm": CALM, "twice": TWICE, "torn": TORN, "broken": BROKEN}[where]
 
 
 def rejects_of(folder: Path | str) -> list[str]:

@@ -55,7 +55,7 @@ MISTAKES = {
     "output in a bucket": ("build --source soundscapes:9 --out s3://bucket/s", "s3://bucket/s", "local folder"),
     "output below a file": ("build --source soundscapes:9 --out OLD/dataset.json/s", "dataset.json", "another path"),
     "output of an endless name": (f"build --source soundscapes:9 --out NEW/{'s' * 300}", "too long", "another path"),
-    "negative number of labels": ("describe MADE/shards --most-labels -3", "-3", "at least 0"),
+    "negative number of labels": ("describe MADE/shards --most-labels -3", "-3", "0 or more"),
     "missing shards": ("cluster --shards NEW/absent --out NEW/c", "absent", "build"),
     "shards that are none": ("cluster --shards EMPTY --out NEW/c", "EMPTY", "build"),
     "shards of another version": ("cluster --shards OLD --out NEW/c", "999", ""),

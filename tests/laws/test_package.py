@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from the files that git tracks and unpacked as an installer does."""
+    """The wheel of the sdist of the files that git tracks, unpacked as an installer does."""
     folder = tmp_path_factory.mktemp("wheel")
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in tracked.split("\0"):
@@ -24,22 +24,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 copy.symlink_to(source.readlink())
             else:
                 copy.write_bytes(source.read_bytes())
-    words = [
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-index",
-        "--no-build-isolation",
-        "--wheel-dir",
-        ".",
-        "./source",
-    ]
-    subprocess.run([sys.executable, *words], cwd=folder, check=True)
+    sdist = "import setuptools.build_meta as backend; backend.build_sdist('..')"
+    subprocess.run([sys.executable, "-c", sdist], cwd=folder / "source", check=True, capture_output=True)
+    (archive,) = folder.glob("*.tar.gz")  # of what it holds the wheel is made
+    words = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", "."]
+    subprocess.run([sys.executable, *words, archive.name], cwd=folder, check=True)
     (wheel,) = folder.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder / "installed")
+    with zipfile.ZipFile(wheel) as files:
+        files.extractall(folder / "installed")
     return folder / "installed"
 
 

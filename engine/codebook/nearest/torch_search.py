@@ -27,11 +27,11 @@ class TorchNearest:
         if not len(x_ND):
             return np.empty(0, np.int64), np.empty(0, np.float32)
         tiles = torch.from_numpy(np.ascontiguousarray(x_ND)).to(self._on_device_KD.device).split(TILE_VECTORS)
-        best, ids = zip(*map(self._best, tiles), strict=True)
+        best, ids = zip(*map(self.best, tiles), strict=True)
         return served(x_ND, self._lowest_K[torch.cat(ids).cpu().numpy()], torch.cat(best).cpu().numpy(), self._metric)
 
     @torch.inference_mode()
-    def _best(self, x_ND: Tensor) -> tuple[Tensor, Tensor]:
+    def best(self, x_ND: Tensor) -> tuple[Tensor, Tensor]:
         """Return the highest score of every vector and the id that has it, the lowest where several do."""
         best_N = x_ND.new_full((len(x_ND),), -torch.inf)
         ids_N = torch.zeros(len(x_ND), dtype=torch.int64, device=x_ND.device)

@@ -8,26 +8,29 @@ preprocessor_config.json, modeling_audio_tokens.py   what transformers asks for:
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from audio_tokens.engine.codebook.codebook_file import Codebook
-from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
 from audio_tokens.engine.sound.mel_config import MelConfig
 from audio_tokens.engine.systems.registry import find, load, save
 from audio_tokens.engine.systems.tagger import Tagger
+from audio_tokens.engine.systems.tagging.find_model import find_model
 from audio_tokens.errors import UserError
+
+if TYPE_CHECKING:
+    from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
 
 FRONT_END, CODEBOOK, REMOTE_CODE = "front_end.json", "codebook", "modeling_audio_tokens"
 
 REMOTE_SOURCE = '''"""Lets transformers load this model by the package that made it (trust_remote_code=True)."""
 
 try:
-    from audio_tokens.engine.systems.tagger import TaggerConfig
     from audio_tokens.engine.systems.tagging.auto_classes import AudioTokensForAudioClassification
+    from audio_tokens.engine.systems.tagging.auto_config import AudioTokensConfig
 except ImportError as missing:
     raise ImportError("this model needs the package audio-tokens; install it: pip install audio-tokens") from missing
 
-__all__ = ["AudioTokensForAudioClassification", "TaggerConfig"]
+__all__ = ["AudioTokensConfig", "AudioTokensForAudioClassification"]
 '''
 
 
@@ -36,7 +39,7 @@ class LoadedModel(NamedTuple):
 
     model: Tagger
     mel: MelConfig
-    tokenizer: AudioTokenizer | None
+    tokenizer: "AudioTokenizer | None"
 
 
 def save_model(model: Tagger, folder: Path, mel: MelConfig | None, codebook: Codebook | None) -> None:
@@ -45,11 +48,11 @@ def save_model(model: Tagger, folder: Path, mel: MelConfig | None, codebook: Cod
     Without `mel`, or without the codebook of a token system, the folder holds a model that can be scored on stored data
     and cannot tag sound.
     """
-    model.config.auto_map = {
-        "AutoConfig": f"{REMOTE_CODE}.TaggerConfig",
+    remote = {
+        "AutoConfig": f"{REMOTE_CODE}.AudioTokensConfig",
         "AutoModelForAudioClassification": f"{REMOTE_CODE}.AudioTokensForAudioClassification",
     }
-    save(model, folder)
+    save(model, folder, auto_map=remote)
     (folder / f"{REMOTE_CODE}.py").write_text(REMOTE_SOURCE)
     if mel is not None:
         (folder / FRONT_END).write_text(json.dumps(mel.to_dict(), indent=1) + "\n")
@@ -66,7 +69,9 @@ def load_model(where: str | Path) -> LoadedModel:
 
     Raises UserError where there is none, or one that lacks its front end or codebook.
     """
-    folder = _folder(where)
+    from audio_tokens.engine.codebook.tokenizer import AudioTokenizer  # with decoders of sound, which saving needs not
+
+    folder = find_model(where)
     model = load(folder)
     reads = find(model.config.system).reads
     needed = [FRONT_END, *([f"{CODEBOOK}/config.json"] if "tokens" in reads else [])]
@@ -79,20 +84,3 @@ def load_model(where: str | Path) -> LoadedModel:
     mel = MelConfig.from_dict(json.loads((folder / FRONT_END).read_text()))
     tokenizer = AudioTokenizer.from_pretrained(folder / CODEBOOK) if "tokens" in reads else None
     return LoadedModel(model, mel, tokenizer)
-
-
-def _folder(where: str | Path) -> Path:
-    path = Path(where)
-    for folder in (path / "model", path):
-        if (folder / "config.json").is_file():
-            return folder
-    if path.exists() or str(where).count("/") != 1:
-        raise UserError(f"{where} holds no model; `audio-tokens train` makes RUN, and RUN/model is one")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(str(where)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{where} is neither a folder nor found on the hub: {reason}") from None

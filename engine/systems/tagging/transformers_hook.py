@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 WATCHED = {
-    "transformers.models.auto.configuration_auto": "audio_tokens.engine.systems.tagger",
+    "transformers.models.auto.configuration_auto": "audio_tokens.engine.systems.tagging.auto_config",
     "transformers.models.auto.modeling_auto": "audio_tokens.engine.systems.tagging.auto_classes",
 }
 

@@ -14,10 +14,11 @@ HELD_BYTES = 1 << 28
 
 @dataclass
 class Sample:
-    """What is known of one sample: its key, and its members by their endings."""
+    """What is known of one sample: its key, its members by their endings, and why the others are not known."""
 
     key: str
     parts: dict[str, Member] = field(default_factory=dict)
+    fault: str = ""
 
     @property
     def is_complete(self) -> bool:
@@ -32,12 +33,17 @@ def samples(url: str) -> Iterator[Sample]:
     """Yield every sample of a shard, complete ones as they come and those that lack a part at the end.
 
     A sample's members need not stand side by side. A second member of one name opens a second sample, whose key is then
-    a duplicate. Members that are neither sound nor labels make no sample. Raises what `tar_members` raises.
+    a duplicate. Members that are neither sound nor labels make no sample. Raises what `tar_members` raises, after all
+    samples of which it has yielded a member.
     """
     waiting: dict[str, list[Sample]] = {}
     held_bytes = 0
     current: Sample | None = None
-    for member in tar_members(url):
+    fault: Exception | None = None
+    for member in _until(tar_members(url)):
+        if isinstance(member, Exception):
+            fault = member
+            break
         key, ending = split_name(member.name)
         if ending not in AUDIO_ENDINGS and ending not in LABEL_ENDINGS:
             continue
@@ -57,7 +63,12 @@ def samples(url: str) -> Iterator[Sample]:
             held_bytes -= _let_go(waiting)
     if current:
         waiting.setdefault(current.key, []).append(current)
-    yield from (sample for found in waiting.values() for sample in found)
+    for found in waiting.values():
+        for sample in found:
+            sample.fault = f"its archive breaks off: {fault}" if fault and not sample.is_complete else ""
+            yield sample
+    if fault:
+        raise fault
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -65,6 +76,14 @@ def split_name(name: str) -> tuple[str, str]:
     path = PurePosixPath(name)
     stem, dot, ending = path.name.rpartition(".")
     return ((path.parent / stem).as_posix(), ending.lower()) if dot and stem else (name, "")
+
+
+def _until(members: Iterator[Member]) -> Iterator[Member | Exception]:
+    """Yield the members, and then the error that reading them ended with, if any."""
+    try:
+        yield from members
+    except Exception as error:
+        yield error
 
 
 def _taken(waiting: dict[str, list[Sample]], key: str, ending: str) -> Sample:

@@ -1,9 +1,9 @@
 """`wds:PATTERN[,labels=FILE][,val=0.05][,seed=0]`: webdataset shards of audio, `<key>.flac` beside `<key>.json`.
 
-The JSON holds `label` (names or MIDs) or `label_id`, one or a list of them, and perhaps `id`; in its place `<key>.cls`
-may hold the number of the label. Labels are AudioSet's unless `labels` names a file with one a line, or a CSV table. A
-shard whose name or folder says val or valid, eval or test, is that split; of the others, clips validate by a hash of
-their id.
+The JSON holds `label` or `labels` (names or MIDs) or `label_id`, one or a list of them, and perhaps `id`; in its place
+`<key>.cls` may hold the number of the label. Labels are AudioSet's unless `labels` names a file with one a line, or a
+CSV table. A shard whose name or folder says val or valid, eval or test, is that split; of the others, clips validate by
+a hash of their id.
 """
 
 import json
@@ -56,6 +56,8 @@ class WebdatasetAudio:
         for sample in samples(url):
             source_id = sample.key if shard is None or YOUTUBE_ID.fullmatch(sample.key) else f"{shard}/{sample.key}"
             try:
+                if sample.fault:
+                    raise ValueError(sample.fault)
                 source_id, labels = self._about(sample, source_id)
             except (ValueError, RecursionError) as error:
                 yield Reject(source_id, " ".join(str(error).split()))
@@ -94,9 +96,9 @@ class WebdatasetAudio:
                 source_id = str(found).encode().decode()
             except UnicodeEncodeError:
                 raise ValueError(f"its id {found!a} is no text") from None
-        if "label" in about:
+        if name := next((name for name in ("label", "labels") if name in about), None):
             names = audioset().name_of_mid
-            labels = [_checked(label, str, "label", "the name of a label") for label in _listed(about["label"])]
+            labels = [_checked(label, str, name, "the name of a label") for label in _listed(about[name])]
             return source_id, tuple(names.get(label, same_text(label)) for label in labels)
         if "label_id" in about:
             numbers = [_checked(number, int, "label_id", "a whole number") for number in _listed(about["label_id"])]
@@ -166,7 +168,7 @@ def _shard_names(urls: list[str]) -> list[str | None]:
     if len(set(names)) < len(names):
         above = commonpath([str(PurePosixPath(url).parent) for url in urls])
         names = [str(PurePosixPath(url).relative_to(above)) for url in urls]
-    return [re.sub(r"\.tar(\.\w+)?$", "", name) for name in names]
+    return [re.sub(r"\.(tar(\.\w+)?|tgz)$", "", name) for name in names]
 
 
 def _split(url: str) -> str | None:

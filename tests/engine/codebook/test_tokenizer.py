@@ -91,7 +91,7 @@ def test_decoding_gives_the_clip_back_in_outline(tokenizer):
     assert np.mean(errors) < 0.7 * np.mean(spreads)  # the mean frame alone would leave 1; 24 centroids leave 0.1 to 0.6
 
 
-def test_a_stream_hears_its_own_bands_and_no_others():
+def test_a_stream_reads_its_own_bands_and_no_others():
     slices = SliceConfig(normalise="none", contexts=(4, 4), bands=((0, 4), (3, 8)))
     blocks = [MELS[start : start + 4] for start in range(0, len(MELS), 4)]
     fit = CodebookFit(ArrayLanes(blocks), MEL.to_dict(), slices, KMeansConfig(clusters=(24, 24), chunk_vectors=32))
@@ -105,7 +105,7 @@ def test_a_stream_hears_its_own_bands_and_no_others():
     decoded_TF, other_decoded_TF = tokenizer.decode(ids_PQ), tokenizer.decode(other_PQ)
     assert np.array_equal(decoded_TF[:, :3], other_decoded_TF[:, :3])
     with pytest.raises(UserError, match="8 bands"):
-        SliceConfig(bands=((4, 9),)).heard(0, 8)
+        SliceConfig(bands=((4, 9),)).covered_bands(0, 8)
 
 
 def test_silence_has_tokens_and_they_decode_to_something_finite(tokenizer):

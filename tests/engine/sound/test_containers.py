@@ -7,9 +7,10 @@ import av
 import numpy as np
 import pytest
 
+from audio_tokens.engine.sound.containers.contents import JOINED
+from audio_tokens.engine.sound.containers.mpeg_audio import frame_at
+from audio_tokens.engine.sound.containers.ogg_pages import NO_END
 from audio_tokens.engine.sound.decode import BY_FFMPEG, decode, through
-from audio_tokens.engine.sound.mpeg_audio import frame_at
-from audio_tokens.engine.sound.ogg_pages import NO_END
 from audio_tokens.errors import ClipError
 from tests.engine.sound.sound_files import (
     RATE_HZ,
@@ -50,6 +51,9 @@ KINDS = {
     "ts": ("mpegts", "mp2", 44_100, 1152, None),
     "avi": ("avi", "libmp3lame", 44_100, 2304, None),
     "wavpack": ("wv", "wavpack", 44_100, 0, 0.999),
+    "nut": ("nut", "pcm_s16le", 44_100, 0, 0.999),
+    "swf": ("swf", "libmp3lame", 44_100, 2304, None),
+    "voc": ("voc", "pcm_u8", 40_000, 0, 0.99),
 }
 
 
@@ -137,6 +141,23 @@ def test_all_of_a_joined_mp3_is_read() -> None:
     first, second = (by_ffmpeg(noise(40_000, seed=seed), "mp3", "libmp3lame") for seed in range(2))
     wave_S, _ = decode(first + second)
     assert len(wave_S) == pytest.approx(80_000, abs=4 * MP3_FRAME)
+
+
+def of_kind(kind: str, wave_SC: np.ndarray) -> bytes:
+    if kind in ("WAV", "RF64", "AIFF", "FLAC"):
+        return by_soundfile(wave_SC, kind)
+    muxer, codec, rate_hz, *_ = KINDS[kind]
+    return by_ffmpeg(wave_SC, muxer, codec, rate_hz=rate_hz)
+
+
+@pytest.mark.parametrize("kind", ["WAV", "AIFF", "FLAC", "alac", "m4a", "mka", "webm"])
+def test_all_of_what_was_joined_is_read(kind: str) -> None:
+    files = [of_kind(kind, noise(samples, seed=samples)) for samples in (50_000, 900, 70_000)]
+    wave_S, _ = decode(b"".join(files))
+    np.testing.assert_array_equal(wave_S, np.concatenate([decode(file)[0] for file in files]))
+    assert JOINED in notes(b"".join(files))
+    with pytest.raises(ClipError):
+        decode(b"".join(files)[: -len(files[-1]) // 2])
 
 
 @pytest.mark.parametrize("codec", ["VORBIS", "OPUS", "flac"])

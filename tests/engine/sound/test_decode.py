@@ -88,6 +88,7 @@ def test_the_short_decode_that_needs_these_checks_is_real() -> None:
         (encode(np.array([0.1, np.nan, np.inf]), subtype="FLOAT"), "2 samples are not finite"),
         (encode(noise(100), rate_hz=50), "50 Hz is not between"),
     ],
+    ids=["empty", "text", "zeros", "ogg", "no samples", "not finite", "rate"],
 )
 def test_a_bad_file_is_refused_with_its_reason(data: bytes, reason: str) -> None:
     with pytest.raises(ClipError, match=reason) as refusal:

@@ -68,7 +68,7 @@ def test_the_loss_is_summed_over_hidden_tokens_of_all_streams() -> None:
 def test_a_tagger_starts_from_the_body_and_keeps_its_own_head(tmp_path: Path) -> None:
     torch.manual_seed(0)
     body = MaskedTokens(config())
-    body.save_pretrained(tmp_path)
+    save(body, tmp_path)
     tagger = build(config(longest=40))
     head = tagger.head.weight.clone()
     start_from(tagger, tmp_path)
@@ -107,12 +107,21 @@ def test_layers_that_find_no_place_are_never_lost_in_silence(tmp_path: Path) -> 
     save(body, tmp_path)
     for own in ({"layers": 3}, {"layers": 1}, {"positions": "rotary"}, {"conv": 5}):
         options = model_options(TokenBertOptions(**({"width": 16, "heads": 2, "layers": 2} | own)))
-        tagger = TaggerConfig(system="token-bert", vocab_sizes=VOCAB, longest=LONGEST, options=options, num_labels=2)
+        tagger = TaggerConfig(
+            system="token-bert", vocab_sizes=VOCAB, longest=LONGEST, options=options, id2label={0: "a", 1: "b"}
+        )
         with pytest.raises(UserError, match="alone; train with the options that"):
             start_from(build(tagger), tmp_path)
     options = model_options(TokenBertOptions(width=16, heads=2, layers=2))
     hybrid = build(
-        TaggerConfig(system="hybrid-bert", vocab_sizes=VOCAB, bands=8, longest=LONGEST, options=options, num_labels=2)
+        TaggerConfig(
+            system="hybrid-bert",
+            vocab_sizes=VOCAB,
+            bands=8,
+            longest=LONGEST,
+            options=options,
+            id2label={0: "a", 1: "b"},
+        )
     )
     project = hybrid.get_submodule("project").state_dict()["weight"].clone()
     start_from(hybrid, tmp_path)

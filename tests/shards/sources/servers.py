@@ -1,5 +1,6 @@
-"""Two servers on loopback: a web server with ranges, and a bucket as S3 speaks it."""
+"""Servers on loopback: a web server with ranges, a bucket as S3 speaks it, and a data set as a hub does."""
 
+import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -101,3 +102,75 @@ def bucket_listing(folder: Path, query: dict[str, list[str]]) -> bytes:
         f"<Name>audio</Name><Prefix>{escape(prefix)}</Prefix><KeyCount>{len(contents) + len(folders)}</KeyCount>"
         f"<MaxKeys>1000</MaxKeys><IsTruncated>false</IsTruncated>{''.join(contents)}{common}</ListBucketResult>"
     ).encode()
+
+
+@contextmanager
+def serve_hub(folder: Path, name: str) -> Iterator[str]:
+    """Serve `folder` as the data set `name` of a hub, and yield the address that clients take for the hub's."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_HEAD(self) -> None:
+            self.answer(body=False)
+
+        def do_GET(self) -> None:
+            self.answer(body=True)
+
+        def do_POST(self) -> None:
+            asked = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            paths = parse_qs(asked).get("paths") or json.loads(asked if asked.startswith("{") else "{}").get(
+                "paths", []
+            )
+            self.say([entry(folder / path) for path in paths if (folder / path).exists()], body=True)
+
+        def answer(self, *, body: bool) -> None:
+            path = unquote(urlsplit(self.path).path)
+            if path.startswith(f"/api/datasets/{name}/tree/main"):
+                below = folder / path.removeprefix(f"/api/datasets/{name}/tree/main").strip("/")
+                everything = "recursive=true" in self.path.lower()
+                return self.say(
+                    [entry(file) for file in sorted(below.rglob("*") if everything else below.iterdir())], body
+                )
+            if path.startswith(f"/api/datasets/{name}"):
+                return self.say({"id": name, "sha": "0" * 40, "siblings": []}, body)
+            prefix = f"/datasets/{name}/resolve/main/"
+            file = folder / path.removeprefix(prefix)
+            if not path.startswith(prefix) or not file.is_file():
+                return self.send(404, b"{}", body)
+            data, wanted = file.read_bytes(), self.headers.get("Range")
+            if wanted is None:
+                return self.send(200, data, body)
+            first, _, last = wanted.removeprefix("bytes=").partition("-")
+            self.send(206, data[int(first) : int(last) + 1 if last else len(data)], body)
+
+        def say(self, value: object, body: bool) -> None:
+            self.send(200, json.dumps(value).encode(), body)
+
+        def send(self, code: int, data: bytes, body: bool) -> None:
+            self.send_response(code)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.send_header("ETag", '"0"')
+            self.send_header("X-Repo-Commit", "0" * 40)
+            self.end_headers()
+            if body:
+                self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    def entry(file: Path) -> dict[str, object]:
+        about: dict[str, object] = {"path": file.relative_to(folder).as_posix(), "oid": "0" * 40}
+        return about | (
+            {"type": "directory", "size": 0} if file.is_dir() else {"type": "file", "size": file.stat().st_size}
+        )
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()

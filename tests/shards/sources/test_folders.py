@@ -129,6 +129,16 @@ MISTAKES = {
         "line 1: offset 'x' is no number of seconds",
     ),
     "no cut": ('{"recording": {}}', "line 1 is no cut of Lhotse's: KeyError 'sources'"),
+    "mixed": ('{"id": "m", "tracks": [], "type": "MixedCut"}', "line 1 is a MixedCut, not a cut of one recording"),
+    "recordings": (json.dumps(cut("x", 0, 1, "dog")["recording"]), "line 1 is a recording; lhotse's CutSet.from_man"),
+    "one channel": (
+        json.dumps(cut("x", 0, 1, "dog")).replace('"channel_ids": [0]', '"channel_ids": [0, 1]'),
+        "line 1: it leaves out channel 1 of the recording",
+    ),
+    "speed": (
+        json.dumps(cut("x", 0, 1, "dog")).replace('"num_samples"', '"transforms": [{"name": "Speed"}], "num_samples"'),
+        "line 1: the recording is to be changed (Speed)",
+    ),
     "in memory": (json.dumps(cut("x", 0, 1, "dog")).replace('"file"', '"memory"'), "of type 'memory', not a file"),
 }
 
@@ -141,6 +151,17 @@ def test_mistakes_in_manifests_are_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         open_source(f"manifest:{tmp_path}/m.jsonl")
     assert words in str(caught.value)
+
+
+def test_folds_may_stand_above_the_classes_and_links_to_above_are_not_followed(tmp_path: Path) -> None:
+    put(tmp_path, "fold1/dog/a.wav", "fold2/dog/b.wav", "fold2/cat/c.wav")
+    (tmp_path / "fold1" / "dog" / "loop").symlink_to(tmp_path)
+    found = [(labels, place, name) for _, labels, place, name, *_ in clips_of(f"folder:{tmp_path}")]
+    assert sorted(found) == [
+        (("cat",), "fold-2", "fold2/cat/c.wav"),
+        (("dog",), "fold-1", "fold1/dog/a.wav"),
+        (("dog",), "fold-2", "fold2/dog/b.wav"),
+    ]
 
 
 def test_shards_that_lie_beside_the_sounds_are_no_sound(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from audio_tokens.errors import UserError
 from audio_tokens.shards.sources.clip import Clip, Reject
 from audio_tokens.shards.sources.registry import open_source
+from tests.shards.sources.servers import serve_hub
 from tests.shards.sources.test_folders import as_csv, clips_of, put
 
 AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -86,6 +87,46 @@ def test_audiofolders(tmp_path: Path) -> None:
     values = [dict(zip(("file_name", "label", "split"), line.split(","), strict=True)) for line in lines]
     (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, values)))
     assert clips_of(f"hf:{tmp_path}") == expected
+
+
+def test_an_audiofolder_with_a_list_in_each_split(tmp_path: Path) -> None:
+    put(tmp_path, "train/0.wav", "train/a/1.wav", "test/0.wav")
+    lines = ("train/0.wav,dog,train", "train/a/1.wav,cat,train", "test/0.wav,cat,test")
+    expected = clips_of(as_csv(tmp_path, "path,label,split", *lines))
+    (tmp_path / "train" / "metadata.csv").write_text("file_name,label\n0.wav,dog\na/1.wav,cat\n")
+    (tmp_path / "test" / "metadata.jsonl").write_text('{"file_name": "0.wav", "label": "cat"}\n')
+    assert clips_of(f"hf:{tmp_path}") == expected
+
+
+def test_a_torn_file_fails_its_task_alone(tmp_path: Path) -> None:
+    write(tmp_path / "train.parquet", [(sound(b"x"), "dog")] * 3)
+    write(tmp_path / "test.parquet", [(sound(b"x"), "cat")] * 3)
+    (tmp_path / "a.parquet").write_bytes((tmp_path / "train.parquet").read_bytes()[:-20])
+    source = open_source(f"hf:{tmp_path}")
+    torn, *whole = source.tasks()
+    assert source.labels == ("cat", "dog")
+    assert torn.clips is None
+    with pytest.raises(OSError, match=r"a\.parquet is no parquet file"):
+        list(source.clips(torn))
+    assert [len(list(source.clips(task))) for task in whole] == [3, 3]
+
+
+def test_a_data_set_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub's own client, against a server that answers as the hub does."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    for word in ("train", "test"):
+        write(
+            tmp_path / "data" / f"{word}-00000-of-00001.parquet", [(sound(word.encode()), "dog"), (sound(b"x"), "cat")]
+        )
+    with serve_hub(tmp_path, "me/sounds") as served:
+        monkeypatch.setattr(constants, "ENDPOINT", served)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{served}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        )
+        found = {(clip.labels, clip.place, clip.sound()) for clip in read("hf:me/sounds") if isinstance(clip, Clip)}
+    local = {(clip.labels, clip.place, clip.sound()) for clip in read(f"hf:{tmp_path}") if isinstance(clip, Clip)}
+    assert len(found) == 4
+    assert found == local
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:

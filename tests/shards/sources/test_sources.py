@@ -127,7 +127,13 @@ def test_mistakes_are_named(name: str, tmp_path: Path) -> None:
 
 LISTS = {
     "path,labels,split,fold": ("a.wav,dog,train,1", "needs a column split or fold, one of them"),
-    "sound,labels,split": ("a.wav,dog,train", "lacks the column path; it has sound, labels, split"),
+    "noise,labels,split": ("a.wav,dog,train", "lacks the column path; it has noise, labels, split"),
+    "path,label,label,split": ("a.wav,dog,cat,train", "has 2 columns label; which one counts?"),
+    "path,label,split": (
+        "a.wav,Child speech, kid speaking,train",
+        "line 2 has more values than there are columns, 'train' for one; a value that holds the delimiter stands in q",
+    ),
+    "path,labels,start,end,split": ("a.wav,dog,2,1,train", "line 2: it is -1 s long; a clip has a duration above 0"),
     "path,labels,split": ("a.wav,dog,rest", "line 2: split 'rest' is none of train, val, test"),
     "path,labels,split,group": (
         "a.wav,dog,train,g\na.wav,dog,val,g",
@@ -135,11 +141,43 @@ LISTS = {
     ),
     "path,labels,group,split": ("a.wav,dog,g,train\na.wav,cat,h,train", "more than one group: g, h"),
     "path,labels,offset,split": ("a.wav,dog,-1,train", "line 2: offset '-1' is no number of seconds"),
-    "path,labels,duration,split": ("a.wav,dog,0,train", "line 2: duration '0' is no number of seconds"),
+    "path,labels,duration,split": ("a.wav,dog,0,train", "line 2: it is 0 s long; a clip has a duration above 0"),
     "path,labels,fold": ("a.wav,dog,one", "line 2: fold 'one' is not a number"),
     "path, labels, split": ("", "lists no clip"),
     "path,labels, fold": (f"a.wav,dog,{'9' * 5000}", "line 2: fold '99999999999999999999' is not a number"),
 }
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["path,offset,duration,label", "file,start,end,class", "fname,onset,offset,event_label", "wav,start_s,end_s,tags"],
+)
+def test_the_part_of_a_recording_under_any_names(header: str, tmp_path: Path) -> None:
+    third = "2.5" if "duration" in header else "4"
+    (clip,) = clips_of(write_list(tmp_path, f"a.wav,1.5,{third},dog", header=header))
+    assert isinstance(clip, Clip)
+    assert (clip.source_id, clip.part, clip.labels) == ("a.wav@1.5+2.5", (1.5, 2.5), ("dog",))
+
+
+def test_times_of_what_is_cut_out_already_are_left_alone(tmp_path: Path) -> None:
+    """UrbanSound8K's list."""
+    header = "slice_file_name,fsID,start,end,salience,fold,classID,class"
+    (clip,) = clips_of(write_list(tmp_path, "7-1.wav,7,2.0,4.0,1,5,3,dog_bark", header=header))
+    assert isinstance(clip, Clip)
+    assert (clip.part, clip.place, clip.labels) == (None, "fold-5", ("dog_bark",))
+
+
+def test_folds_and_names_as_people_write_them(tmp_path: Path) -> None:
+    for number in range(4):
+        (tmp_path / f"{number}.wav").write_bytes(b"x")
+    folds = ("1", "2.0", "fold3", "Fold_4")
+    lines = [f"{number},dog,{fold}" for number, fold in enumerate(folds)]
+    found = clips_of(write_list(tmp_path, *lines, header="path,labels,fold"))
+    assert [clip.place for clip in found if isinstance(clip, Clip)] == [f"fold-{number}" for number in range(1, 5)]
+    assert [clip.sound() for clip in found if isinstance(clip, Clip)] == [b"x"] * 4  # listed without their ending
+    (clip,) = clips_of(write_list(tmp_path, f"file://{tmp_path}/0.wav,dog", header="path,label"))
+    assert isinstance(clip, Clip)
+    assert clip.sound() == b"x"
 
 
 def test_paths_that_no_file_can_have_are_rejects(tmp_path: Path) -> None:

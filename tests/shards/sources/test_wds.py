@@ -285,7 +285,7 @@ def test_splits_by_path_else_by_hash(tmp_path: Path) -> None:
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"there is no \*\.tar at"):
+    with pytest.raises(UserError, match=r"there is no \*\.tar or \*\.tgz at"):
         open_source(f"wds:{tmp_path}/x-{{000..003}}.tar")
     write_wds(tmp_path, 1)
     with pytest.raises(UserError, match="did you mean val="):

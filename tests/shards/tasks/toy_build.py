@@ -32,19 +32,30 @@ PLACES = ("train", "train", "train", "val", "test")
 
 @dataclass(frozen=True)
 class ToySource:
-    """`tasks_count` tasks of `task_clips` clips; `keys` clips have distinct keys, then they begin again."""
+    """`tasks_count` tasks of `task_clips` clips; `keys` clips have distinct keys, then they begin again.
+
+    Reading on at the clips of these numbers fails (`torn`) or ends the process (`deadly`).
+    """
 
     tasks_count: int = 4
     task_clips: int = 12
     keys: int = 10**9
     labels: tuple[str, ...] = ("one", "two", "three")
+    torn: tuple[int, ...] = ()
+    deadly: tuple[int, ...] = ()
+    counted: bool = True
 
     def tasks(self) -> list[Task]:
         starts = range(0, self.tasks_count * self.task_clips, self.task_clips)
-        return [Task(name=f"from {start}", work=start, clips=self.task_clips) for start in starts]
+        clips = self.task_clips if self.counted else None
+        return [Task(name=f"from {start}", work=start, clips=clips) for start in starts]
 
     def clips(self, task: Task) -> Iterator[Clip | Reject]:
         for number in range(task.work, task.work + self.task_clips):
+            if number in self.torn:
+                raise OSError("torn here")
+            if number in self.deadly:
+                os._exit(3)
             if number % 11 == 7:
                 yield Reject(f"clip {number}", "listed as broken")
                 continue
@@ -140,13 +151,15 @@ def listed(tasks: TaskSet) -> list[tuple[int, Task]]:
     return numbered(tasks.source.tasks())
 
 
-def toy_build(tasks: TaskSet, workers: int = 2, *, force: bool = False) -> list[Failure]:
+def toy_build(tasks: TaskSet, workers: int = 2, *, force: bool = False, skip_failed: bool = False) -> list[Failure]:
     """Prepare, run, commit: what the command does, in small."""
     if prepare(tasks, listed(tasks), force=force):
         return []
     with local_pool(workers) as executor:
-        todo = [(index, task) for index, task in listed(tasks) if not is_recorded(tasks, index)]
+        todo = [call for call in listed(tasks) if not is_recorded(tasks, call[0], whole=not skip_failed)]
         failures = run_tasks(executor, tasks, todo)
+        if skip_failed:
+            failures = run_tasks(executor, tasks, [(*failure.call, failure.reason) for failure in failures])
     if not failures:
         assert commit(tasks, range(len(listed(tasks))))
     return failures

@@ -8,12 +8,15 @@ import io
 import math
 import struct
 from io import BufferedIOBase
+from itertools import pairwise
 from typing import NamedTuple
 
-from audio_tokens.engine.sound.mpeg_audio import after_id3, stated_mpeg
-from audio_tokens.engine.sound.ogg_pages import ogg_streams
+from audio_tokens.engine.sound.containers.joined_files import beginnings, matroska_end, next_flac
+from audio_tokens.engine.sound.containers.mpeg_audio import after_id3, stated_mpeg
+from audio_tokens.engine.sound.containers.ogg_pages import ogg_streams
 from audio_tokens.errors import ClipError
 
+JOINED = "several files joined into one"
 HEAD_BYTES = 64  # enough to tell every kind below
 TS_PACKET_BYTES = 188
 # Kinds that FFmpeg reads, by bytes at an offset, with the demuxers that may be tried: none is ever guessed.
@@ -41,6 +44,12 @@ FFMPEG_KINDS = [
     (0, b"\x00\x00\x01\xba", "mpeg"),
     (0, b"\x0bw", "ac3,eac3"),
     (0, b"ADIF", "aac"),
+    (0, b"Creative Voice File", "voc"),
+    (0, b"nut/multimedia container", "nut"),
+    (0, b"FWS", "swf"),
+    (0, b"CWS", "swf"),
+    (4, b"\xf8\x72\x6f\xba", "truehd"),
+    (4, b"\xf8\x72\x6f\xbb", "mlp"),
 ]
 # Sizes that stand for "unknown" where the file is shorter: 0, 2^32 - 1 and what lies closely below 2^31 and 2^32.
 # sox writes 0x7ffff000 into WAV and 0x7f000000 and a header into AIFF, arecord 0x80000000.
@@ -84,6 +93,27 @@ def contents(file: BufferedIOBase) -> Contents:
     if not size:
         raise ClipError("empty file (0 bytes)")
     start = after_id3(file)
+    starts = beginnings(file, start)
+    return _of_each(file, starts, size) if len(starts) > 1 else _of_one(file, start, size)
+
+
+def behind(file: BufferedIOBase, part: Part, read_to: int) -> Contents:
+    """Return what stands behind a FLAC file that libsndfile has read up to about `read_to`, for which it stops."""
+    is_flac = part.by_libsndfile and part.demuxers == "flac"
+    start = next_flac(file, part.start, read_to, part.stop) if is_flac else None
+    return Contents([]) if start is None else _of_each(file, [start], part.stop)
+
+
+def _of_each(file: BufferedIOBase, starts: list[int], size: int) -> Contents:
+    found = Contents([], (JOINED,))
+    for first, end in pairwise([*starts, size]):
+        one = _of_one(io.BytesIO(_read(file, first, end - first)), 0, end - first)
+        parts = [part._replace(start=part.start + first, stop=part.stop + first) for part in one.parts]
+        found = Contents([*found.parts, *parts], (*found.notes, *one.notes))
+    return found
+
+
+def _of_one(file: BufferedIOBase, start: int, size: int) -> Contents:
     head = _read(file, start, HEAD_BYTES)
     magic, form = head[:4], head[8:12]
     slow, fast = Part(start, size), Part(start, size, by_libsndfile=True)
@@ -198,18 +228,8 @@ def _one_run(file: BufferedIOBase, head: bytes) -> _Run | None:
 
 def _check_matroska(file: BufferedIOBase, size: int) -> None:
     """Raise ClipError where the Segment, which holds everything after the header, is longer than the file."""
-    position = 4
-    for name in ("header", "Segment"):
-        first = _read(file, position, 8)
-        if not first or not first[0]:
-            return
-        width = 9 - first[0].bit_length()  # bytes of the number: one more than its leading zero bits
-        value = int.from_bytes(first[:width], "big") & ((1 << 7 * width) - 1)
-        position += width
-        if value == (1 << 7 * width) - 1:  # all ones: unknown, a live stream
-            return
-        _check_length(value, size - position, name)
-        position += value + 4
+    if end := matroska_end(file, 0):
+        _check_length(end, size, "file with its Segment")
 
 
 def _check_boxes(file: BufferedIOBase, size: int) -> None:

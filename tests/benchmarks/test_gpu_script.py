@@ -1,0 +1,63 @@
+"""The GPU script's CPU form: every part runs, and its bars hold."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import gpu
+
+ROOT = Path(__file__).parents[2]
+
+
+def figures(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_search_and_codebook_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    out = tmp_path / "gpu.jsonl"
+    assert gpu.main(["search", "kmeans", "loader", "--device", "cpu", "--quick", "--out", str(out)]) == 0
+    rows = figures(out)
+    assert rows[0]["kind"] == "machine"
+    bars = [row for row in rows if row["kind"] == "bar"]
+    assert len(bars) == 2  # torch and FAISS
+    assert all(bar["holds"] for bar in bars)
+
+
+def test_what_it_does_not_know_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        gpu.main(["serch", "--device", "cpu"])
+    assert "search" in capsys.readouterr().err
+
+
+@pytest.mark.long
+def test_every_part_runs_on_the_cpu(tmp_path: Path) -> None:
+    out = tmp_path / "gpu.jsonl"
+    words = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--quick", "--out", str(out)]
+    subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
+    cases = {row["case"] for row in figures(out) if row["kind"] == "figures"}
+    assert {f"part {name}" for name in gpu.PARTS} <= cases
+
+
+@pytest.mark.long
+def test_the_fused_kernel_finds_what_numpy_finds() -> None:
+    """Triton's interpreter runs the kernel on a CPU; sizes that are no multiple of its blocks, and equal centroids."""
+    pytest.importorskip("triton")
+    code = """
+import numpy as np, torch
+from benchmarks.inputs.triton_nearest import triton_nearest
+rng = np.random.default_rng(0)
+x_ND, c_KD = rng.standard_normal((300, 32), np.float32), rng.standard_normal((150, 32), np.float32)
+c_KD[77] = c_KD[3]
+ids_N = triton_nearest(torch.from_numpy(x_ND), torch.from_numpy(c_KD)).numpy()
+assert (ids_N == (x_ND @ c_KD.T).argmax(axis=1)).all()
+"""
+    environment = os.environ | {"TRITON_INTERPRET": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
