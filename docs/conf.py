@@ -53,7 +53,8 @@ class CommandHelp(Directive):
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
             cli.main([*words, "--help"])
-        return [nodes.literal_block(printed.getvalue(), printed.getvalue(), language="text")]
+        text = printed.getvalue().replace("\b", "")  # which joins two words on a terminal
+        return [nodes.literal_block(text, text, language="text")]
 
 
 def setup(app: Sphinx) -> None:
