@@ -102,7 +102,8 @@ def read_integrity(folder: Path) -> Integrity:
             f"{folder / INTEGRITY} is missing: {folder} was copied in part or made by an earlier version; make it again"
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{folder / INTEGRITY} is damaged ({error}); make {folder} again") from None
+        said = " ".join(str(error).split())
+        raise UserError(f"{folder / INTEGRITY} is damaged ({said}); make {folder} again") from None
 
 
 def id_of(location: str | Path) -> str | None:
@@ -114,7 +115,7 @@ def id_of(location: str | Path) -> str | None:
             return Integrity.from_bytes(file.read()).id
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{location}/{INTEGRITY} is damaged ({error}); fetch it again") from None
 
 

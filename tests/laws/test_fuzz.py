@@ -1,6 +1,9 @@
 """Whatever a file holds, whoever opens it says what is wrong in one line; tests/faults/fuzz.py is the long form."""
 
+import json
 import random
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,9 +12,6 @@ from hypothesis import strategies as st
 
 from audio_tokens.errors import UserError
 from tests.faults.openers import OPENERS, lay_out, spoil
-
-# Cases that once ended in a traceback, by the seed that makes them.
-FOUND: list[str] = []
 
 
 @pytest.fixture(scope="module")
@@ -33,3 +33,71 @@ def see(name: str, folder: Path, seed: object) -> None:
 @given(seed=st.integers(0, 2**40))
 def test_a_file_that_is_nearly_right(name: str, folder: Path, seed: int) -> None:
     see(name, folder, seed)
+
+
+def json_with(file: Path, *path: str, value: object) -> None:
+    """Put a value into a JSON file, under the last of some keys."""
+    found = json.loads(file.read_bytes())
+    inner = found
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    file.write_text(json.dumps(found))
+
+
+def a_member_that_is_no_array(at: Path) -> None:
+    with zipfile.ZipFile(at / "bag" / "predictions.npz", "a") as archive:
+        archive.writestr("keys", b"no array")
+    data = (at / "bag" / "predictions.npz").read_bytes()
+    (at / "bag" / "predictions.npz").write_bytes(data.replace(b"keys.npy", b"keyz.npy"))
+
+
+def an_index_whose_header_is_no_python(at: Path) -> None:
+    for index in (at / "shards").glob("*.index.npy"):
+        data = index.read_bytes()
+        index.write_bytes(data.replace(b"}", b"("))
+
+
+def an_array_of_a_length_in_halves(at: Path) -> None:
+    for shard in (at / "shards").glob("*.tar"):
+        shard.write_bytes(shard.read_bytes().replace(b"'shape': (44, 64)", b"'shape': (4., 64)"))
+
+
+def a_label_with_a_line_of_its_own(at: Path) -> None:
+    (at / "labels.csv").write_bytes(b"index,name\n0,a\rb\n")
+
+
+# What once ended in a traceback: the opener, and the damage.
+FOUND: dict[str, tuple[str, Callable[[Path], None]]] = {
+    "a member of predictions that is no array": ("run: predictions", a_member_that_is_no_array),
+    "an index whose header is no Python": ("shards: an index", an_index_whose_header_is_no_python),
+    "an array whose length is no whole number": ("shards: a tar", an_array_of_a_length_in_halves),
+    "a fill value that fits no token": (
+        "tokens: zarr.json",
+        lambda at: json_with(at / "tokens.zarr" / "train" / "ids" / "zarr.json", "fill_value", value=-1),
+    ),
+    "a shape beyond every memory": (
+        "tokens: zarr.json",
+        lambda at: json_with(at / "tokens.zarr" / "train" / "ids" / "zarr.json", "shape", value=[10**15, 1]),
+    ),
+    "a line that csv does not take": ("labels", a_label_with_a_line_of_its_own),
+    "slices that are no mapping": (
+        "codebook: config.json",
+        lambda at: json_with(at / "codebook" / "config.json", "slices", value=3),
+    ),
+    "a codebook without streams": (
+        "codebook: config.json",
+        lambda at: json_with(at / "codebook" / "config.json", "streams", value=0),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_was_found(name: str, artefacts: Path, tmp_path: Path) -> None:
+    opener, damage = FOUND[name]
+    lay_out(artefacts, tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    damage(tmp_path)
+    assert before != {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match=r"^[^\n]+$"):
+        OPENERS[opener].open(tmp_path / OPENERS[opener].of)
