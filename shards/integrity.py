@@ -18,7 +18,7 @@ from typing import Any
 import fsspec
 
 from audio_tokens.errors import UserError
-from audio_tokens.shards.publish import publish_bytes
+from audio_tokens.shards.publish import publish_bytes, sweep_below
 
 FORMAT, VERSION = "audio-tokens-integrity", 1
 INTEGRITY = "integrity.json"
@@ -128,8 +128,9 @@ def add_file(folder: Path, name: str, data: bytes) -> None:
     """Publish a file of a finished artefact beside its others, under the artefact's lock.
 
     Whenever the process is killed, every file that the manifest lists is as it says. An artefact without a manifest
-    gets none by this.
+    gets none by this. What an addition that was killed left is swept.
     """
+    sweep_below(folder)
     if not (folder / INTEGRITY).exists():
         publish_bytes(folder / name, data)
         return

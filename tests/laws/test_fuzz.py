@@ -80,6 +80,10 @@ FOUND: dict[str, tuple[str, Callable[[Path], None]]] = {
         "tokens: zarr.json",
         lambda at: json_with(at / "tokens.zarr" / "train" / "ids" / "zarr.json", "shape", value=[10**15, 1]),
     ),
+    "parts of a recipe that say nothing but a number": (
+        "recipe",
+        lambda at: (at / "recipe.yaml").write_text("systems:\ntrain:\ntop: 0\n") and None,
+    ),
     "a line that csv does not take": ("labels", a_label_with_a_line_of_its_own),
     "slices that are no mapping": (
         "codebook: config.json",
