@@ -44,8 +44,8 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks
 
 docs: $(READY)
-	$(BIN)/sphinx-build -q -W --keep-going -c docs . docs/_build
-	@echo docs/_build/docs/index.html
+	$(BIN)/sphinx-build -q -W --keep-going -c docs . docs/_build/html
+	@echo docs/_build/html/docs/index.html
 
 lock:
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \

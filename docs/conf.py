@@ -1,7 +1,7 @@
 """How Sphinx builds the documentation: `make docs`.
 
-The root of the repository is the source, so that every link between README, CONTRIBUTING and these pages is the same
-file for a reader on the web, in an editor and here.
+Its source is the root of the repository, so that a link between README, CONTRIBUTING and these pages leads to the same
+file on the web, in an editor and here.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ exclude_patterns = [".venv", "work", "build", "dist", "docs/_build"]
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 3
 nb_execution_mode = "force"
-nb_execution_timeout = 300
+nb_execution_timeout = 900  # a cell, on a machine that is busy
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_output_stderr = "remove"  # bars
@@ -53,7 +53,8 @@ class CommandHelp(Directive):
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
             cli.main([*words, "--help"])
-        return [nodes.literal_block(printed.getvalue(), printed.getvalue(), language="text")]
+        text = printed.getvalue().replace("\b", "")  # which joins two words on a terminal
+        return [nodes.literal_block(text, text, language="text")]
 
 
 def setup(app: Sphinx) -> None:

@@ -70,6 +70,13 @@ def build(config: Build, source: "Source | None" = None) -> int:
 
 
 def _build(config: Build, source: "Source | None") -> int:
+    from audio_tokens.shards.sources.addresses.reach import allow
+    from audio_tokens.shards.sources.registry import first_clips, numbered, open_source
+
+    allow(config.allow)
+    # a mistake in it is told before anything heavy is imported
+    source = source or open_source(config.source + (f",segments={config.segments}" if config.segments else ""))
+
     from threadpoolctl import threadpool_limits
 
     from audio_tokens.engine.sound.log_mel import FrontEnd
@@ -78,8 +85,6 @@ def _build(config: Build, source: "Source | None") -> int:
     from audio_tokens.jobs.inputs.dry_run import dry_run
     from audio_tokens.jobs.inputs.front_end import ClipToMel, front_end_config
     from audio_tokens.shards.dataset.packing import Packing
-    from audio_tokens.shards.sources.addresses.reach import allow
-    from audio_tokens.shards.sources.registry import first_clips, numbered, open_source
     from audio_tokens.shards.tasks.shard_maker import ShardMaker
     from audio_tokens.shards.tasks.task_set import TaskSet, fingerprint
     from audio_tokens.shards.tasks.task_shards import ShardConfig
@@ -87,8 +92,6 @@ def _build(config: Build, source: "Source | None") -> int:
     mel, packing = front_end_config(config.mel), Packing(dtype=config.dtype, zstd=config.zstd)
     if config.channels is not None:
         mel = replace(mel, channels=config.channels)
-    allow(config.allow)
-    source = source or open_source(config.source + (f",segments={config.segments}" if config.segments else ""))
     for note in getattr(source, "notes", ()):
         say(f"build: {note}")
     tasks = source.tasks()

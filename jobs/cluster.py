@@ -45,6 +45,14 @@ class Cluster:
 
 def cluster(request: Cluster) -> None:
     """Fit the codebook, or go on where an interrupted fit stopped; nothing is done where it is complete already."""
+    from audio_tokens.jobs.artefacts.outputs import claim
+    from audio_tokens.jobs.inputs.places import fitted_places
+    from audio_tokens.shards.dataset.manifest import Dataset
+
+    claim(request.out, "codebook", [request.shards])
+    dataset = Dataset.open(request.shards)
+    places = fitted_places(dataset, request.test_fold)  # a mistake so far is told before anything heavy is imported
+
     from audio_tokens.engine.codebook.codebook_file import FORMAT
     from audio_tokens.engine.codebook.fit_checkpoint import from_bytes, to_bytes
     from audio_tokens.engine.codebook.fit_codebook import CodebookFit
@@ -52,17 +60,12 @@ def cluster(request: Cluster) -> None:
     from audio_tokens.engine.sound.log_mel import MelConfig
     from audio_tokens.engine.world import joined_world
     from audio_tokens.jobs.artefacts.fingerprints import digest, is_done
-    from audio_tokens.jobs.artefacts.outputs import claim
     from audio_tokens.jobs.display.progress import clip_bar
     from audio_tokens.jobs.inputs.mel_lanes import MelLanes, mel_of
-    from audio_tokens.jobs.inputs.places import fitted_places
-    from audio_tokens.shards.dataset.manifest import Dataset
     from audio_tokens.shards.integrity import files_below, ids_of, seal
     from audio_tokens.shards.publish import publish_bytes, published_folder, target_lock
 
-    claim(request.out, "codebook", [request.shards])
-    dataset = Dataset.open(request.shards)
-    places, parents = fitted_places(dataset, request.test_fold), ids_of(shards=request.shards)
+    parents = ids_of(shards=request.shards)
     origin: dict[str, Any] = {"dataset": dataset.hash, "places": list(places), "seed": request.seed}
     if dataset.folds and request.test_fold is None:
         origin["leak"] = "all-folds"

@@ -59,7 +59,10 @@ def predict(job: Predict) -> int:
     """Answer for every file that can be read; returns 1 where one cannot, after a line that names it, else 0."""
     from audio_tokens.engine.systems.tagging.find_model import find_model
 
-    files, model = list(_files(job.sounds)), find_model(job.run)  # a mistake so far is told before torch is imported
+    files, model = list(_files(job.sounds)), find_model(job.run)
+    if not any(Path(file).exists() for file in files):
+        raise UserError(f"there is no file {files[0]!r}; name files, folders or patterns of them")
+    # a mistake so far is told before torch is imported
 
     from audio_tokens.engine.systems.tagging.audio_tagger import AudioTagger, Tagging
 

@@ -20,7 +20,7 @@ from audio_tokens.engine.sound.view_config import ViewConfig
 from audio_tokens.errors import ClipError, UserError
 from audio_tokens.jobs.plain_yaml import plain_yaml
 from audio_tokens.seeds import generator
-from audio_tokens.shards.sources.clip import Clip, Sound
+from audio_tokens.shards.sources.clip import Clip, Part, Sound
 from audio_tokens.shards.workers.time_limit import renew_time_limit
 
 
@@ -85,7 +85,8 @@ def _mono(wave_S: np.ndarray, rate_hz: float) -> tuple[Float32[np.ndarray, "S"],
 
 
 def _excerpt(clip: Clip, longest_s: float) -> Excerpt:
-    return Excerpt(longest_s=longest_s) if clip.part is None else Excerpt(*clip.part, longest_s)
+    part = clip.part or Part()
+    return Excerpt(part.start_s, part.duration_s, longest_s)
 
 
 class View(NamedTuple):

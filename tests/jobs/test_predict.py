@@ -197,6 +197,7 @@ def test_mistakes_are_one_line(work: Path, tmp_path: Path, capsys: pytest.Captur
     for words, message in (
         (["--run", str(tmp_path), "a.wav"], "holds no model"),
         (["--run", f"{work}/token-bag", str(tmp_path)], "holds no sound file"),
+        (["--run", f"{work}/token-bag", "gone.wav"], "there is no file 'gone.wav'"),
         (["--run", f"{work}/token-bag", "a.wav", "--top", "0"], "must be at least 1"),
         (["--run", f"{work}/token-bag", "a.wav", "--json", "--csv"], "choose one"),
     ):

@@ -132,7 +132,7 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "x-00.tar").unlink()
     with pytest.raises(UserError, match=r"scheme 'nonsense', not file, .*--allow nonsense permits it"):
         find_files("nonsense://x", ".tar")
-    with pytest.raises(UserError, match=r"there is no \*\.parquet or \*\.tar or \*\.csv at"):
+    with pytest.raises(UserError, match=r"there is no \*\.parquet or \*\.tar or \*\.tgz or \*\.csv at"):
         open_source(f"audioset:{tmp_path}")
     (tmp_path / "eval00.tar").touch()
     with pytest.raises(UserError, match=r"has tars but no \*segments\*.csv; name the lists' place with --segments"):
