@@ -32,10 +32,10 @@ class TrainingRecipe:
     def __post_init__(self) -> None:
         """Type every value. Raises UserError for a system, an option or a value that does not exist."""
         check_name(self.name)
-        train = typed(TrainConfig, self.train, "recipe.train.")
+        train = typed(TrainConfig, self.train or {}, "recipe.train.")
         systems = {
             name: typed(find(name).options, values or {}, f"recipe.systems.{name}.", find(name).option_names)
-            for name, values in self.systems.items()
+            for name, values in (self.systems or {}).items()  # null, where a YAML names it and says no more
         }
         object.__setattr__(self, "train", train)
         object.__setattr__(self, "systems", systems)

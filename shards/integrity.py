@@ -18,7 +18,7 @@ from typing import Any
 import fsspec
 
 from audio_tokens.errors import UserError
-from audio_tokens.shards.publish import publish_bytes
+from audio_tokens.shards.publish import publish_bytes, sweep_below
 
 FORMAT, VERSION = "audio-tokens-integrity", 1
 INTEGRITY = "integrity.json"
@@ -102,7 +102,8 @@ def read_integrity(folder: Path) -> Integrity:
             f"{folder / INTEGRITY} is missing: {folder} was copied in part or made by an earlier version; make it again"
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{folder / INTEGRITY} is damaged ({error}); make {folder} again") from None
+        said = " ".join(str(error).split())
+        raise UserError(f"{folder / INTEGRITY} is damaged ({said}); make {folder} again") from None
 
 
 def id_of(location: str | Path) -> str | None:
@@ -114,7 +115,7 @@ def id_of(location: str | Path) -> str | None:
             return Integrity.from_bytes(file.read()).id
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{location}/{INTEGRITY} is damaged ({error}); fetch it again") from None
 
 
@@ -127,8 +128,9 @@ def add_file(folder: Path, name: str, data: bytes) -> None:
     """Publish a file of a finished artefact beside its others, under the artefact's lock.
 
     Whenever the process is killed, every file that the manifest lists is as it says. An artefact without a manifest
-    gets none by this.
+    gets none by this. What an addition that was killed left is swept.
     """
+    sweep_below(folder)
     if not (folder / INTEGRITY).exists():
         publish_bytes(folder / name, data)
         return

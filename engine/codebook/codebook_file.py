@@ -93,7 +93,8 @@ class Codebook:
         except OSError:
             raise
         except Exception as error:  # a value may be of any kind, where a mapping was written
-            raise UserError(f"{folder} holds a damaged codebook ({error}); make it again") from None
+            said = " ".join(str(error).split())
+            raise UserError(f"{folder} holds a damaged codebook ({said}); make it again") from None
         raise UserError(
             f"{folder} holds {found[0]} version {found[1]}, this program reads {FORMAT} version {VERSION}; "
             "make it again with `audio-tokens cluster`"

@@ -63,7 +63,7 @@ def open_run(
     ):
         begun = [False]
         if accelerator.is_main_process:
-            begun = [folder.begin(settings | {"fingerprint": digest(settings)} | facts, request.force)]
+            begun = [folder.begin({"fingerprint": digest(settings)} | settings | facts, request.force)]
         if not broadcast_object_list(begun)[0]:
             if accelerator.is_main_process:
                 say(f"{command}: {request.out} is complete already")

@@ -46,6 +46,8 @@ WRITTEN = (
     *("audio-tokens", "result.json", INTEGRITY, "config.yaml"),
 )
 FORMAT = "audio-tokens-run"
+# A word of any of these tells that a damaged config.yaml, or a manifest, is one of ours.
+MARKS = (b"fingerprint: ", b"\nlearnt_from:", FORMAT.encode())
 SETTINGS = {"fingerprint": str, "system": str, "seed": int, "train": dict, "data": str}
 RESULT: dict[str, type | tuple[type, ...]] = {
     **{"system": str, "seed": int, "clips_train": int, "clips_eval": int, "parameters": int, "seconds": (float, int)},
@@ -116,7 +118,7 @@ class RunFolder:
         except (OSError, ValueError):
             marks = [self.path / name for name in ("config.yaml", INTEGRITY)]
             data = b"".join(mark.read_bytes() for mark in marks if mark.is_file())
-            return "" if any(word in data for word in (b"\nfingerprint:", FORMAT.encode())) else None
+            return "" if any(word in data for word in MARKS) else None
 
     def settings(self) -> dict[str, Any]:
         """Return config.yaml. Raises UserError where there is none, or a damaged one."""

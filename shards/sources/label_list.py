@@ -31,14 +31,21 @@ def read_labels(url: str) -> tuple[str, ...]:
 
     Raises UserError for a file that has none, or one twice, or is a table without names; OSError where there is none.
     """
+    try:
+        labels = _read(url)
+    except csv.Error as error:
+        raise UserError(f"{url} is no list of labels: {error}") from None
+    if not labels or len(set(labels)) < len(labels):
+        raise UserError(f"{url} needs a label a line, each once; it has {len(labels)} lines")
+    return tuple(labels)
+
+
+def _read(url: str) -> list[str]:
     lines = [line.strip() for line in text_lines(url) if line.strip()]
     header = [name.strip().lower() for name in next(csv.reader(lines[:1]), [])]
     # A label may hold a comma: only a first line with two such names is a header.
     is_table = url.lower().endswith(".csv") or len({*NAME_COLUMNS, *NUMBER_COLUMNS}.intersection(header)) > 1
-    labels = [same_text(label) for label in (_of_table(url, lines, header) if is_table else lines)]
-    if not labels or len(set(labels)) < len(labels):
-        raise UserError(f"{url} needs a label a line, each once; it has {len(labels)} lines")
-    return tuple(labels)
+    return [same_text(label) for label in (_of_table(url, lines, header) if is_table else lines)]
 
 
 def _of_table(url: str, lines: list[str], header: list[str]) -> list[str]:

@@ -175,4 +175,5 @@ def reading(path: Path, place: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # of any kind: a shape may ask for more than the memory, a fill value fit no dtype
-        raise UserError(f"{path} is damaged in {place} ({error}); encode again") from None
+        said = " ".join(str(error).split())
+        raise UserError(f"{path} is damaged in {place} ({said}); encode again") from None

@@ -90,6 +90,14 @@ def test_a_missing_file_and_a_missing_manifest_are_named(
     assert "integrity.json is missing" in said
 
 
+def test_what_a_killed_addition_left_is_swept(artefacts: Path, tmp_path: Path) -> None:
+    """Fault: an evaluation killed while it was written down left its half in the run for good."""
+    shutil.copytree(artefacts / "bag", tmp_path / "bag")
+    (tmp_path / "bag" / ".integrity.json.tmp-0123abcd").touch()
+    add_file(tmp_path / "bag", "evaluation-val.json", b"{}")
+    assert not (tmp_path / "bag" / ".integrity.json.tmp-0123abcd").exists()
+
+
 def test_manifests_hold_no_path_no_host_and_no_time(artefacts: Path) -> None:
     for kind in KINDS:
         manifest = json.loads((artefacts / kind / INTEGRITY).read_text())
