@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # Images often forbid bytecode; every process would then compile torch and transformers anew, 10 s of CPU each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-long lint format bench docs lock clean
+.PHONY: demo test test-long faults lint format bench docs lock audit licences release clean
 
 # uv installs the locked wheels by hash: a wheel of another build (torch's `+cpu`, say) is refused, whatever the machine offers.
 $(READY): requirements.lock pyproject.toml
@@ -25,6 +25,11 @@ test: $(READY)
 
 test-long: $(READY)
 	$(BIN)/python -m pytest -q -m long
+
+# Every command under every fault; `make faults SEED=7` draws others. benchmarks/results/faults.md has the counts.
+SEED ?= 0
+faults: $(READY)
+	$(BIN)/python -m tests.faults --seed $(SEED) --table
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -45,6 +50,19 @@ docs: $(READY)
 lock:
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
 	  --all-extras --python-version 3.11 pyproject.toml --output-file requirements.lock
+
+# Known vulnerabilities of the locked packages; needs the package index.
+audit: $(READY)
+	$(BIN)/uv tool run pip-audit@2.10.1 --disable-pip --require-hashes --progress-spinner off -r requirements.lock
+
+licences: $(READY)
+	$(BIN)/python -m tests.laws.licences
+
+# The wheel, and beside it what it is installed with (a CycloneDX bill of materials).
+release: $(READY) licences
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	$(BIN)/uv tool run --from cyclonedx-bom==7.5.0 cyclonedx-py environment --output-reproducible --no-validate \
+	  --output-file dist/sbom.cdx.json $(BIN)/python
 
 clean:
 	rm -rf $(VENV) work

@@ -7,7 +7,7 @@ import numpy as np
 
 from audio_tokens.engine.sound.decode import decode, resample
 from audio_tokens.seeds import generator
-from audio_tokens.shards.sources.soundscapes import Soundscapes
+from audio_tokens.shards.sources.soundscapes.soundscapes import Soundscapes
 
 
 def noise(count: int, *, seconds: float, rate_hz: int) -> list[np.ndarray]:

@@ -25,7 +25,9 @@ class Kind(NamedTuple):
 IN = "audio_tokens.shards.sources"
 SOURCES = {
     "soundscapes": Kind(
-        f"{IN}.soundscapes", "soundscapes[:CLIPS[,clip_s=4][,seed=0]]", "synthetic clips of 16 classes, made as read"
+        f"{IN}.soundscapes.soundscapes",
+        "soundscapes[:CLIPS[,clip_s=4][,seed=0]]",
+        "synthetic clips of 16 classes, made as read",
     ),
     "esc50": Kind(f"{IN}.esc50", "esc50:DIR", "the published ESC-50 layout, audio/ and meta/esc50.csv, with its folds"),
     "csv": Kind(

@@ -42,6 +42,7 @@ MAY_IMPORT = {
     "shards/sources/addresses": "",
     "shards/sources": "publish labels subset sources/addresses",
     "shards/sources/audioset": "publish labels subset sources",
+    "shards/sources/soundscapes": "publish labels subset sources",
     "shards/sources/wds": "publish labels subset sources",
     "shards/dataset": "publish integrity labels",
     "shards/workers": "publish",

@@ -3,6 +3,7 @@
 B clips, S samples, L labels.
 """
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ class AudioTokensForAudioClassification(PreTrainedModel):
         self.tagger = tagger
 
     @classmethod
-    def from_pretrained(cls, where: str, *_: Any, **__: Any) -> "AudioTokensForAudioClassification":  # type: ignore[override]
+    def from_pretrained(cls, where: str | Path, *_: Any, **__: Any) -> "AudioTokensForAudioClassification":  # type: ignore[override]
         """Load a model folder, whatever its system; options that transformers hands on have no meaning here."""
         loaded = load_model(where)
         config = AudioTokensConfig(**loaded.model.config.to_dict())

@@ -148,7 +148,7 @@ def _with_streams(codebook, streams):
     return replace(codebook, slices=slices, streams=codebook.streams[:streams])
 
 
-@pytest.mark.parametrize("name", ["two streams", "residual"])
+@pytest.mark.parametrize("name", ["two streams", pytest.param("residual", marks=pytest.mark.long)])
 def test_a_fit_goes_on_from_any_saved_state_as_if_it_had_never_stopped(name):
     fit = fit_of(name)
     states = list(fit.checkpoints())

@@ -158,6 +158,7 @@ print(seconds, len(mel_TF), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss /
 """
 
 
+@pytest.mark.long
 def test_memory_does_not_follow_the_length(tmp_path: Path) -> None:
     """40 min of eight channels at 16 kHz are 1.2 GB as floats; blocks of them are 32 MB."""
     peak_MiB = {}

@@ -13,8 +13,14 @@ from hypothesis import strategies as st
 from audio_tokens.errors import UserError
 from audio_tokens.shards.sources.clip import Clip
 from audio_tokens.shards.sources.registry import Source, open_source
-from audio_tokens.shards.sources.soundscapes import FULL_SCALE, LABELS, ORDER_OF_HUNDRED, PLACES, Soundscapes
-from audio_tokens.shards.sources.synthesis import ORDER_LOW_HZ, ORDER_SPAN, ORDER_VOICES, RATE_HZ, VOICES
+from audio_tokens.shards.sources.soundscapes.soundscapes import (
+    FULL_SCALE,
+    LABELS,
+    ORDER_OF_HUNDRED,
+    PLACES,
+    Soundscapes,
+)
+from audio_tokens.shards.sources.soundscapes.synthesis import ORDER_LOW_HZ, ORDER_SPAN, ORDER_VOICES, RATE_HZ, VOICES
 
 PAIRS = [("rising-chirp", "falling-chirp"), ("low-high", "high-low")]
 

@@ -15,7 +15,7 @@ from audio_tokens.errors import UserError
 from audio_tokens.seeds import generator
 from audio_tokens.shards.sources.clip import Clip
 from audio_tokens.shards.sources.registry import Task, split_options
-from audio_tokens.shards.sources.synthesis import ORDER_VOICES, RATE_HZ, VOICES, coloured_noise
+from audio_tokens.shards.sources.soundscapes.synthesis import ORDER_VOICES, RATE_HZ, VOICES, coloured_noise
 
 CLIPS = 2_000
 CLIP_S = 10.0
