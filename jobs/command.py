@@ -322,6 +322,8 @@ def _answered(message: str, parser: ArgumentParser) -> str:
     name = "--" + ".".join(filter(None, unknown.groups()))
     group, _, own = name.rpartition(".")
     known = [option for action in parser._actions for option in action.option_strings]
+    if group == "--options":  # what other systems have is no answer
+        known = [option for option in known if option.startswith("--options.")]
     if meant := _meant(name, known):
         hint = f"did you mean {meant}?"
     elif near := [option.removeprefix(f"{group}.") for option in known if group and option.startswith(f"{group}.")]:

@@ -45,19 +45,22 @@ class Pretrain:
 
 def pretrain(request: Pretrain) -> None:
     """Train on the clips that may be learnt from; nothing is done where the run is complete already."""
+    from audio_tokens.jobs.inputs.places import fitted_places, stored
+
+    # a mistake in these is told before torch is imported
+    places = fitted_places(stored(request.tokens, None), request.test_fold)
+
     from audio_tokens.engine.systems.tagger import TaggerConfig
     from audio_tokens.engine.training.loop import train_by_steps
     from audio_tokens.engine.training.pretraining import MaskedPrediction, MaskedTokens
     from audio_tokens.engine.training.train_system import fresh
     from audio_tokens.jobs.artefacts.open_run import open_run
-    from audio_tokens.jobs.inputs.places import fitted_places
     from audio_tokens.jobs.inputs.training_data import open_data, vectors_of
 
     options = request.options or PRETRAINABLE.by(request.recipe)
     own, config = model_options(options), training_of(options)
     data = open_data(request.tokens, None)
     vectors = vectors_of(data, request.codebook, options.embedding)
-    places = fitted_places(data, request.test_fold)
     settings = {
         "system": "masked-tokens",
         "seed": request.seed,

@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import os
 import random
-import resource
 import signal
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from audio_tokens.errors import UserError
 from tests.faults.openers import OPENERS, lay_out, spoil
+from tests.peak_memory import peak_bytes
 
 PATIENCE_S = 60
 MOST_BYTES = 1 << 30
@@ -52,7 +52,7 @@ def main() -> int:
                 spent_s[name] += time.process_time() - start
                 done[name] += 1
                 refused[name] += isinstance(error, UserError)
-                if error is not None and not isinstance(error, UserError):
+                if error is not None and (not isinstance(error, UserError) or "\n" in str(error)):
                     where = traceback.extract_tb(error.__traceback__)[-1]
                     kind = f"{name}: {type(error).__name__} in {Path(where.filename).name}:{where.lineno}"
                     found[kind] += 1
@@ -60,7 +60,7 @@ def main() -> int:
                         print(f"{kind}: {str(error)[:200]!r} by seed {seed!r}", flush=True)
             if done.total() % 5000 == 0:
                 print(f"{done.total()} cases, {sum(refused.values())} refused", flush=True)
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    held = peak_bytes()
     print(", ".join(f"{name} {count}" for name, count in done.items()))
     print(f"{done.total()} cases over {len(names)} openers, {sum(refused.values())} refused:")
     print(f"{sum(found.values())} findings of {len(found)} kinds; at most {held / 1e6:.0f} MB held")

@@ -39,7 +39,11 @@ MISTAKES = {
     "front end": ("build --source soundscapes:10 --out NEW/s --mel mel23k", "mel23k", "mel22k"),
     "workers": ("build --source soundscapes:10 --out NEW/s --workers 0", "0", "--workers"),
     "clips without end": ("build --source soundscapes:inf --out NEW/s", "inf", "whole number"),
-    "unknown protocol": ("build --source audioset:nonsense://x --out NEW/s", "nonsense://x", "Protocol not known"),
+    "unknown protocol": (
+        "build --source audioset:nonsense://x --out NEW/s",
+        "nonsense://x",
+        "--allow nonsense permits it",
+    ),
     "nobody serves": ("build --source audioset:http://127.0.0.1:9/x/ --out NEW/s", "127.0.0.1:9", "cannot be read"),
     "nobody serves the list": ("build --source wds:http://127.0.0.1:9/x.txt --out NEW/s", "127.0.0.1:9/x.txt", ""),
     "half a brace": ("build --source wds:NEW/x-{00.tar --out NEW/s", "x-{00.tar", "Unbalanced braces"),

@@ -8,11 +8,11 @@ import numpy as np
 from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
 from tests.engine.codebook.test_tokenizer import MELS, fitted
 
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "python.md"
 
 
-def test_the_ten_lines_of_the_readme_give_the_tokens_of_the_tokenizer(tmp_path, monkeypatch):
-    snippets = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+def test_the_ten_lines_of_the_page_give_the_tokens_of_the_tokenizer(tmp_path, monkeypatch):
+    snippets = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
     (snippet,) = [snippet for snippet in snippets if "def plain_tokens" in snippet]
     assert len([line for line in snippet.splitlines() if line.strip()]) <= 10
     assert "engine" not in snippet

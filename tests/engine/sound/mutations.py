@@ -6,7 +6,6 @@ the numbers that headers fear. A line of JSON tells of each what came of it, and
 
 import functools
 import json
-import resource
 import sys
 import time
 
@@ -16,6 +15,7 @@ from audio_tokens.engine.sound.log_mel import MEL_CONFIGS, FrontEnd
 from audio_tokens.errors import ClipError
 from audio_tokens.shards.workers.time_limit import time_limit
 from tests.engine.sound.sound_files import by_ffmpeg, by_soundfile, noise
+from tests.peak_memory import peak_bytes
 
 FORMATS = ("WAV", "FLAC", "VORBIS", "OPUS", "MP3", "AIFF", "AU", "CAF", "m4a", "webm", "mka", "wma")
 BY_FFMPEG = {"m4a": ("ipod", "aac"), "webm": ("webm", "libopus"), "mka": ("matroska", "flac"), "wma": ("asf", "wmav2")}
@@ -72,7 +72,7 @@ def main(first: int, count: int) -> None:
                 outcome, words = "mel", f"{seconds:.2f} s"
             except ClipError as error:
                 outcome, words = "reject", str(error)
-        peak_MiB = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        peak_MiB = peak_bytes() >> 20
         said = {"outcome": outcome, "words": words, "seconds": time.perf_counter() - start, "peak_MiB": peak_MiB}
         print(json.dumps(said), flush=True)
 

@@ -130,7 +130,7 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no \*\.tar at .*x-01\.tar"):  # one of the names that braces make
         find_files(f"{tmp_path}/x-{{00..01}}.tar", ".tar")
     (tmp_path / "x-00.tar").unlink()
-    with pytest.raises(UserError, match="scheme 'nonsense', not file, .*--allow nonsense permits it"):
+    with pytest.raises(UserError, match=r"scheme 'nonsense', not file, .*--allow nonsense permits it"):
         find_files("nonsense://x", ".tar")
     with pytest.raises(UserError, match=r"there is no \*\.parquet or \*\.tar or \*\.tgz or \*\.csv at"):
         open_source(f"audioset:{tmp_path}")
