@@ -10,6 +10,13 @@ import tests.checker  # noqa: F401  the hook below finds it by name
 
 install_import_hook(["audio_tokens"], "tests.checker.checked")
 
+# Few tests that take long and wait for other processes: begun last, they would keep one core waiting at the end.
+FIRST = ("tests/faults/", "tests/laws/test_processes.py", "tests/jobs/test_train.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(FIRST))
+
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
