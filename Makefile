@@ -19,12 +19,14 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)
 	$(BIN)/audio-tokens demo
 
-# a process a core, each file of tests in one of them
+# A process a core, each file of tests in one of them.
+APART := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(APART)
 
 test-long: $(READY)
-	$(BIN)/python -m pytest -q -m long
+	$(APART) -m long
 
 # Every command under every fault; `make faults SEED=7` draws others. benchmarks/results/faults.md has the counts.
 SEED ?= 0

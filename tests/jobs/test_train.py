@@ -248,7 +248,7 @@ def test_kernels_hear_the_spectra_of_the_tokens_codebook(
     assert run(f"evaluate --run {tmp_path}/run --split test") == 0
 
 
-def test_compare_cross_validate_and_sweep(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_and_cross_validate(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     quick = "--recipe.kmeans.clusters 8 --recipe.train.epochs 2"
     quick += " --recipe.systems.token-linear.embedding centroids"
     for system in ("token-bag", "token-linear"):
@@ -263,6 +263,9 @@ def test_compare_cross_validate_and_sweep(work: Path, tmp_path: Path, capsys: py
     assert run(f"compare --a {runs[0]} --b {runs[0]}") == 0
     assert "p 1.000" in capsys.readouterr().out
 
+
+@pytest.mark.long
+def test_sweep(tmp_path: Path) -> None:
     grid = "{name: g, axes: {k: {k4: {kmeans: {clusters: [4]}}, k6: {kmeans: {clusters: [6]}}}}, "
     grid += "systems: [token-bag, raw-linear, hybrid-bert], seeds: [0], base: {train: {epochs: 1}}}"
     (tmp_path / "grid.yaml").write_text(grid)

@@ -248,9 +248,8 @@ ORDERS = [
 ]
 
 
-@pytest.mark.parametrize(
-    "order", [ORDERS[0], *(pytest.param(order, marks=pytest.mark.long) for order in ORDERS[1:])], ids="-".join
-)
+@pytest.mark.long
+@pytest.mark.parametrize("order", ORDERS, ids="-".join)
 def test_the_heavy_libraries_import_and_work_in_any_order(order: tuple[str, ...]) -> None:
     """torchaudio 2.11 refuses a torch of another build, and transformers then fails too; faiss brings its own CUDA."""
     code = "; ".join(f"import {name}" for name in order) + (

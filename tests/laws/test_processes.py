@@ -58,7 +58,8 @@ def rows(run: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("system", ["token-linear", pytest.param("hybrid-bert", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("system", ["token-linear", "hybrid-bert"])
 def test_two_processes_give_the_losses_and_figures_of_one(system: str, tokens: Path, tmp_path: Path) -> None:
     words = f"--tokens {tokens}/tokens.zarr --system {system} {OPTIONS}"
     words += f" --shards {tokens}/shards --options.width 16" if system == "hybrid-bert" else ""
