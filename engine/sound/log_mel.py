@@ -70,7 +70,7 @@ class LogMel:
                 raise ClipError(f"samples up to {np.abs(run_S).max():.3g} overflow the power spectrum")
             loudest = max(loudest, float(part_TF.max()))
             parts.append(part_TF)
-        mel_TF = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        mel_TF = parts[0] if len(parts) == 1 else _emptied(parts)
         if self.config.top_db is not None:
             np.maximum(mel_TF, np.float32(loudest) - np.float32(self.config.top_db), out=mel_TF)
         return mel_TF
@@ -106,6 +106,17 @@ class LogMel:
                 pieces = [_joined(pieces)]
             pieces.append(pieces[-1][-2 : -reflected - 2 : -1])
         yield _joined(pieces)
+
+
+def _emptied(parts: list[np.ndarray]) -> np.ndarray:
+    """Return the parts as one array; each is let go once it is copied, so that hours of mel are not held twice."""
+    end = sum(map(len, parts))
+    whole_TF = np.empty((end, parts[0].shape[1]), parts[0].dtype)
+    while parts:
+        part_TF = parts.pop()
+        whole_TF[end - len(part_TF) : end] = part_TF
+        end -= len(part_TF)
+    return whole_TF
 
 
 def _joined(pieces: list[np.ndarray]) -> np.ndarray:
