@@ -105,6 +105,7 @@ def agree(name: str, work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = sorted((work / "sounds").iterdir())
     assert {file.stem for file in files} == set(wanted)
     tagger = AudioTagger.from_pretrained(work / name)
+    capsys.readouterr()
     assert cli.main(["predict", "--run", f"{work}/{name}/model", "--top", "16", "--json", f"{work}/sounds"]) == 0
     entries = json.loads(capsys.readouterr().out)
     transformers_way = pipeline("audio-classification", model=f"{work}/{name}/model", top_k=16, device="cpu")

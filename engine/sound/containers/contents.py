@@ -241,5 +241,5 @@ def _check_boxes(file: BufferedIOBase, size: int) -> None:
             box_bytes = struct.unpack_from(">Q", header, 8)[0]
         if box_bytes < 8:  # 0: up to the end of the file
             return
-        _check_length(box_bytes, size - position, f"{name.decode('ascii', 'replace')} box")
+        _check_length(box_bytes, size - position, f"{repr(name)[2:-1]} box")  # damaged, it may hold anything
         position += box_bytes

@@ -7,7 +7,9 @@ from collections import Counter
 
 import pytest
 
-from tests.engine.sound.mutations import FORMATS
+from audio_tokens.engine.sound.log_mel import MEL_CONFIGS, FrontEnd
+from audio_tokens.errors import ClipError
+from tests.engine.sound.mutations import FORMATS, mutated
 
 MOST_MIB = 1024
 
@@ -25,3 +27,10 @@ def test_a_damaged_file_is_mel_or_a_reject(mutations: int) -> None:
     outcomes = Counter(line["outcome"] for line in ended)
     assert min(outcomes["mel"], outcomes["reject"]) > mutations // 10  # the damage is neither all nor nothing
     assert not any("\n" in line["words"] or "0x" in line["words"] for line in ended)
+
+
+def test_a_name_that_is_damaged_does_not_break_the_line() -> None:
+    format, data = mutated(1280)
+    assert format == "m4a"
+    with pytest.raises(ClipError, match=r"^[ -~]+ box holds 1881 of 3687561976 bytes promised$"):
+        FrontEnd(MEL_CONFIGS["mel22k"])(data)
