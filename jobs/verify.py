@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -87,11 +88,9 @@ def kind_of(folder: Path) -> str:
 
     if not folder.exists():
         raise UserError(f"there is no {folder}; name a folder of mel shards, a codebook, a tokens.zarr or a run")
-    try:
+    with suppress(UserError):  # where its manifest does not tell, its files do
         if kind := KINDS.get(read_integrity(folder).artefact):
             return kind
-    except UserError:  # then its files tell
-        pass
     for kind, marks in MARKS.items():
         if all((folder / mark).exists() for mark in marks):
             return kind

@@ -19,19 +19,26 @@ class Served:
         self.requests: Counter[str] = Counter()
 
 
+class Answering(BaseHTTPRequestHandler):
+    """GET and HEAD have one answer, with and without its body."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_HEAD(self) -> None:
+        self.answer(body=False)
+
+    def do_GET(self) -> None:
+        self.answer(body=True)
+
+    def answer(self, *, body: bool) -> None:
+        raise AssertionError("each server has its own")
+
+
 @contextmanager
 def serve(folder: Path, *, s3: bool = False, lists: bool = True) -> Iterator[Served]:
     """Serve `folder`; as the bucket `audio` where `s3`, else with an HTML index where `lists`."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_HEAD(self) -> None:
-            self.answer(body=False)
-
-        def do_GET(self) -> None:
-            self.answer(body=True)
-
+    class Handler(Answering):
         def answer(self, *, body: bool) -> None:
             parts = urlsplit(self.path)
             path = unquote(parts.path).lstrip("/")
@@ -108,15 +115,7 @@ def bucket_listing(folder: Path, query: dict[str, list[str]]) -> bytes:
 def serve_hub(folder: Path, name: str) -> Iterator[str]:
     """Serve `folder` as the data set `name` of a hub, and yield the address that clients take for the hub's."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_HEAD(self) -> None:
-            self.answer(body=False)
-
-        def do_GET(self) -> None:
-            self.answer(body=True)
-
+    class Handler(Answering):
         def do_POST(self) -> None:
             asked = self.rfile.read(int(self.headers["Content-Length"])).decode()
             paths = parse_qs(asked).get("paths") or json.loads(asked if asked.startswith("{") else "{}").get(
