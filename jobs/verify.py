@@ -65,9 +65,7 @@ def complaints(folder: Path) -> Found:
         yield INTEGRITY, str(error)
     else:
         yield INTEGRITY, None
-        for name, complaint in file_complaints(folder, integrity):
-            rebuilt = complaint == "missing" and kind == "shards" and name.endswith(".index.npy")
-            yield name, None if rebuilt else complaint  # a shard is read without its index too
+        yield from file_complaints(folder, integrity)
     yield from CHECKS[kind](folder)
 
 

@@ -9,9 +9,10 @@ import numpy as np
 from audio_tokens.engine.sound.log_mel import MelConfig
 from audio_tokens.jobs.build import Build, build
 from audio_tokens.seeds import generator
-from audio_tokens.shards.dataset.manifest import Dataset, ShardEntry, write_manifest
+from audio_tokens.shards.dataset.clip_table import CLIPS, joined, read_arrays
+from audio_tokens.shards.dataset.manifest import REJECTS, Dataset, ShardEntry, write_manifest
 from audio_tokens.shards.sources.clip import Clip
-from audio_tokens.shards.tasks.task_shards import ShardConfig, TaskShards
+from audio_tokens.shards.tasks.task_shards import ShardConfig, TaskShards, table_file
 from benchmarks.harness import silent
 
 
@@ -30,9 +31,11 @@ def noise_shards(folder: Path, *, clips: int, frames: int, bands: int) -> Datase
             mel_TF = rng.uniform(-80, 0, (frames, bands)).astype(np.float32)
             shards.add(clip, (mel_TF, 10.0))
         entries = tuple(ShardEntry(**shard) for shard in shards.finish()["shards"])
+    (folder / REJECTS).touch()
     write_manifest(
-        folder, build={}, producer={"mel": MelConfig(bands=bands).to_dict()}, labels=labels, single_label=True,
-        shards=entries, rejected=0, extra={},
+        folder, build={"fingerprint": ""}, producer={"mel": MelConfig(bands=bands).to_dict()}, labels=labels,
+        single_label=True, shards=entries, table=joined(read_arrays(table_file(folder, e.name)) for e in entries),
+        rejected=0, extra={"label_counts": {}},
     )  # fmt: skip
     return Dataset.open(folder)
 
@@ -43,6 +46,7 @@ def many_times(dataset: Dataset, folder: Path, times: int) -> Dataset:
     Its clips are read and unpacked like any others; only their keys repeat.
     """
     folder.mkdir(parents=True)
+    (folder / REJECTS).touch()
     entries = []
     for number in range(times):
         for shard in dataset.shards:
@@ -50,8 +54,9 @@ def many_times(dataset: Dataset, folder: Path, times: int) -> Dataset:
             os.link(Path(dataset.location) / shard.name, folder / name)
             entries.append(replace(shard, name=name))
     write_manifest(
-        folder, build={}, producer=dataset.producer, labels=dataset.labels, single_label=dataset.single_label,
-        shards=tuple(entries), rejected=0, extra={},
+        folder, build={"fingerprint": ""}, producer=dataset.producer, labels=dataset.labels,
+        single_label=dataset.single_label, shards=tuple(entries),
+        table=joined(times * [read_arrays(Path(dataset.location) / CLIPS)]), rejected=0, extra={"label_counts": {}},
     )  # fmt: skip
     return Dataset.open(folder)
 

@@ -5,7 +5,6 @@ Axes: B batch, R clips and their views, P positions of all of them, T positions 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -31,8 +30,6 @@ class DeviceRows:
 
     tokens: TokenRows
     bits_PQ: Int16[Tensor, "P Q"] | Int32[Tensor, "P Q"]
-
-    reading_ahead: ClassVar[int] = 0
 
     @classmethod
     def on(cls, device: torch.device, tokens: TokenRows) -> "DeviceRows":

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -30,7 +29,10 @@ SCALES = {"clip": normalised, "audioset": by_audioset}
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MelRows:
-    """Log mel of clips that `fetch` reads by row (float16 [T, F]); `scale`, a name in SCALES, is applied to each."""
+    """Log mel of clips that `fetch` reads by row (float16 [T, F]); `scale`, a name in SCALES, is applied to each.
+
+    `will_fetch` is told which rows will be fetched before long.
+    """
 
     fetch: Callable[[int], Float16[np.ndarray, "T F"]]
     lengths_R: Int64[np.ndarray, "R"]
@@ -38,8 +40,11 @@ class MelRows:
     keys: Sequence[str]
     bands: int
     scale: str = "clip"
+    will_fetch: Callable[[Int64[np.ndarray, "B"]], None] = lambda rows_B: None
 
-    reading_ahead: ClassVar[int] = 2
+    def announce(self, rows_B: Int64[np.ndarray, "B"]) -> None:
+        """Say which rows will be read before long."""
+        self.will_fetch(rows_B)
 
     def mel(self, row: int) -> Float32[np.ndarray, "T F"]:
         """Return the normalised mel of one clip. Raises UserError where it is not finite."""

@@ -5,7 +5,6 @@ Axes: B batch, R clips, T positions, D dimensions of a slice (context x mel band
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -31,7 +30,9 @@ class PairedRows:
     mel_rows_R: Int64[np.ndarray, "R"]
     slices: SliceConfig
 
-    reading_ahead: ClassVar[int] = 2
+    def announce(self, rows_B: Int64[np.ndarray, "B"]) -> None:
+        """Say which rows will be read before long."""
+        self.mel.announce(self.mel_rows_R[rows_B])
 
     @property
     def keys(self) -> Sequence[str]:

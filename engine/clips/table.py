@@ -7,7 +7,7 @@ a clip. Axes: C clips of a table, B batch, R rows of what they are made of, L la
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar, Protocol, SupportsIndex, overload, runtime_checkable
+from typing import Protocol, SupportsIndex, overload, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,15 +17,13 @@ from torch import Tensor
 from audio_tokens.engine.clips.batch import Batch, ahead
 from audio_tokens.engine.clips.labels import Labels
 
+READING_AHEAD = 2  # batches that are made before they are asked for
+WINDOW_CLIPS = 4096  # that are announced together, so that neighbours among them are read together
+
 
 @runtime_checkable
 class Rows(Protocol):
-    """What clips are made of: as many rows as `keys` are the clips themselves, then come as many of each view of them.
-
-    `reading_ahead` is the number of batches worth making before they are asked for; 0 where rows lie in memory.
-    """
-
-    reading_ahead: ClassVar[int]
+    """What clips are made of: as many rows as `keys` are the clips themselves, then come as many of every view."""
 
     @property
     def keys(self) -> Sequence[str]: ...
@@ -36,6 +34,14 @@ class Rows(Protocol):
 
     def batch(self, rows_B: Int64[np.ndarray, "B"]) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Return the `input` of a batch of rows, padded to the longest of them, and what lies `beside` it."""
+
+
+@runtime_checkable
+class Stored(Protocol):
+    """Rows that are read from a disk when a batch is made."""
+
+    def announce(self, rows_B: Int64[np.ndarray, "B"]) -> None:
+        """Say which rows will be read before long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +99,25 @@ class Clips:
         return [replace(self, at_C=self.at_C + version * step, views=0) for version in range(1 + self.views)]
 
     def batches(self, parts: Iterable[Int64[np.ndarray, "..."]]) -> Iterator[Batch]:
-        """Yield one batch per array of clip numbers."""
-        made = map(self.batch, parts)
-        return ahead(made, self.rows.reading_ahead) if self.rows.reading_ahead else made
+        """Yield one batch per array of clip numbers; those of stored rows are announced and made ahead."""
+        if not isinstance(self.rows, Stored):
+            return map(self.batch, parts)
+        return ahead(map(self.batch, self._announced(parts, self.rows)), READING_AHEAD)
+
+    def _announced(self, parts: Iterable[Int64[np.ndarray, "..."]], rows: Stored) -> Iterator[Int64[np.ndarray, "..."]]:
+        """Yield the parts, those of a window when the next window is announced: a pool of a windowed order."""
+        due: list[np.ndarray] = []
+        window: list[np.ndarray] = []
+        for part in parts:
+            window.append(part)
+            if sum(map(len, window)) >= WINDOW_CLIPS:
+                rows.announce(self.at_C[np.concatenate(window)])
+                yield from due
+                due, window = window, []
+        if window:
+            rows.announce(self.at_C[np.concatenate(window)])
+        yield from due
+        yield from window
 
     def batch(self, clips_B: Int64[np.ndarray, "B"]) -> Batch:
         """Return the clips `clips_B` padded to the longest of them; lengths are on the CPU, all else with the rows."""

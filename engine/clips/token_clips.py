@@ -5,7 +5,6 @@ Axes: B batch, R clips and their views, P positions of all of them, T positions 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -34,8 +33,6 @@ class TokenRows:
     labels: Labels
     keys: Sequence[str]
     vocab_sizes: tuple[int, ...]
-
-    reading_ahead: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         for start in range(0, len(self.ids_PQ), CHECKED_ROWS):

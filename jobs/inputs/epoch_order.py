@@ -2,23 +2,22 @@
 
 import numpy as np
 
-from audio_tokens.engine.clips.table import Clips
+from audio_tokens.engine.clips.table import Clips, Stored
 from audio_tokens.engine.train_config import TrainConfig
 from audio_tokens.engine.training.clip_weights import clip_weights
 from audio_tokens.engine.training.loop import met_in
 from audio_tokens.engine.training.run_context import Order
-from audio_tokens.shards.plan import bucketed_order, epoch_order, rank_batch, weighted_order
+from audio_tokens.shards.plan import bucketed_order, epoch_order, rank_batch, weighted_order, windowed_order
 
 
 def order_of(config: TrainConfig, clips: Clips) -> Order:
     """Return the order of `clips`: every one once an epoch or drawn by weight, of any length or sorted into buckets."""
+    once = windowed_order if isinstance(clips.rows, Stored) else epoch_order
     weights_C = clip_weights(clips.labels) if config.sampling == "weighted" else None
 
     def epoch(count: int, seed: int, number: int) -> np.ndarray:
         order_C = (
-            epoch_order(count, seed, number)
-            if weights_C is None
-            else weighted_order(count, seed, number, weights_C=weights_C)
+            once(count, seed, number) if weights_C is None else weighted_order(count, seed, number, weights_C=weights_C)
         )
         if not config.bucketing:
             return order_C

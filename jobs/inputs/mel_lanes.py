@@ -1,6 +1,7 @@
 """Mel shards as a fit reads them: in lanes of shuffled blocks of clips."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,8 @@ class MelLanes:
         self.lanes = lanes
         self._dataset, self._shards, self._on_block = dataset, shards, on_block
         self._clips = np.array([dataset.shards[index].clips for index in shards], np.int64)
-        self._plan = lambda epoch: lane_blocks(self._clips, lanes, block_clips, seed, epoch)
+        # planned once an epoch, for all lanes: 64 lanes of two million clips would plan for a minute and more else
+        self._plan = lru_cache(maxsize=2)(partial(lane_blocks, self._clips, lanes, block_clips, seed))
 
     def blocks(self, lane: int, epoch: int) -> Iterator[list[np.ndarray]]:
         """Yield lists of mel [T, F]; a lane beyond the last one is empty."""

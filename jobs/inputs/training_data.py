@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt32
@@ -12,13 +12,15 @@ from jaxtyping import UInt32
 from audio_tokens.engine.clips.labels import Labels
 from audio_tokens.engine.clips.mel_clips import MelRows
 from audio_tokens.engine.clips.paired_clips import PairedRows
-from audio_tokens.engine.clips.table import Clips
+from audio_tokens.engine.clips.table import Chosen, Clips
 from audio_tokens.engine.clips.token_clips import TokenRows
 from audio_tokens.engine.codebook.codebook_file import Codebook
 from audio_tokens.engine.codebook.slices import SliceConfig
 from audio_tokens.engine.codebook.soft_tokens import packed
+from audio_tokens.engine.sound.mel_config import MelConfig
 from audio_tokens.engine.systems.registry import find
 from audio_tokens.errors import UserError
+from audio_tokens.jobs.inputs.mel_lanes import mel_of
 from audio_tokens.jobs.inputs.places import fitted_places, tested_place
 from audio_tokens.jobs.training_recipe import must_read
 from audio_tokens.shards.dataset.manifest import Dataset
@@ -210,25 +212,25 @@ def _soft_ids(group: TokenGroup) -> UInt32[np.ndarray, "P QM"]:
 
 def _mel(path: Path, scale: str) -> TrainingData:
     dataset = Dataset.open(path)
-    listing = [_list_shard(dataset, shard) for shard in range(len(dataset.shards))]
+    table, bands = dataset.table, MelConfig.from_dict(mel_of(dataset)).bands
 
     def read(places: tuple[str, ...]) -> tuple[Clips, Sequence[str]]:
-        chosen = dataset.shards_of(*places)
-        where = [(shard, clip) for shard in chosen for clip in range(dataset.shards[shard].clips)]
-        rows = [row for shard in chosen for row in listing[shard]]
+        numbers_R = dataset.numbers_of(*places)
         mel = MelRows(
-            fetch=lambda row: dataset.sample(*where[row]).array_TF,
-            lengths_R=np.array([row["frames"] for row in rows], dtype=np.int64),
-            labels=Labels.one_after_the_other(
-                np.array([label for row in rows for label in row["labels"]], dtype=np.int64),
-                np.array([len(row["labels"]) for row in rows], dtype=np.int64),
-                len(dataset.labels),
+            fetch=lambda row: dataset.clip(int(numbers_R[row])).array_TF,
+            will_fetch=lambda rows_B: dataset.will_read(numbers_R[rows_B]),
+            lengths_R=table.frames_C[numbers_R],
+            labels=Labels(
+                ids=table.label_ids.astype(np.int64),
+                starts_C=table.label_offsets[numbers_R],
+                lengths_C=np.diff(table.label_offsets)[numbers_R],
+                count=len(dataset.labels),
             ),
-            keys=[row["key"] for row in rows],
-            bands=listing[0][0]["bands"],
+            keys=Chosen(table.keys, numbers_R),
+            bands=bands,
             scale=scale,
         )
-        return Clips.of(mel), [row["group"] for row in rows]
+        return Clips.of(mel), Chosen(table.groups, numbers_R)
 
     return TrainingData(
         hash=dataset.hash,
@@ -238,10 +240,10 @@ def _mel(path: Path, scale: str) -> TrainingData:
         single_label=dataset.single_label,
         places=dataset.places,
         folds=dataset.folds,
-        longest=max(row["frames"] for rows in listing for row in rows),
+        longest=int(table.frames_C.max(initial=0)),
         vocab_sizes=(),
         alternatives=1,
-        bands=listing[0][0]["bands"],
+        bands=bands,
         read=read,
     )
 
@@ -268,17 +270,3 @@ def _paired(tokens: Path, shards: Path, scale: str, soft: bool) -> TrainingData:
         return Clips.of(PairedRows(tokens=token_rows, mel=mel_rows, mel_rows_R=rows_R, slices=slices)), groups
 
     return replace(of_tokens, bands=slices.contexts[0] * of_mel.bands, read=read)
-
-
-def _list_shard(dataset: Dataset, shard: int) -> list[dict[str, Any]]:
-    """Return key, group, labels, frames and bands of every clip of a shard; its mel stays on disk."""
-    return [
-        {
-            "key": sample.key,
-            "group": sample.meta["group"],
-            "labels": sample.meta["labels"],
-            "frames": sample.array_TF.shape[0],
-            "bands": sample.array_TF.shape[1],
-        }
-        for sample in dataset.read(shard)
-    ]

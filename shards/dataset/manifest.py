@@ -2,23 +2,29 @@
 
 import hashlib
 import json
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import fsspec
+import numpy as np
+from jaxtyping import Int64
 
 from audio_tokens.errors import UserError, checked, did_you_mean
-from audio_tokens.shards.dataset.tar_shard import Sample, ShardReader, index_file, stream
+from audio_tokens.shards.dataset.clip_table import CLIPS, Arrays, ClipTable, read_table, write_arrays
+from audio_tokens.shards.dataset.shard_files import ShardFiles
+from audio_tokens.shards.dataset.tar_shard import BLOCK, Sample, sample_in
 from audio_tokens.shards.integrity import FileEntry, seal
 from audio_tokens.shards.publish import publish_bytes
 
 FORMAT = "audio-tokens-shards"
-VERSION = 1
+VERSION = 2
 MANIFEST = "dataset.json"
 REJECTS = "rejects.jsonl"
+SPAN_BYTES = 1 << 23  # of neighbouring clips, read at once: a request over a network takes a good part of this long
 Kinds = Mapping[str, type | tuple[type, ...]]
 KEYS: Kinds = {
     **dict.fromkeys(("build", "producer", "totals", "label_counts"), dict),
@@ -51,7 +57,10 @@ class ShardEntry:
 
 
 class Dataset:
-    """A published data set, in a local folder (read through memory) or under a URL (read as streams)."""
+    """A published data set, in a local folder or under a URL.
+
+    Clips are told apart by shard and place in it, or by their number among all clips in the order of the shards.
+    """
 
     def __init__(self, location: str, manifest_bytes: bytes) -> None:
         manifest = json.loads(manifest_bytes)
@@ -63,7 +72,8 @@ class Dataset:
         self.single_label: bool = manifest["single_label"]
         self.shards: tuple[ShardEntry, ...] = tuple(ShardEntry(**entry) for entry in manifest["shards"])
         self.places: tuple[str, ...] = tuple(manifest["places"])
-        self._reader = lru_cache(maxsize=64)(ShardReader)  # a mapping costs a file descriptor, not memory
+        self._firsts: list[int] = np.cumsum([0, *(shard.clips for shard in self.shards)]).tolist()
+        self._files = ShardFiles(location, [(shard.name, shard.bytes) for shard in self.shards])
 
     @classmethod
     def open(cls, location: str | Path) -> "Dataset":
@@ -109,43 +119,77 @@ class Dataset:
                 raise UserError(f"{self.location} has no split or fold {place!r}; {hint}")
         return tuple(index for index, shard in enumerate(self.shards) if shard.place in places)
 
+    @cached_property
+    def table(self) -> ClipTable:
+        """What every clip is, in one file read when first asked for. Raises UserError where it is damaged."""
+        shard_bytes_C = np.repeat(
+            np.array([shard.bytes for shard in self.shards], np.int64), [shard.clips for shard in self.shards]
+        )
+        return read_table(self.location, shard_bytes_C, len(self.labels))
+
+    def numbers_of(self, *places: str) -> Int64[np.ndarray, "C"]:
+        """Return the numbers of the clips of these places, in order. Raises UserError for an unknown place."""
+        ranges = [np.array(self.numbers_in(shard), np.int64) for shard in self.shards_of(*places)]
+        return np.concatenate([np.empty(0, np.int64), *ranges])
+
+    def numbers_in(self, shard_index: int) -> range:
+        """Return the numbers of the clips of a shard."""
+        return range(self._firsts[shard_index], self._firsts[shard_index + 1])
+
     def read(self, shard_index: int, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
         """Yield the samples start..stop of a shard, in its order; arrays are read-only.
 
-        Raises UserError where the shard is damaged.
+        Neighbours are read together, so that an array that is kept may keep SPAN_BYTES. Raises UserError where the
+        shard is damaged.
         """
-        shard = self.shards[shard_index]
-        try:
-            for sample in self._samples(shard_index, start, stop):
-                self._check_sample(sample)
-                yield sample
-        except ValueError as error:
-            if shard.name in str(error):
-                raise
-            raise UserError(f"shard {self.location}/{shard.name} is damaged ({error})") from None
-
-    def _samples(self, shard_index: int, start: int, stop: int | None) -> Iterator[Sample]:
-        shard = self.shards[shard_index]
-        if self._local:
-            yield from self._local_reader(shard_index).read(start, stop)
-            return
-        with fsspec.open(f"{self.location}/{shard.name}", "rb") as file:
-            for clip_index, sample in enumerate(stream(file)):
-                if stop is not None and clip_index >= stop:
-                    return
-                if clip_index >= start:
-                    yield sample
+        numbers = self.numbers_in(shard_index)[start:stop]
+        begin_C, end_C = self._spans(np.arange(numbers.start, numbers.stop))
+        at = 0
+        while at < len(numbers):
+            until = max(at + 1, int(np.searchsorted(end_C, begin_C[at] + SPAN_BYTES, side="right")))
+            data = self._files.read(shard_index, int(begin_C[at]), int(end_C[until - 1]))
+            for number in numbers[at:until]:
+                yield self._sample_in(data, shard_index, number, int(begin_C[at]))
+            at = until
 
     def sample(self, shard_index: int, clip_index: int) -> Sample:
-        """Return one sample of a local shard. Raises UserError under a URL, which is read as a stream."""
-        if not self._local:
-            raise UserError(f"{self.location} is remote and read as a stream; copy it to a local folder first")
-        sample = self._local_reader(shard_index).sample(clip_index)
+        """Return one sample. Raises UserError where it is damaged."""
+        return self.clip(self.numbers_in(shard_index)[clip_index])
+
+    def clip(self, number: int) -> Sample:
+        """Return the sample of clip `number` of all. Raises UserError where it is damaged."""
+        shard_index = bisect_right(self._firsts, number) - 1
+        array_start, _, json_start, json_bytes = self.table.index_C4[number].tolist()
+        data = self._files.read(shard_index, array_start - BLOCK, json_start + json_bytes)
+        return self._sample_in(data, shard_index, number, array_start - BLOCK)
+
+    def will_read(self, numbers_B: Int64[np.ndarray, "B"]) -> None:
+        """Have the system fetch the clips of these numbers meanwhile, neighbours together; nothing under a URL."""
+        numbers_B = np.sort(numbers_B)
+        shard_B = np.searchsorted(self._firsts, numbers_B, side="right") - 1
+        begin_B, end_B = self._spans(numbers_B)
+        apart_B = (np.diff(shard_B) != 0) | (begin_B[1:] - end_B[:-1] >= BLOCK)
+        first, last = np.flatnonzero(np.append(True, apart_B)), np.flatnonzero(np.append(apart_B, True))
+        for shard, begin, end in zip(*(x.tolist() for x in (shard_B[first], begin_B[first], end_B[last])), strict=True):
+            self._files.will_read(shard, begin, end)
+
+    def _spans(self, numbers_B: Int64[np.ndarray, "B"]) -> tuple[Int64[np.ndarray, "B"], Int64[np.ndarray, "B"]]:
+        """Return where the first header of each clip begins and its JSON ends."""
+        array_start_B, _, json_start_B, json_bytes_B = self.table.index_C4[numbers_B].T
+        return array_start_B - BLOCK, json_start_B + json_bytes_B
+
+    def _sample_in(self, data: memoryview, shard_index: int, number: int, first: int) -> Sample:
+        """Return a clip's sample out of the bytes of its shard from byte `first` on, if it is what it should be."""
         try:
+            sample = sample_in(data, self.table.index_C4[number].tolist(), first)
+            if sample.key != self.table.keys[number]:
+                raise ValueError(f"{sample.key!r:.60} lies where {CLIPS} says that {self.table.keys[number]!r} does")
             self._check_sample(sample)
         except ValueError as error:
-            name = self.shards[shard_index].name
-            raise UserError(f"shard {self.location}/{name} is damaged ({error})") from None
+            raise UserError(
+                f"shard {self.location}/{self.shards[shard_index].name} is damaged at its clip "
+                f"{number - self._firsts[shard_index]} ({error}); `audio-tokens verify` tells more"
+            ) from None
         return sample
 
     def _check_sample(self, sample: Sample) -> None:
@@ -154,13 +198,6 @@ class Dataset:
             raise ValueError(f"the array of {sample.key} has the shape {list(sample.array_TF.shape)}")
         if not all(type(label) is int and 0 <= label < len(self.labels) for label in labels):
             raise ValueError(f"{sample.key} has the labels {labels!r:.60}, and there are {len(self.labels)}")
-
-    def _local_reader(self, shard_index: int) -> ShardReader:
-        return self._reader(Path(self.location) / self.shards[shard_index].name)
-
-    @cached_property
-    def _local(self) -> bool:
-        return "://" not in self.location
 
 
 def write_manifest(
@@ -171,12 +208,14 @@ def write_manifest(
     labels: tuple[str, ...],
     single_label: bool,
     shards: tuple[ShardEntry, ...],
+    table: Arrays,
     rejected: int,
     extra: Mapping[str, Any],
 ) -> None:
-    """Publish `dataset.json`, after its integrity.json: the commit of everything that already lies in `folder`.
+    """Publish `table`, integrity.json and, last, `dataset.json`: the commit of all that already lies in `folder`.
 
-    `build` says what was built from what and how; `producer` is handed through to whoever reads the arrays.
+    `build` says what was built from what and how; `producer` is handed through to whoever reads the arrays; `table`
+    (clip_table.py) is of the clips of all shards in their order.
     """
     totals = {
         "clips": sum(shard.clips for shard in shards),
@@ -200,10 +239,10 @@ def write_manifest(
         **extra,
     }
     data = (json.dumps(manifest, indent=1) + "\n").encode()
+    write_arrays(folder / CLIPS, table)
     known = {shard.name: FileEntry(bytes=shard.bytes, sha256=shard.sha256) for shard in shards}
     known[MANIFEST] = FileEntry(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
-    names = [REJECTS, *known, *(index_file(Path(shard.name)).name for shard in shards)]
-    seal(folder, FORMAT, {"listing": build["fingerprint"]}, names, known)
+    seal(folder, FORMAT, {"listing": build["fingerprint"]}, [REJECTS, CLIPS, *known], known)
     publish_bytes(folder / MANIFEST, data)
 
 

@@ -1,18 +1,17 @@
-"""One shard: a plain webdataset tar (USTAR), the same bytes for the same samples, read back through memory.
+"""One shard: a plain webdataset tar (USTAR), the same bytes for the same samples, read back by position.
 
 C clips, T frames, F bands. Per sample two members, `<key>.mel.npy` and `<key>.json`:
 
     | 512 B header | array, padded to 512 | 512 B header | JSON, padded to 512 | ... | 1024 zero bytes |
 
-Beside `x.tar` lies `x.index.npy`, int64 [C, 4]: where each array and each JSON begins, and how many bytes it has.
+Its index, int64 [C, 4], says where each array and each JSON begins, and how many bytes it has (see clip_table.py).
 """
 
 import hashlib
 import json
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from io import IOBase
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -93,60 +92,50 @@ class ShardWriter:
 
 
 class ShardReader:
-    """Random access to the samples of one local shard, without a copy: arrays are read-only views of the file."""
+    """A whole local shard, walked over and mapped; for who has no table of its clips. Arrays are read-only views."""
 
     def __init__(self, path: Path) -> None:
-        """Map the shard. Raises UserError where it is missing or torn."""
+        """Map the shard and find its members. Raises UserError where it is missing or torn."""
         try:
             with path.open("rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                self._view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         except FileNotFoundError:
             raise UserError(f"shard {path} is missing; build the data set again") from None
         except ValueError:  # nothing to map
             raise UserError(f"shard {path} is empty; build the data set again") from None
-        self._path, self._view = path, memoryview(self._map)
-        found = read_index(path)
-        self.index = scan(self._view, path) if found is None else found
-        last = self.index[-1] if len(self.index) else np.zeros(4, np.int64)
-        if len(self._view) != last[2] + last[3] + -int(last[3]) % BLOCK + ShardWriter.END_BYTES:
-            raise UserError(f"shard {path} is torn: it has {len(self._view)} bytes; `audio-tokens verify` tells more")
+        self.index_C4 = scan(self._view, path)
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self.index_C4)
 
     def sample(self, clip_index: int) -> Sample:
-        try:
-            key, ending, array, meta = self._members(clip_index)
-            return _sample(key, ending, array, bytes(meta))
-        except ValueError as error:
-            raise UserError(
-                f"shard {self._path} is damaged at its clip {clip_index} ({error}); `audio-tokens verify` tells more"
-            ) from None
+        return sample_in(self._view, self.index_C4[clip_index].tolist())
 
     def packed(self, clip_index: int) -> PackedSample:
-        key, ending, array, meta = self._members(clip_index)
+        key, ending, array, meta = _members(self._view, self.index_C4[clip_index].tolist())
         return PackedSample(key, ending, bytes(array), bytes(meta))
 
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
         for clip_index in range(*slice(start, stop).indices(len(self))):
             yield self.sample(clip_index)
 
-    def _members(self, clip_index: int) -> tuple[str, str, memoryview, memoryview]:
-        array_start, array_bytes, meta_start, meta_bytes = self.index[clip_index].tolist()
-        name = bytes(self._view[array_start - BLOCK : array_start - BLOCK + 100])
-        key, _, ending = name.rstrip(b"\0").decode("ascii").partition(".")
-        view = self._view
-        return key, ending, view[array_start : array_start + array_bytes], view[meta_start : meta_start + meta_bytes]
+
+def sample_in(data: memoryview, row: Sequence[int], first: int = 0) -> Sample:
+    """Return the sample of an index row out of the bytes of a shard from byte `first` on.
+
+    Raises ValueError where it is damaged.
+    """
+    key, ending, array, meta_bytes = _members(data, row, first)
+    meta = json.loads(bytes(meta_bytes))
+    return Sample(key, unpack(array, ending, meta.pop("affine", None)), meta)
 
 
-def stream(file: IOBase) -> Iterator[Sample]:
-    """Yield the samples of a shard read front to back, for shards that cannot be mapped (a bucket, a hub)."""
-    while header := file.read(BLOCK).rstrip(b"\0"):
-        name, member_bytes = _parse_header(header.ljust(BLOCK, b"\0"))
-        data = _exactly(file, member_bytes)
-        key, _, ending = name.partition(".")
-        _, meta_bytes = _parse_header(_exactly(file, BLOCK))
-        yield _sample(key, ending, memoryview(data), _exactly(file, meta_bytes))
+def _members(data: memoryview, row: Sequence[int], first: int = 0) -> tuple[str, str, memoryview, memoryview]:
+    array_start, array_bytes, meta_start, meta_bytes = row
+    at, meta_at = array_start - first, meta_start - first
+    name = bytes(data[at - BLOCK : at - BLOCK + 100])
+    key, _, ending = name.rstrip(b"\0").decode("ascii").partition(".")
+    return key, ending, data[at : at + array_bytes], data[meta_at : meta_at + meta_bytes]
 
 
 def scan(view: memoryview, path: Path) -> Int64[np.ndarray, "C 4"]:
@@ -159,38 +148,6 @@ def scan(view: memoryview, path: Path) -> Int64[np.ndarray, "C 4"]:
     if at + ShardWriter.END_BYTES != len(view) or len(members) % 2:
         raise UserError(f"shard {path} is torn: its members end at byte {at} of {len(view)}; build it again")
     return np.array(members, np.int64).reshape(-1, 4)
-
-
-def index_file(path: Path) -> Path:
-    return path.with_suffix(".index.npy")
-
-
-def read_index(path: Path) -> Int64[np.ndarray, "C 4"] | None:
-    """Return the index beside a shard, or None where there is none. Raises UserError for one that is damaged."""
-    try:
-        found = np.load(index_file(path))
-    except FileNotFoundError:
-        return None
-    except OSError:
-        raise
-    except Exception:  # numpy parses the header as Python, and says whatever that says
-        found = None
-    if not isinstance(found, np.ndarray) or found.dtype != np.int64 or found.ndim != 2 or found.shape[1] != 4:
-        raise UserError(f"index {index_file(path)} is damaged; delete it, and the shard is read without")
-    return found
-
-
-def _sample(key: str, ending: str, member: memoryview, meta_bytes: bytes) -> Sample:
-    meta = json.loads(meta_bytes)
-    return Sample(key, unpack(member, ending, meta.pop("affine", None)), meta)
-
-
-def _exactly(file: IOBase, member_bytes: int) -> bytes:
-    """Read a member's bytes and skip its padding."""
-    data = file.read(member_bytes + -member_bytes % BLOCK)
-    if len(data) < member_bytes:
-        raise UserError(f"a shard ends {member_bytes - len(data)} bytes too early; fetch or build it again")
-    return data[:member_bytes]
 
 
 def _header(name: str, member_bytes: int) -> bytes:

@@ -1,47 +1,55 @@
-"""Re-read the content of a data set: counts, indices and samples, beyond what the hashes of its files tell."""
+"""Re-read the content of a data set: counts, table and samples, beyond what the hashes of its files tell."""
 
 import json
-import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from audio_tokens.errors import UserError
-from audio_tokens.shards.dataset.manifest import MANIFEST, REJECTS, Dataset, ShardEntry
-from audio_tokens.shards.dataset.tar_shard import ShardReader, index_file, read_index, scan
+from audio_tokens.shards.dataset.clip_table import CLIPS
+from audio_tokens.shards.dataset.manifest import MANIFEST, REJECTS, Dataset
+from audio_tokens.shards.dataset.tar_shard import ShardReader
 
 
 def complaints(folder: Path) -> Iterator[tuple[str, str | None]]:
-    """Yield (file, what is wrong with it or None) for the manifest, every shard and the list of rejects."""
+    """Yield (file, what is wrong with it or None) for the manifest, the table, every shard and the list of rejects."""
     try:
         dataset = Dataset.open(folder)
     except UserError as error:
         yield MANIFEST, str(error)
         return
     yield MANIFEST, None
-    for shard in dataset.shards:
-        try:
-            yield shard.name, _content_complaint(folder / shard.name, shard)
-        except (OSError, ValueError, KeyError, IndexError) as error:  # whatever torn bytes make a reader say
-            yield shard.name, str(error)
+    try:
+        dataset.table  # noqa: B018
+    except (UserError, OSError) as error:
+        yield CLIPS, str(error)
+    else:
+        yield CLIPS, None
+        for index, shard in enumerate(dataset.shards):
+            try:
+                yield shard.name, _content_complaint(folder, dataset, index)
+            except (OSError, ValueError, KeyError, IndexError) as error:  # whatever torn bytes make a reader say
+                yield shard.name, str(error)
     yield REJECTS, _rejects_complaint(folder / REJECTS, dataset.manifest["totals"]["rejected"])
 
 
-def _content_complaint(path: Path, shard: ShardEntry) -> str | None:
-    """Whether index and counts agree with the shard."""
-    with (
-        path.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-        memoryview(mapped) as view,
-    ):
-        index_C4 = scan(view, path)
-    found = read_index(path)
-    if found is not None and not np.array_equal(found, index_C4):
-        return f"its index {index_file(path).name} is another shard's; delete it"
-    frames = sum(len(sample.array_TF) for sample in ShardReader(path).read())
-    if (len(index_C4), frames) != (shard.clips, shard.frames):
-        return f"{len(index_C4)} clips of {frames} frames, the manifest says {shard.clips} of {shard.frames}"
+def _content_complaint(folder: Path, dataset: Dataset, shard_index: int) -> str | None:
+    """Whether the table, the counts and the shard agree."""
+    shard, table = dataset.shards[shard_index], dataset.table
+    numbers = dataset.numbers_in(shard_index)
+    index_C4 = ShardReader(folder / shard.name).index_C4
+    if not np.array_equal(index_C4, table.index_C4[numbers.start : numbers.stop]):
+        return f"its {len(index_C4)} clips do not lie where {CLIPS} says"
+    frames = 0
+    for number, sample in zip(numbers, dataset.read(shard_index), strict=True):
+        labels = table.label_ids[table.label_offsets[number] : table.label_offsets[number + 1]]
+        said = (table.groups[number], labels.tolist(), int(table.frames_C[number]))
+        if said != (sample.meta["group"], sample.meta["labels"], len(sample.array_TF)):
+            return f"{sample.key} is not what {CLIPS} says"
+        frames += len(sample.array_TF)
+    if frames != shard.frames:
+        return f"it has {frames} frames, the manifest says {shard.frames}"
     return None
 
 

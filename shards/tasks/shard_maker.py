@@ -9,16 +9,19 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
-from audio_tokens.shards.dataset.manifest import MANIFEST, REJECTS, Dataset, ShardEntry, write_manifest
-from audio_tokens.shards.dataset.tar_shard import ShardReader, index_file
+from audio_tokens.errors import UserError
+from audio_tokens.shards.dataset.clip_table import CLIPS, Arrays, joined, read_arrays
+from audio_tokens.shards.dataset.manifest import MANIFEST, REJECTS, VERSION, Dataset, ShardEntry, write_manifest
+from audio_tokens.shards.dataset.tar_shard import ShardReader
 from audio_tokens.shards.integrity import INTEGRITY
 from audio_tokens.shards.publish import is_temporary, published_file
 from audio_tokens.shards.sources.clip import Clip
 from audio_tokens.shards.tasks.task_set import TASKS, Maker, Record, TaskSet, reject_line
-from audio_tokens.shards.tasks.task_shards import OpenShard, ShardConfig, TaskShards
+from audio_tokens.shards.tasks.task_shards import OpenShard, ShardConfig, TaskShards, table_file
 
-OURS = re.compile(r"[a-z0-9-]+-\d{6,}-\d{3,}(-unique)?\.(tar|index\.npy)|integrity\.json")
+OURS = re.compile(r"[a-z0-9-]+-\d{6,}-\d{3,}(-unique)?\.tar|integrity\.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,8 @@ class ShardMaker(Maker):
 
     def finished(self, folder: Path) -> str | None:
         try:
-            return json.loads((folder / MANIFEST).read_bytes())["build"]["fingerprint"]
+            manifest = json.loads((folder / MANIFEST).read_bytes())
+            return manifest["build"]["fingerprint"] if manifest["format_version"] == VERSION else ""
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):
@@ -59,17 +63,16 @@ class ShardMaker(Maker):
         """Remove what a build leaves behind and its manifest does not list; nothing of anyone else's."""
         if (folder / MANIFEST).exists():
             shutil.rmtree(folder / TASKS, ignore_errors=True)
-            names = [shard.name for shard in Dataset.open(folder).shards]
-            kept = {REJECTS, INTEGRITY, *names, *(index_file(Path(name)).name for name in names)}
+            kept = {REJECTS, CLIPS, INTEGRITY, *(shard.name for shard in Dataset.open(folder).shards)}
         else:
             kept = {path.name for path in folder.iterdir() if under_way and not is_temporary(path.name)}
         for path in folder.iterdir():
-            ours = OURS.fullmatch(path.name) or is_temporary(path.name) or path.name == REJECTS
+            ours = OURS.fullmatch(path.name) or is_temporary(path.name) or path.name in (REJECTS, CLIPS)
             if ours and path.name not in kept:
                 path.unlink()
 
     def publish(self, tasks: TaskSet, records: Iterable[Record]) -> None:
-        """Write `rejects.jsonl`, then `dataset.json`."""
+        """Write `rejects.jsonl`, then `dataset.json` with `clips.npz`."""
         folder, totals = tasks.folder, Totals()
         with published_file(folder / REJECTS) as temporary, temporary.open("w", encoding="utf-8") as rejects:
             for record in records:
@@ -83,13 +86,15 @@ class ShardMaker(Maker):
                     if entry.clips:
                         totals.shards.append(entry)
         assert totals.clips_in == totals.rejected + sum(shard.clips for shard in totals.shards)
+        shards = tuple(sorted(totals.shards, key=lambda shard: shard.name))
         write_manifest(
             folder,
             build={"fingerprint": tasks.fingerprint, "shards": asdict(self.config), **self.about},
             producer=self.producer,
             labels=tasks.source.labels,
             single_label=totals.single_label,
-            shards=tuple(sorted(totals.shards, key=lambda shard: shard.name)),
+            shards=shards,
+            table=joined(_table(folder, shard) for shard in shards),
             rejected=totals.rejected,
             extra=totals.facts(len(tasks.source.labels)),
         )
@@ -164,5 +169,14 @@ def _without(folder: Path, entry: ShardEntry, keys: Collection[str]) -> tuple[Sh
         return entry, []
     shard = OpenShard(folder / f"{Path(entry.name).stem}-unique.tar", entry.place)
     for position, sample in kept:
-        shard.add(reader.packed(position), len(sample.array_TF), sample.meta["seconds"])
+        shard.add(reader.packed(position), len(sample.array_TF), sample.meta)
     return shard.publish(), dropped
+
+
+def _table(folder: Path, entry: ShardEntry) -> Arrays:
+    """Return the table of a shard's clips. Raises UserError where a disk has damaged it since it was written."""
+    file = table_file(folder, entry.name)
+    try:
+        return read_arrays(file)
+    except (BadZipFile, ValueError, KeyError, EOFError) as error:
+        raise UserError(f"{file} is damaged ({error}); delete it and give the same command again") from None

@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from audio_tokens.errors import ClipError, UserError
+from audio_tokens.shards.dataset.clip_table import arrays_of, write_arrays
 from audio_tokens.shards.dataset.manifest import ShardEntry
 from audio_tokens.shards.dataset.packing import Packing
-from audio_tokens.shards.dataset.tar_shard import PackedSample, Sample, ShardWriter, index_file, pack_sample
+from audio_tokens.shards.dataset.tar_shard import PackedSample, Sample, ShardWriter, pack_sample
 from audio_tokens.shards.publish import published_file
 from audio_tokens.shards.sources.clip import Clip
+from audio_tokens.shards.tasks.task_set import TASKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class TaskShards:
             "group": clip.group,
         }
         packed = pack_sample(Sample(clip.key, array_TF, meta), self._config.packing)
-        self._shard_for(clip.place, packed).add(packed, len(array_TF), seconds)
+        self._shard_for(clip.place, packed).add(packed, len(array_TF), meta)
         self._label_counts.setdefault(clip.place, Counter()).update(ids)
         self._single_label &= len(ids) == 1
         self._notes.update(notes)
@@ -76,7 +76,7 @@ class TaskShards:
             self._done.append(self._open.pop(place).publish())
         done = sorted(self._done, key=lambda shard: shard.name)
         return {
-            "files": [(entry.name, entry.bytes) for entry in done],
+            "files": [(entry.name, entry.bytes) for entry in done] + [_length(self._folder, entry) for entry in done],
             "shards": [asdict(entry) for entry in done],
             "label_counts": {place: sorted(counts.items()) for place, counts in sorted(self._label_counts.items())},
             "single_label": self._single_label,
@@ -105,11 +105,13 @@ class TaskShards:
 
 
 class OpenShard:
-    """A shard being written under a temporary name."""
+    """A shard being written under a temporary name; the table of its clips is published just before it."""
 
     def __init__(self, path: Path, place: str) -> None:
         self._path, self._place = path, place
-        self._frames, self._seconds = 0, 0.0
+        self._keys: list[str] = []
+        self._frames: list[int] = []
+        self._metas: list[Mapping[str, Any]] = []
         self._stack = ExitStack()
         self._writer = ShardWriter(
             self._stack.enter_context(self._stack.enter_context(published_file(path)).open("wb"))
@@ -124,26 +126,40 @@ class OpenShard:
         """How long the shard would be if it were closed now."""
         return self._writer.bytes + ShardWriter.END_BYTES
 
-    def add(self, packed: PackedSample, frames: int, seconds: float) -> None:
+    def add(self, packed: PackedSample, frames: int, meta: Mapping[str, Any]) -> None:
         self._writer.add(packed)
-        self._frames += frames
-        self._seconds += seconds
+        self._keys.append(packed.key)
+        self._frames.append(frames)
+        self._metas.append(meta)
 
     def publish(self) -> ShardEntry:
-        """Close the shard, publish it and its index, and return its entry in the manifest."""
+        """Close the shard, publish its table and it, and return its entry in the manifest."""
         writer, index_C4 = self._writer, self._writer.close()
-        with published_file(index_file(self._path)) as temporary, temporary.open("wb") as file:
-            np.save(file, index_C4)
+        groups, labels = [meta["group"] for meta in self._metas], [meta["labels"] for meta in self._metas]
+        write_arrays(
+            table_file(self._path.parent, self._path.name),
+            arrays_of(self._keys, groups, labels, self._frames, index_C4),
+        )
         self._stack.close()
         return ShardEntry(
             name=self._path.name,
             place=self._place,
             clips=writer.clips,
-            frames=self._frames,
-            seconds=round(self._seconds, 3),
+            frames=sum(self._frames),
+            seconds=round(sum(meta["seconds"] for meta in self._metas), 3),
             bytes=writer.bytes,
             sha256=writer.sha256,
         )
 
     def drop(self, *error: Any) -> None:
         self._stack.__exit__(*error)
+
+
+def table_file(folder: Path, name: str) -> Path:
+    """Where the table of a shard's clips waits for the commit."""
+    return folder / TASKS / f"{name}.npz"
+
+
+def _length(folder: Path, entry: ShardEntry) -> tuple[str, int]:
+    file = table_file(folder, entry.name)
+    return file.relative_to(folder).as_posix(), file.stat().st_size

@@ -81,7 +81,7 @@ def _shards(path: Path) -> None:
             pass
 
 
-def _streamed(path: Path) -> None:
+def _remote(path: Path) -> None:
     dataset = Dataset.open(f"file://{path}")
     for index in range(len(dataset.shards)):
         for _ in dataset.read(index):
@@ -126,8 +126,8 @@ def _jsonl(path: Path) -> None:
 
 OPENERS = {
     "shards: a tar": Opener("shards", "*.tar", of_bytes, _shards),
-    "shards: a tar streamed": Opener("shards", "*.tar", of_bytes, _streamed),
-    "shards: an index": Opener("shards", "*.npy", of_bytes, _shards),
+    "shards: a tar under a URL": Opener("shards", "*.tar", of_bytes, _remote),
+    "shards: the table of clips": Opener("shards", "clips.npz", of_bytes, _shards),
     "shards: dataset.json": Opener("shards", "dataset.json", any_of(of_json, of_json, of_bytes), _shards),
     "integrity.json": Opener("codebook", "integrity.json", any_of(of_json, of_bytes), read_integrity),
     "codebook: config.json": Opener("codebook", "config.json", any_of(of_json, of_json, of_bytes), _codebook),

@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "shards/dataset": "publish integrity labels",
     "shards/workers": "publish",
     "shards/tasks": "publish integrity plan sources dataset workers",
-    "shards/tokens": "publish integrity",
+    "shards/tokens": "publish integrity dataset",
     "jobs/recipes": "",
     "jobs/plain_yaml": "",
     "jobs/typed": "",

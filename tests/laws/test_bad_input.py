@@ -221,23 +221,22 @@ def test_a_front_end_of_other_types_is_one_line(tmp_path: Path, capsys: pytest.C
 
 
 def test_a_damaged_data_set_is_named(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    index = next((made / "shards").glob("*.index.npy")).name
     for name, data, code, words in (
-        (index, b"garbage", 1, "is damaged; delete it"),
+        ("clips.npz", b"garbage", 1, "clips.npz is damaged"),
         ("rejects.jsonl", b"{\n", 1, "rejects.jsonl: torn: 2 bytes"),
-        ("dataset.json", b'{"format": "audio-tokens-shards", "format_version": 1}', 1, "is damaged (build is missing)"),
+        ("dataset.json", b'{"format": "audio-tokens-shards", "format_version": 2}', 1, "is damaged (build is missing)"),
     ):
         shutil.copytree(made / "shards", tmp_path / name)
         (tmp_path / name / name).write_bytes(data)
         assert cli.main(["verify", str(tmp_path / name)]) == code
         said = capsys.readouterr()
         assert words in said.out + said.err
-    assert cli.main(["describe", str(tmp_path / index), "--pictures", str(tmp_path / "p.png")]) == 2
-    assert "delete it" in capsys.readouterr().err
-    shard = tmp_path / index / index.replace(".index.npy", ".tar")
+    whole, shard = tmp_path / "clips.npz", next((tmp_path / "clips.npz").glob("*.tar"))
+    assert cli.main(["describe", str(whole), "--pictures", str(tmp_path / "p.png")]) == 2
+    assert "build the data set again" in capsys.readouterr().err
     shard.unlink()
     shard.mkdir()
-    assert cli.main(["verify", str(tmp_path / index)]) == 1
+    assert cli.main(["verify", str(whole)]) == 1
     assert "unreadable: Is a directory" in capsys.readouterr().out
 
 

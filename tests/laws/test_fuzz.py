@@ -40,10 +40,9 @@ def a_member_that_is_no_array(at: Path) -> None:
     (at / "bag" / "predictions.npz").write_bytes(data.replace(b"keys.npy", b"keyz.npy"))
 
 
-def an_index_whose_header_is_no_python(at: Path) -> None:
-    for index in (at / "shards").glob("*.index.npy"):
-        data = index.read_bytes()
-        index.write_bytes(data.replace(b"}", b"("))
+def a_table_whose_headers_are_no_python(at: Path) -> None:
+    table = at / "shards" / "clips.npz"
+    table.write_bytes(table.read_bytes().replace(b"}", b"("))
 
 
 def an_array_of_a_length_in_halves(at: Path) -> None:
@@ -58,7 +57,7 @@ def a_label_with_a_line_of_its_own(at: Path) -> None:
 # What once ended in a traceback: the opener, and the damage.
 FOUND: dict[str, tuple[str, Callable[[Path], None]]] = {
     "a member of predictions that is no array": ("run: predictions", a_member_that_is_no_array),
-    "an index whose header is no Python": ("shards: an index", an_index_whose_header_is_no_python),
+    "a table whose headers are no Python": ("shards: the table of clips", a_table_whose_headers_are_no_python),
     "an array whose length is no whole number": ("shards: a tar", an_array_of_a_length_in_halves),
     "a fill value that fits no token": (
         "tokens: zarr.json",

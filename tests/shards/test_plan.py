@@ -4,7 +4,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio_tokens.shards.plan import BUCKET_BATCHES, bucketed_order, epoch_order, rank_batch, weighted_order
+from audio_tokens.shards.plan import (
+    BUCKET_BATCHES,
+    bucketed_order,
+    epoch_order,
+    rank_batch,
+    weighted_order,
+    windowed_order,
+)
 
 
 @settings(deadline=None)
@@ -13,6 +20,49 @@ def test_an_epoch_visits_every_clip_once(clips: int, seed: int, epoch: int) -> N
     order_C = epoch_order(clips, seed, epoch)
     assert sorted(order_C.tolist()) == list(range(clips))
     assert (order_C == epoch_order(clips, seed, epoch)).all()
+
+
+@settings(deadline=None)
+@given(
+    clips=st.integers(0, 500),
+    pool_clips=st.integers(1, 60),
+    block_clips=st.integers(1, 9),
+    seed=st.integers(0, 2**31),
+    epoch=st.integers(0, 1000),
+)
+def test_a_windowed_order_visits_every_clip_once_and_neighbours_in_one_pool(
+    clips: int, pool_clips: int, block_clips: int, seed: int, epoch: int
+) -> None:
+    sizes = {"pool_clips": pool_clips, "block_clips": block_clips}
+    order_C = windowed_order(clips, seed, epoch, **sizes)
+    assert sorted(order_C.tolist()) == list(range(clips))
+    assert (order_C == windowed_order(clips, seed, epoch, **sizes)).all()
+    if clips <= pool_clips:
+        assert (order_C == epoch_order(clips, seed, epoch)).all()
+        return
+    pool_C = np.empty(clips, np.int64)
+    pool_C[order_C] = np.arange(clips) // pool_clips
+    parted = int((np.diff(pool_C) != 0).sum())
+    blocks, pools = clips // block_clips + 2, clips // pool_clips + 1
+    assert parted <= blocks + pools  # at the ends of blocks, and where the end of a pool cuts one
+
+
+def test_a_windowed_order_mixes_nearly_as_well_as_a_full_one() -> None:
+    """The figures of its docstring: clips sorted by class, 50 classes, batches of 32."""
+    clips, classes, batch_clips = 50_000, 50, 32
+    class_C = np.arange(clips) * classes // clips
+    found = {}
+    for name, order in (("full", epoch_order), ("windowed", windowed_order)):
+        order_C = order(clips, 0, 0)
+        drift = float(np.corrcoef(order_C, np.arange(clips))[0, 1])
+        whole = clips // batch_clips * batch_clips
+        batches = class_C[order_C[:whole]].reshape(-1, batch_clips)
+        share_BL = np.stack([np.bincount(batch, minlength=classes) for batch in batches]) / batch_clips
+        entropy = -np.sum(share_BL * np.log(np.where(share_BL > 0, share_BL, 1)), axis=1).mean()
+        found[name] = (abs(drift), float(entropy))
+    assert found["full"][0] < 0.02
+    assert found["windowed"][0] < 0.04  # one over the square root of 6,250 blocks is 0.013
+    assert found["windowed"][1] > 0.99 * found["full"][1]
 
 
 def test_epochs_and_seeds_differ() -> None:

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audio_tokens.engine.clips import table
 from audio_tokens.engine.clips.batch import Batch, ahead
 from audio_tokens.engine.clips.labels import Labels
 from audio_tokens.engine.clips.mel_clips import MelRows, normalised
@@ -83,6 +84,39 @@ def test_mel_is_normalised_clip_by_clip() -> None:
         np.testing.assert_allclose([x.mean(), x.std(correction=0)], [0, 1], atol=1e-3)
         np.testing.assert_allclose(x, normalised(mel_TF))
     assert (normalised(np.full((3, 2), -80, np.float16)) == 0).all()
+
+
+def test_clips_on_a_disk_are_announced_once_a_window_before_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "WINDOW_CLIPS", 8)
+    told: list[tuple[str, list[int]]] = []
+
+    def fetch(row: int) -> np.ndarray:
+        told.append(("read", [row]))
+        return np.full((2, 3), row, np.float16)
+
+    labels = Labels(ids=np.zeros(40, np.int64), starts_C=np.arange(40), lengths_C=np.ones(40, np.int64), count=1)
+    clips = Clips.of(
+        MelRows(
+            fetch=fetch,
+            will_fetch=lambda rows_B: told.append(("announced", rows_B.tolist())),
+            lengths_R=np.full(40, 2),
+            labels=labels,
+            keys=[str(c) for c in range(40)],
+            bands=3,
+        )
+    ).select(np.arange(40)[::-1].copy())
+    parts = np.split(np.random.default_rng(0).permutation(40), range(3, 40, 3))
+    batches = list(clips.batches(iter(parts)))
+    assert [len(batch.targets) for batch in batches] == [len(part) for part in parts]
+    rows = [39 - c for part in parts for c in part.tolist()]
+    assert [row for kind, which in told if kind == "read" for row in which] == rows
+    assert [row for kind, which in told if kind == "announced" for row in which] == rows
+    known: list[int] = []
+    for at, (kind, which) in enumerate(told):
+        if kind == "announced":
+            known += which
+        elif at < len(told) - 12:  # but for the last window, more is known than is being read
+            assert which[0] in known[:-1]
 
 
 def test_ids_beyond_the_vocabulary_are_refused() -> None:

@@ -12,11 +12,12 @@ from xml.sax.saxutils import escape
 
 
 class Served:
-    """Where a server listens, and how often it was asked for what."""
+    """Where a server listens, how often it was asked for what, and how many bytes of files it sent."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.requests: Counter[str] = Counter()
+        self.sent_bytes = 0
 
 
 class Answering(BaseHTTPRequestHandler):
@@ -35,8 +36,8 @@ class Answering(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serve(folder: Path, *, s3: bool = False, lists: bool = True) -> Iterator[Served]:
-    """Serve `folder`; as the bucket `audio` where `s3`, else with an HTML index where `lists`."""
+def serve(folder: Path, *, s3: bool = False, lists: bool = True, ranges: bool = True) -> Iterator[Served]:
+    """Serve `folder`, in `ranges` if asked; as the bucket `audio` where `s3`, else with an HTML index where `lists`."""
 
     class Handler(Answering):
         def answer(self, *, body: bool) -> None:
@@ -52,7 +53,7 @@ def serve(folder: Path, *, s3: bool = False, lists: bool = True) -> Iterator[Ser
                 return self.send(200, f"<html>{links}</html>".encode(), "text/html", body)
             if not file.is_file():
                 return self.send(404, b"", "text/plain", body)
-            data, wanted = file.read_bytes(), self.headers.get("Range")
+            data, wanted = file.read_bytes(), self.headers.get("Range") if ranges else None
             if wanted is None:
                 served.requests["whole" if body else "head"] += 1
                 return self.send(200, data, "application/octet-stream", body)
@@ -73,6 +74,7 @@ def serve(folder: Path, *, s3: bool = False, lists: bool = True) -> Iterator[Ser
             self.end_headers()
             if body:
                 self.wfile.write(data)
+                served.sent_bytes += len(data)
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

@@ -44,9 +44,8 @@ def test_every_clip_is_written_or_rejected(undisturbed: Path) -> None:
 
 
 def test_the_folder_holds_what_the_manifest_lists_and_nothing_else(undisturbed: Path) -> None:
-    shards = Dataset.open(undisturbed).shards
-    listed = {shard.name for shard in shards} | {shard.name.replace(".tar", ".index.npy") for shard in shards}
-    assert set(contents(undisturbed)) == listed | {"dataset.json", "integrity.json", "rejects.jsonl"}
+    listed = {shard.name for shard in Dataset.open(undisturbed).shards}
+    assert set(contents(undisturbed)) == listed | {"clips.npz", "dataset.json", "integrity.json", "rejects.jsonl"}
     assert not (undisturbed / ".tasks").exists()
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio_tokens.shards.tokens.strings import Strings
+from audio_tokens.shards.dataset.strings import Strings
 
 
 @given(texts=st.lists(st.text("aé𝄞", max_size=4), max_size=8), first=st.integers(-9, 9), last=st.integers(-9, 9))

@@ -46,3 +46,14 @@ class Strings(Sequence[str]):
         return isinstance(other, Sequence) and list(self) == list(other)
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def see_text(data: UInt8[np.ndarray, "N"], offsets: Int64[np.ndarray, "S1"]) -> None:
+    """See that bytes are text and that offsets, known to rise from 0 to their end, cut it into texts; else ValueError.
+
+    Strings are cut out of it later, one by one.
+    """
+    data.tobytes().decode()
+    starts = offsets[:-1][offsets[:-1] < len(data)]
+    if (data[starts] & 0xC0 == 0x80).any():
+        raise ValueError("offsets cut a letter in two")

@@ -1,0 +1,60 @@
+"""The bytes of a data set's shards by position: local ones through a few open files, remote ones by ranges."""
+
+import os
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from io import FileIO
+
+import fsspec
+
+from audio_tokens.errors import UserError
+
+OPEN_FILES = 256  # of the 1,024 that most systems allow a process; opening another one takes 5 us
+
+
+class ShardFiles:
+    """The shards of these names and lengths in a folder or under a URL; threads may share it."""
+
+    def __init__(self, location: str, shards: Sequence[tuple[str, int]]) -> None:
+        self._location, self._shards, self._local = location, shards, "://" not in location
+        self._opened = lru_cache(maxsize=OPEN_FILES)(partial(_open, location, shards))
+
+    def read(self, shard_index: int, start: int, stop: int) -> memoryview:
+        """Return bytes start..stop of a shard: one `pread`, or one request for this range and no more.
+
+        Raises UserError where the shard is missing or shorter, OSError where it cannot be read.
+        """
+        if self._local:
+            data = os.pread(self._opened(shard_index).fileno(), stop - start, start)
+        else:
+            data = self._remote_range(shard_index, start, stop)
+        if len(data) != stop - start:
+            name = self._shards[shard_index][0]
+            said = "is torn; fetch or build it again" if len(data) < stop - start else "is served whole, not in ranges"
+            raise UserError(f"shard {self._location}/{name} {said}: {stop - start} bytes are {len(data)}")
+        return memoryview(data)
+
+    def will_read(self, shard_index: int, start: int, stop: int) -> None:
+        """Have the system fetch bytes of a local shard meanwhile; they are read later."""
+        if self._local:
+            os.posix_fadvise(self._opened(shard_index).fileno(), start, stop - start, os.POSIX_FADV_WILLNEED)
+
+    def _remote_range(self, shard_index: int, start: int, stop: int) -> bytes:
+        files, root = fsspec.core.url_to_fs(self._location)
+        data: bytes = files.cat_file(f"{root}/{self._shards[shard_index][0]}", start=start, end=stop)
+        return data
+
+
+def _open(location: str, shards: Sequence[tuple[str, int]], shard_index: int) -> FileIO:
+    """Open a local shard; whoever still reads from it keeps it open."""
+    name, length = shards[shard_index]
+    try:
+        file = FileIO(f"{location}/{name}")
+    except FileNotFoundError:
+        raise UserError(f"shard {location}/{name} is missing; build the data set again") from None
+    found = os.fstat(file.fileno()).st_size
+    if found != length:
+        raise UserError(
+            f"shard {location}/{name} is torn: it has {found} bytes of {length}; `audio-tokens verify` tells more"
+        )
+    return file
