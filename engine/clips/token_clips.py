@@ -13,10 +13,6 @@ from torch import Tensor
 
 from audio_tokens.engine.clips.labels import Labels
 from audio_tokens.engine.clips.runs import ragged
-from audio_tokens.engine.codebook.soft_tokens import ID
-from audio_tokens.errors import UserError
-
-CHECKED_ROWS = 1 << 20  # positions whose ids are checked at a time
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,7 +20,8 @@ class TokenRows:
     """Row r has ids_PQ[starts_R[r] : starts_R[r] + lengths_R[r]]; stream q counts its tokens 0..vocab_sizes[q]-1.
 
     Soft tokens (see soft_tokens.py) are uint32 and have a column, and an entry of `vocab_sizes`, for each alternative
-    of a stream. Raises UserError for ids beyond the vocabulary, which are looked for once, here.
+    of a stream. Whoever reads tokens from a disk sees that they are of the vocabulary: here they may be a mapping that
+    is not to be read at once.
     """
 
     ids_PQ: UInt16[np.ndarray, "P Q"] | UInt32[np.ndarray, "P Q"]
@@ -33,13 +30,6 @@ class TokenRows:
     labels: Labels
     keys: Sequence[str]
     vocab_sizes: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        for start in range(0, len(self.ids_PQ), CHECKED_ROWS):
-            block_PQ = self.ids_PQ[start : start + CHECKED_ROWS]
-            most_Q = (block_PQ if block_PQ.dtype == np.uint16 else block_PQ & ID).max(axis=0)
-            if (most_Q >= np.array(self.vocab_sizes)).any():
-                raise UserError(f"token ids reach {most_Q}; the vocabulary sizes are {self.vocab_sizes}")
 
     def batch(self, rows_B: Int64[np.ndarray, "B"]) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Return ids_BTQ (int64), gathered without a loop; PAD, each stream's vocabulary size, follows a short clip."""

@@ -113,6 +113,7 @@ def _shard_words(facts: Facts, most_labels: int) -> Iterator[str]:
 def _tokens(folder: Path) -> Facts:
     import numpy as np
 
+    from audio_tokens.shards.tokens.token_group import BLOCK_ROWS
     from audio_tokens.shards.tokens.token_store import TokenStore
 
     store = TokenStore.open(folder)
@@ -122,8 +123,10 @@ def _tokens(folder: Path) -> Facts:
         group = store.group(place).load()
         places[place] = {"clips": len(group), "positions": len(group.ids_PQ)}
         lengths.append(np.diff(group.offsets))
-        for stream, counts_K in enumerate(counts):
-            counts_K += np.bincount(group.ids_PQ[:, stream], minlength=len(counts_K))
+        for start in range(0, len(group.ids_PQ), BLOCK_ROWS):  # numpy counts 8 bytes a token
+            for stream, counts_K in enumerate(counts):
+                block = group.ids_PQ[start : start + BLOCK_ROWS, stream]
+                counts_K += np.bincount(block, minlength=len(counts_K))
     lengths_C = np.concatenate(lengths)
     return {
         "codebook": store.codebook_hash,

@@ -55,7 +55,8 @@ class TrainingData:
 
     def occurring(self) -> list[str]:
         """Return the labels that any clip has."""
-        counts_L = self.read(self.places)[0].labels.counts()
+        none_L = np.zeros(len(self.labels), np.int64)
+        counts_L = sum((self.read((place,))[0].labels.counts() for place in self.places), start=none_L)
         return [label for label, count in zip(self.labels, counts_L.tolist(), strict=True) if count]
 
 

@@ -4,6 +4,7 @@ Whoever opens a store asks here, so that damage is one line at once and not wron
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -22,6 +23,7 @@ ARRAYS = {
     **{name: (np.int64, 1, name) for name in ("offsets", "label_offsets", "key_offsets", "group_offsets")},
 }
 MOST_TOKENS = 1 << 16  # ids are uint16
+PLAIN = ("ids",)  # one chunk without a codec: the file of an array is its numbers and nothing else
 MAY_LACK = ("top_ids", "top_cosines", "label_shares")
 ATTRIBUTES = {
     "places": list,
@@ -51,6 +53,11 @@ def check_attributes(attributes: Any) -> None:
             raise ValueError(f"{name} holds {attributes[name]!r:.60}")
     if not all(1 <= size <= MOST_TOKENS for size in attributes["vocab_sizes"]):
         raise ValueError(f"vocab_sizes holds {attributes['vocab_sizes']!r:.60}")
+
+
+def plain_file(array: Path, axes: int) -> Path:
+    """Return the file of the one chunk of the array in a folder."""
+    return array.joinpath("c", *axes * ["0"])
 
 
 def check_shapes(arrays: Mapping[str, Shaped], streams: int) -> None:

@@ -15,16 +15,18 @@ from jaxtyping import Float32, Int32, Int64, UInt8, UInt16
 
 from audio_tokens.errors import UserError
 from audio_tokens.shards.dataset.strings import Strings, see_text
-from audio_tokens.shards.tokens.store_check import ARRAYS, check_ends, check_values
+from audio_tokens.shards.tokens.store_check import ARRAYS, check_ends, check_values, plain_file
 
 if TYPE_CHECKING:
     import zarr
+
+BLOCK_ROWS = 1 << 23  # of tokens that are read at a time: 17 MB a stream
 
 
 class TokenGroup:
     """Splits, folds or views of the store at `path`, one after the other; reading raises UserError where it is damaged.
 
-    An array that was read is kept, so two million clips of 215 positions take 0.9 GB a stream once `ids_PQ` was asked.
+    An array that was read is kept; tokens are mapped, where they lie in one place, and take no memory of their own.
     """
 
     def __init__(
@@ -45,8 +47,9 @@ class TokenGroup:
 
     @cached_property
     def ids_PQ(self) -> UInt16[np.ndarray, "P Q"]:
-        """The token of every position and stream."""
-        return self._values("ids")
+        """The token of every position and stream; of one place a mapping, of several a copy."""
+        parts = [self._mapped(place, arrays) for place, arrays in self._parts]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     @cached_property
     def offsets(self) -> Int64[np.ndarray, "C1"]:
@@ -120,9 +123,26 @@ class TokenGroup:
         For what is made of values too large to be held beside it; nothing is kept.
         """
         for place, arrays in self._parts:
-            rows = (arrays[names[0]].shards or arrays[names[0]].chunks)[0]
+            rows = (arrays[names[0]].shards or (BLOCK_ROWS,))[0]
             for start in range(0, arrays[names[0]].shape[0], rows):
                 yield tuple(self._read(place, arrays, name, slice(start, start + rows)) for name in names)
+
+    def _mapped(self, place: str, arrays: "Mapping[str, zarr.Array]") -> UInt16[np.ndarray, "P Q"]:
+        """Return the tokens of a place, whose values are checked by reading the file: the mapping stays untouched."""
+        with reading(self._path, place):
+            array = arrays["ids"]
+            file = plain_file(self._path / array.path, array.ndim)
+            if array.chunks != array.shape or array.shards is not None or array.compressors or array.filters:
+                raise ValueError("ids are not one chunk of plain numbers")
+            if not file.is_file():
+                raise ValueError("ids lacks files")
+            if file.stat().st_size != array.dtype.itemsize * array.size:
+                raise ValueError(f"ids have {file.stat().st_size} bytes for {array.size} numbers")
+            with file.open("rb") as numbers:
+                while len(block := np.fromfile(numbers, array.dtype, BLOCK_ROWS * array.shape[1])):
+                    check_values("ids", block.reshape(-1, array.shape[1]), self._vocab_sizes, self._labels)
+            # copy on write: torch warns of arrays that it may not write to
+            return np.asarray(np.memmap(file, array.dtype, mode="c", shape=array.shape))
 
     def _values(self, name: str) -> np.ndarray:
         """Return an array of all places together, written once."""

@@ -7,6 +7,8 @@ name of the offsets the length of each clip. P positions, Q token streams.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from jaxtyping import Bool, Shaped, UInt16
 
 from audio_tokens.shards.integrity import files_below, seal
 from audio_tokens.shards.publish import published_file, published_folder
+from audio_tokens.shards.tokens.store_check import PLAIN, plain_file
 from audio_tokens.shards.tokens.token_store import BESIDE, FORMAT, RAGGED, VERSION, VIEWS
 
 CHUNK_BYTES = 1 << 20  # about 1 MB compresses well and is read at 500 MB/s and more
@@ -86,7 +89,8 @@ def pack(
                 lengths = np.concatenate([_read(path, offsets) for path in paths])
                 _write(group, offsets, [np.concatenate([[0], np.cumsum(lengths)])], len(lengths) + 1)
                 for values in (name, *_beside(paths[0], name)):
-                    _write(group, values, (_read(path, values) for path in paths), int(lengths.sum()))
+                    write = partial(_write_plain, folder / place) if values in PLAIN else _write
+                    write(group, values, (_read(path, values) for path in paths), int(lengths.sum()))
                 if name == "ids" and place in places:
                     clips[place], positions[place] = len(lengths), int(lengths.sum())
                 if name == "label_ids" and place in places:
@@ -126,6 +130,20 @@ def _write(group: Any, name: str, arrays: Iterable[np.ndarray], rows: int) -> No
         target[written : written + len(slab)] = slab
         written += len(slab)
     assert written == rows, f"{name}: {written} rows of {rows}"
+
+
+def _write_plain(folder: Path, group: Any, name: str, arrays: Iterable[np.ndarray], rows: int) -> None:
+    """Write one array from its pieces as one chunk without a codec: its file holds the numbers alone, to be mapped."""
+    pieces = iter(arrays)
+    first = next(pieces)
+    shape = (rows, *first.shape[1:])
+    group.create_array(name, shape=shape, dtype=first.dtype, chunks=shape, compressors=None, filters=None)
+    file = plain_file(folder / name, len(shape))
+    file.parent.mkdir(parents=True)
+    with file.open("wb") as target:
+        for piece in chain([first], pieces):
+            target.write(np.ascontiguousarray(piece).data)
+        assert target.tell() == first.dtype.itemsize * int(np.prod(shape)), f"{name}: {target.tell()} bytes"
 
 
 def _slabs(first: np.ndarray, rest: Iterator[np.ndarray], rows: int) -> Iterator[np.ndarray]:

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from audio_tokens.engine.clips.mel_clips import MelRows, normalised
 from audio_tokens.engine.clips.runs import ragged
 from audio_tokens.engine.clips.table import Clips
 from audio_tokens.engine.clips.token_clips import TokenRows
-from audio_tokens.errors import UserError
 
 VOCAB = (9, 5)
 
@@ -117,12 +115,6 @@ def test_clips_on_a_disk_are_announced_once_a_window_before_they_are_read(monkey
             known += which
         elif at < len(told) - 12:  # but for the last window, more is known than is being read
             assert which[0] in known[:-1]
-
-
-def test_ids_beyond_the_vocabulary_are_refused() -> None:
-    good = token_clips([3, 4]).rows
-    with pytest.raises(UserError, match="vocabulary sizes are"):
-        replace(good, ids_PQ=np.full_like(good.ids_PQ, 9))
 
 
 def test_ragged_of_nothing_and_of_one() -> None:

@@ -88,11 +88,28 @@ def test_an_array_longer_than_a_shard_is_written_whole_each_shard_once(pieces, t
 def test_shards_of_several_slabs(tmp_path, monkeypatch):
     monkeypatch.setattr(token_parts, "CHUNK_BYTES", 64)
     monkeypatch.setattr(token_parts, "CHUNKS_PER_SHARD", 2)
-    clips = stored(tmp_path)
-    files = list((tmp_path / "tokens.zarr" / "train" / "ids" / "c").rglob("*"))
+    clips = stored(tmp_path, top=2)
+    files = list((tmp_path / "tokens.zarr" / "train" / "top_ids" / "c").rglob("*"))
     assert len([file for file in files if file.is_file()]) > 3
-    ids_PQ = TokenStore.open(tmp_path / "tokens.zarr").group("train").ids_PQ
-    assert np.array_equal(ids_PQ, np.concatenate([clip.ids_PQ for clip in clips["train"]]))
+    ids_PQM = TokenStore.open(tmp_path / "tokens.zarr").group("train").top_ids_PQM
+    assert np.array_equal(ids_PQM, np.concatenate([clip.beside["top_ids"] for clip in clips["train"]]))
+
+
+def test_tokens_of_one_place_are_mapped_and_a_file_of_another_length_is_refused(tmp_path):
+    clips = stored(tmp_path)
+    group = TokenStore.open(tmp_path / "tokens.zarr").group("train")
+    assert isinstance(group.ids_PQ.base, np.memmap)
+    assert np.array_equal(group.ids_PQ, np.concatenate([clip.ids_PQ for clip in clips["train"]]))
+    file = tmp_path / "tokens.zarr" / "train" / "ids" / "c" / "0" / "0"
+    group.ids_PQ[0] = 7  # in memory alone
+    assert file.read_bytes() == np.concatenate([clip.ids_PQ for clip in clips["train"]]).tobytes()
+    for data in (file.read_bytes()[:-2], file.read_bytes() + bytes(2), file.read_bytes()[:-2] + b"\xff\xff"):
+        file.write_bytes(data)
+        with pytest.raises(UserError, match=r"is damaged in train \(ids "):
+            TokenStore.open(tmp_path / "tokens.zarr").group("train").ids_PQ  # noqa: B018
+    file.unlink()
+    with pytest.raises(UserError, match="is damaged in train"):
+        TokenStore.open(tmp_path / "tokens.zarr").group("train").ids_PQ  # noqa: B018
 
 
 def test_several_places_are_read_as_one(tmp_path, monkeypatch):
@@ -159,7 +176,7 @@ def test_what_is_no_store_of_ours_is_refused(tmp_path):
         TokenStore.open(tmp_path / "foreign.zarr")
     stored(tmp_path)
     meta = tmp_path / "tokens.zarr" / "zarr.json"
-    meta.write_text(meta.read_text().replace('"version": 1', '"version": 7'))
+    meta.write_text(meta.read_text().replace('"version": 2', '"version": 7'))
     with pytest.raises(UserError, match="version 7"):
         TokenStore.open(tmp_path / "tokens.zarr")
 
