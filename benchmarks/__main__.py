@@ -33,6 +33,7 @@ BENCHES = {
     "nearest": Entry("benchmarks.speed.nearest"),
     "nearest-all-cores": Entry("benchmarks.speed.nearest", cores=0),
     "shards": Entry("benchmarks.speed.shard_reading"),
+    "random-reads": Entry("benchmarks.speed.random_reads"),
     "kmeans-pass": Entry("benchmarks.speed.kmeans_pass"),
     "build": Entry("benchmarks.speed.build_throughput"),
     "build-workers": Entry("benchmarks.speed.build_workers", cores=0),

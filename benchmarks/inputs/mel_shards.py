@@ -16,11 +16,11 @@ from audio_tokens.shards.tasks.task_shards import ShardConfig, TaskShards, table
 from benchmarks.harness import silent
 
 
-def noise_shards(folder: Path, *, clips: int, frames: int, bands: int) -> Dataset:
-    """Return a data set of one shard of random arrays, for whoever does not look at what they mean."""
+def noise_shards(folder: Path, *, clips: int, frames: int, bands: int, shard_clips: int | None = None) -> Dataset:
+    """Return a data set of random arrays, for whoever does not look at what they mean; of one shard unless told."""
     rng, labels = generator(0, "bench shards"), ("a", "b", "c")
     folder.mkdir(parents=True)
-    config = ShardConfig(shard_clips=clips, shard_bytes=1 << 40)
+    config = ShardConfig(shard_clips=shard_clips or clips, shard_bytes=1 << 40)
     with TaskShards(folder, 0, config, {label: at for at, label in enumerate(labels)}) as shards:
         for number in range(clips):
             key = f"clip-{number:06d}"

@@ -218,7 +218,7 @@ def _mel(path: Path, scale: str) -> TrainingData:
     def read(places: tuple[str, ...]) -> tuple[Clips, Sequence[str]]:
         numbers_R = dataset.numbers_of(*places)
         mel = MelRows(
-            fetch=lambda row: dataset.clip(int(numbers_R[row])).array_TF,
+            fetch=lambda row: dataset.array(int(numbers_R[row])),
             will_fetch=lambda rows_B: dataset.will_read(numbers_R[rows_B]),
             lengths_R=table.frames_C[numbers_R],
             labels=Labels(

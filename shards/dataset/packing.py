@@ -5,13 +5,14 @@ steps: over 80 dB the error is at most 80 / 255 / 2 = 0.157 dB.
 """
 
 import ast
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 import zstandard
-from jaxtyping import Float
+from jaxtyping import Float, Float32, Shaped, UInt8
 
 from audio_tokens.errors import ClipError, UserError
 
@@ -59,8 +60,8 @@ def pack(array_TF: Float[np.ndarray, "T F"], packing: Packing) -> tuple[bytes, d
     return (zstandard.compress(data, 3) if packing.zstd else data), beside
 
 
-def unpack(member: bytes | memoryview, ending: str, affine: list[float] | None = None) -> Float[np.ndarray, "T F"]:
-    """Return the array of a member, read-only: float16 as stored (a view, no copy), or float32 where it was uint8.
+def unpack(member: bytes | memoryview, ending: str) -> Shaped[np.ndarray, "..."]:
+    """Return the array of a member as it is stored, float16 or uint8: read-only, a view where it is not compressed.
 
     Raises UserError for bytes that are no array of ours.
     """
@@ -74,9 +75,11 @@ def unpack(member: bytes | memoryview, ending: str, affine: list[float] | None =
             raise UserError(f"a member cannot be decompressed: {error}") from None
     header_bytes = 10 + int.from_bytes(member[8:10], "little")
     dtype, shape = _parse_npy_header(bytes(member[:header_bytes]))
-    stored_TF = np.frombuffer(member, dtype, offset=header_bytes).reshape(shape)
-    if affine is None:
-        return stored_TF
+    return np.frombuffer(member, dtype, offset=header_bytes).reshape(shape)
+
+
+def scaled(stored_TF: UInt8[np.ndarray, "*shape"], affine: Sequence[float]) -> Float32[np.ndarray, "*shape"]:
+    """Return what was stored as uint8 with the offset and step that `pack` told."""
     low, step = affine
     return stored_TF * np.float32(step) + np.float32(low)
 

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from audio_tokens.errors import UserError
-from audio_tokens.shards.dataset.packing import Packing, pack, unpack
+from audio_tokens.shards.dataset.packing import Packing, pack, scaled, unpack
 
 BLOCK = 512
 
@@ -127,7 +127,17 @@ def sample_in(data: memoryview, row: Sequence[int], first: int = 0) -> Sample:
     """
     key, ending, array, meta_bytes = _members(data, row, first)
     meta = json.loads(bytes(meta_bytes))
-    return Sample(key, unpack(array, ending, meta.pop("affine", None)), meta)
+    affine, stored_TF = meta.pop("affine", None), unpack(array, ending)
+    return Sample(key, stored_TF if affine is None else scaled(stored_TF, affine), meta)
+
+
+def array_in(data: memoryview, row: Sequence[int], first: int = 0) -> tuple[str, Float[np.ndarray, "T F"]]:
+    """Return key and array of that sample alone; its JSON is read only where it says how to scale the array."""
+    key, ending, array, meta_bytes = _members(data, row, first)
+    stored_TF = unpack(array, ending)
+    if stored_TF.dtype == np.uint8:
+        stored_TF = scaled(stored_TF, json.loads(bytes(meta_bytes))["affine"])
+    return key, stored_TF
 
 
 def _members(data: memoryview, row: Sequence[int], first: int = 0) -> tuple[str, str, memoryview, memoryview]:
