@@ -43,14 +43,13 @@ class Sample:
 
 def samples_of(dataset: Dataset, keys: Collection[str]) -> tuple[dict[str, Sample], str | None]:
     """Return the clips of these keys and LISTENED others, and a word where their sound could not be read again."""
-    every, number = max(1, dataset.clips // LISTENED), 0
+    every = max(1, dataset.clips // LISTENED)
     found: dict[str, Sample] = {}
-    for shard in range(len(dataset.shards)):
-        for sample in dataset.read(shard):
-            if sample.key in keys or number % every == 0:
-                mel_TF, seconds = sample.array_TF.astype(np.float32), float(sample.meta["seconds"])
-                found[sample.key] = Sample(mel_TF=mel_TF, seconds=seconds, sound=None)
-            number += 1
+    for number, key in enumerate(dataset.table.keys):
+        if key in keys or number % every == 0:
+            sample = dataset.clip(number)
+            mel_TF, seconds = sample.array_TF.astype(np.float32), float(sample.meta["seconds"])
+            found[key] = Sample(mel_TF=mel_TF, seconds=seconds, sound=None)
     source, rate_hz = dataset.manifest["build"]["source"], dataset.producer["mel"]["rate_hz"]
     try:
         sounds = dict(_sounds(source, found, rate_hz))

@@ -24,7 +24,6 @@ FORMAT = "audio-tokens-shards"
 VERSION = 2
 MANIFEST = "dataset.json"
 REJECTS = "rejects.jsonl"
-SPAN_BYTES = 1 << 23  # of neighbouring clips, read at once: a request over a network takes a good part of this long
 Kinds = Mapping[str, type | tuple[type, ...]]
 KEYS: Kinds = {
     **dict.fromkeys(("build", "producer", "totals", "label_counts"), dict),
@@ -109,7 +108,7 @@ class Dataset:
 
     @property
     def clips(self) -> int:
-        return sum(shard.clips for shard in self.shards)
+        return self._firsts[-1]
 
     def shards_of(self, *places: str) -> tuple[int, ...]:
         """Return the indices of the shards of these places, in order. Raises UserError for an unknown place."""
@@ -139,14 +138,13 @@ class Dataset:
     def read(self, shard_index: int, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
         """Yield the samples start..stop of a shard, in its order; arrays are read-only.
 
-        Neighbours are read together, so that an array that is kept may keep SPAN_BYTES. Raises UserError where the
-        shard is damaged.
+        Neighbours are read together: an array that is kept keeps them all. Raises UserError where the shard is damaged.
         """
         numbers = self.numbers_in(shard_index)[start:stop]
         begin_C, end_C = self._spans(np.arange(numbers.start, numbers.stop))
         at = 0
         while at < len(numbers):
-            until = max(at + 1, int(np.searchsorted(end_C, begin_C[at] + SPAN_BYTES, side="right")))
+            until = max(at + 1, int(np.searchsorted(end_C, begin_C[at] + self._files.span_bytes, side="right")))
             data = self._files.read(shard_index, int(begin_C[at]), int(end_C[until - 1]))
             for number in numbers[at:until]:
                 yield self._sample_in(data, shard_index, number, int(begin_C[at]))
@@ -167,7 +165,7 @@ class Dataset:
         try:
             key, array_TF = array_in(data, row, row[0] - BLOCK)
             self._check_array(number, key, array_TF)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._damaged(shard_index, number, error) from None
         return array_TF
 
@@ -177,7 +175,8 @@ class Dataset:
         shard_B = np.searchsorted(self._firsts, numbers_B, side="right") - 1
         begin_B, end_B = self._spans(numbers_B)
         apart_B = (np.diff(shard_B) != 0) | (begin_B[1:] - end_B[:-1] >= BLOCK)
-        first, last = np.flatnonzero(np.append(True, apart_B)), np.flatnonzero(np.append(apart_B, True))
+        first = np.flatnonzero(np.append(True, apart_B)[: len(numbers_B)])
+        last = np.flatnonzero(np.append(apart_B, True)[: len(numbers_B)])
         for shard, begin, end in zip(*(x.tolist() for x in (shard_B[first], begin_B[first], end_B[last])), strict=True):
             self._files.will_read(shard, begin, end)
 
@@ -199,7 +198,7 @@ class Dataset:
             labels = checked(sample.meta, META)["labels"]
             if not all(type(label) is int and 0 <= label < len(self.labels) for label in labels):
                 raise ValueError(f"{sample.key} has the labels {labels!r:.60}, and there are {len(self.labels)}")
-        except ValueError as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:  # JSON may be anything
             raise self._damaged(shard_index, number, error) from None
         return sample
 
