@@ -45,7 +45,7 @@ class ShardClips:
         self._dataset, self.labels = dataset, dataset.labels
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _shard_clips, (self._dataset.location,)  # each process maps the shards itself
+        return _shard_clips, (self._dataset.location,)  # each process opens the shards itself
 
     def tasks(self) -> list[Task]:
         return [
