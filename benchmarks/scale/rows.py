@@ -8,6 +8,7 @@ from contextlib import redirect_stdout
 from io import StringIO
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -134,8 +135,8 @@ def _mel(folder: Path) -> Clips:
     return open_data(None, str(folder / "shards")).read(("train",))[0]
 
 
-def _epoch(clips: Clips, **options: str) -> np.ndarray:
-    return order_of(TrainConfig(**options), clips).epoch(len(clips), 0, 0)
+def _epoch(clips: Clips, sampling: Literal["uniform", "weighted"] = "uniform") -> np.ndarray:
+    return order_of(TrainConfig(sampling=sampling), clips).epoch(len(clips), 0, 0)
 
 
 def _batches(clips: Clips, count: int) -> str:
