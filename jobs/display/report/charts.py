@@ -78,6 +78,21 @@ def waveform(wave_S: np.ndarray, columns: int = 600) -> str:
     )
 
 
+def over_time(seconds: float, starts_s_W: np.ndarray, part_s: float, scores: Mapping[str, np.ndarray]) -> str:
+    """Return probabilities 0..1 over the full width of a clip, a line a label, each value at the middle of its part."""
+    middles_W = (100 * (starts_s_W + part_s / 2) / seconds).tolist()
+    parts = [
+        "<svg class=lines viewBox='0 0 100 100' preserveAspectRatio=none role=img aria-label='probability over time'>"
+    ]
+    for index, (label, scores_W) in enumerate(scores.items()):
+        points = " ".join(f"{x:.2f},{96 - 92 * y:.1f}" for x, y in zip(middles_W, scores_W.tolist(), strict=True))
+        parts.append(
+            f"<polyline points='{points}' fill=none stroke='{colour(index)}' stroke-width=2 "
+            f"vector-effect=non-scaling-stroke><title>{html.escape(label)}</title></polyline>"
+        )
+    return "".join(parts) + "</svg>"
+
+
 def rank_frequency(usage_K: np.ndarray) -> str:
     """Return how often tokens were used against their rank, both on log axes: a straight line would be Zipf's law."""
     used = np.sort(usage_K[usage_K > 0])[::-1].astype(float)

@@ -127,7 +127,7 @@ def _matrix(confusion: Confusion, most: int = 60) -> str:
             count = int(confusion.counts_LL[i, j])
             share = count / max(1, totals_L[i])
             title = f"{confusion.labels[i]} / {confusion.labels[j]}: {count} of {totals_L[i]}"
-            shade = f"128,128,128,{0.45 * share:.2f}" if i == j else f"var(--heat),{0.8 * share / most_wrong:.2f}"
+            shade = f"128,128,128,{0.45 * share:.2f}" if i == j else f"var(--heat),{0.5 * share / most_wrong:.2f}"
             cells.append(f"<td title='{html.escape(title)}' style='background:rgba({shade})'>{count or ''}</td>")
         rows.append(f"<tr><th class=word scope=row>{html.escape(confusion.labels[i])}</th>{''.join(cells)}</tr>")
     body = f"<thead><tr><th></th>{heads}</tr></thead><tbody>{''.join(rows)}</tbody>"
@@ -162,8 +162,9 @@ def clips(report: Report) -> Iterator[str]:
     """Clips through the tokens: waveform, mel, decoded mel, token strip, both sounds, one cursor."""
     yield (
         "<p class=soft>From above: waveform, mel, the mel that the tokens give back (at the clip's own level), the "
-        "tokens (equal colour, equal token). Click, or focus and use the arrow keys, to move the cursor; space plays. "
-        "Clips are from the worst to the best.</p>"
+        "tokens (equal colour, equal token), and the probability of labels, from 0 below to 100 % above, where it "
+        "is given only a quarter of the clip around each moment (it was trained on whole clips). Click, or "
+        "focus and use the arrow keys, to move the cursor; space plays. Clips are from the worst to the best.</p>"
     )
     for view in report.clips:
         yield from _clip(view)
@@ -183,7 +184,9 @@ def _clip(view: ClipView) -> Iterator[str]:
     yield f"<img alt='mel decoded from its tokens' src='{mel_png(view.decoded_TF, low, high)}'>"
     for stream, ids_P in enumerate(view.ids_PQ.T, start=1):
         yield f"<img class=strip alt='tokens of stream {stream}' src='{token_png(ids_P)}'>"
-    yield "<div class=cursor></div></div><div class=two>"
+    over = view.over_time
+    yield charts.over_time(view.seconds, over.starts_s_W, over.part_s, over.scores)
+    yield f"<div class=cursor></div></div>{charts.legend(list(over.scores))}<div class=two>"
     yield f"<div>the clip{_audio(sound, 'the clip')}</div><div>its tokens{_audio(view.resynthesis, 'the tokens')}</div>"
     said = ", ".join(f"{html.escape(label)} {100 * score:.0f} %" for label, score in view.judged.said)
     yield (
@@ -197,11 +200,15 @@ def codebook(view: CodebookView) -> Iterator[str]:
     yield f"<h3>{html.escape(view.name)}</h3>"
     yield (
         f"<p class=soft>{view.used:,} of {view.tokens:,} tokens used, as varied as {view.perplexity:,.0f} equally "
-        f"likely ones. The {len(view.shown)} most used, from low to high: mel patch (bands upwards, frames to the "
-        "right), how "
-        "often it was used in fitting, the labels it stands out in, and the snippets nearest to it.</p>"
+        f"likely ones. Below, the {len(view.shown)} most used: mel patch (bands upwards, frames to the right), how "
+        "often it was used in fitting, the labels it stands out in (in their clips &times;N times as often as in all), "
+        "and the snippets of sound nearest to it.</p>"
     )
     yield charts.rank_frequency(view.usage_K)
+    yield (
+        "<p class=order>Order: <button data-order=pitch aria-pressed=true>from low to high</button> "
+        "<button data-order=use aria-pressed=false>by use</button></p>"
+    )
     low, high = np.percentile([token.patch_TF for token in view.shown], [1, 99])
     yield f"<div class=tokens>{''.join(_token(token, float(low), float(high)) for token in view.shown)}</div>"
 
@@ -214,7 +221,8 @@ def _token(token: TokenView, low: float, high: float) -> str:
     )
     labels = "<br>".join(f"{html.escape(label)} &times;{lift:.1f}" for label, lift in token.labels)
     return (
-        f"<div class=card><img alt='mel patch of token {token.token}' src='{mel_png(token.patch_TF, low, high)}'>"
+        f"<div class=card data-pitch={token.centre_band:.4f} data-use={-token.usage}>"
+        f"<img alt='mel patch of token {token.token}' src='{mel_png(token.patch_TF, low, high)}'>"
         f"<div><b>{token.token}</b> <span class=soft>{token.usage:,} times</span></div>{labels}<div>{plays}</div></div>"
     )
 
