@@ -231,7 +231,7 @@ def _snippets(
 
 
 def _cut(sound: Played, start_s: float, end_s: float) -> Played:
-    """Return a part of a sound, moved to lie within it where it does not, faded over 5 ms at both ends, so that the cut itself is not heard."""
+    """Return a part of a sound, moved where it would not lie within it, faded over 5 ms so that no cut is heard."""
     samples = round((end_s - start_s) * sound.rate_hz)
     first = max(0, min(round(start_s * sound.rate_hz), len(sound.wave_S) - samples))
     part_S = sound.wave_S[first : first + samples].copy()

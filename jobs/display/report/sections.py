@@ -47,9 +47,12 @@ def leaderboard(report: Report) -> Iterator[str]:
     if best.folds:
         over += f" and {best.folds} folds, each tested once by models fitted on the others"
     yield (
-        f"<p class=soft>Means over {over}. Brackets hold the 95 % interval over the tested clips (bootstrap); "
-        "differences are paired, on the same clips. A model that knows nothing has mAP "
-        f"{100 * report.chance:.1f} %, the mean share of clips that have a label.</p>"
+        f"<p class=soft>Means over {over}. Brackets hold the 95&nbsp;% interval over the tested clips (bootstrap); "
+        "differences are paired, on the same clips, and p is the chance of one as large between equal systems. mAP is "
+        "mean average precision: how well scores rank the clips of each label above the others. A model that knows "
+        f"nothing has {100 * report.chance:.1f}&nbsp;%, the mean share of clips that have a label. mAUC is the mean "
+        "area under the ROC curve (of that model 50&nbsp;%), d&prime; the same as a distance (0); val mAP was reached "
+        "on the clips that choices were made on.</p>"
     )
     if sum(len(row.parts) for row in report.rows) > len(report.rows):
         yield "<details><summary>Every run: seeds and folds apart</summary>"
@@ -67,7 +70,7 @@ def curves(report: Report) -> Iterator[str]:
     """Learning curves of the systems that have epochs, the first run of each."""
     names = [row.name for row in report.rows]
     yield "<p class=soft>The first seed (and fold) of each system that is trained in epochs.</p>"
-    yield charts.legend(names)
+    yield charts.legend(names, {name for curves in report.curves.values() for name in curves})
     drawn = [charts.lines(curves, names, title) for title, curves in report.curves.items()]
     yield f"<div class=charts>{''.join(drawn)}</div>"
     missing = [name for name in names if not any(name in curves for curves in report.curves.values())]
@@ -80,7 +83,7 @@ def classes(report: Report) -> Iterator[str]:
     names = [row.name for row in report.rows]
     yield (
         "<p class=soft>Means over all runs in which the label has a positive clip; every heading sorts. The grey line "
-        f"is the 95 % interval of {html.escape(names[0])}.</p>"
+        f"is the 95&nbsp;% interval of {html.escape(names[0])}.</p>"
     )
     yield charts.legend(names)
     rows = []
@@ -151,7 +154,7 @@ def _judged(clip: Judged) -> str:
 
 
 def _words(clip: Judged) -> str:
-    said = ", ".join(f"{html.escape(label)} {100 * score:.0f} %" for label, score in clip.said)
+    said = ", ".join(f"{html.escape(label)} {100 * score:.0f}&nbsp;%" for label, score in clip.said)
     return (
         f"<div><b>{html.escape(', '.join(clip.labels) or 'no label')}</b></div><div>said: {said}</div>"
         f"<div class=soft>{html.escape(clip.key)}, loss {clip.loss:.2f}</div>"
@@ -162,9 +165,10 @@ def clips(report: Report) -> Iterator[str]:
     """Clips through the tokens: waveform, mel, decoded mel, token strip, both sounds, one cursor."""
     yield (
         "<p class=soft>From above: waveform, mel, the mel that the tokens give back (at the clip's own level), the "
-        "tokens (equal colour, equal token), and the probability of labels, from 0 below to 100 % above, where it "
-        "is given only a quarter of the clip around each moment (it was trained on whole clips). Click, or "
-        "focus and use the arrow keys, to move the cursor; space plays. Clips are from the worst to the best.</p>"
+        "tokens (equal colour, equal token), and the probability of labels, from 0 below to 100&nbsp;% above, by "
+        f"{html.escape(report.rows[0].name)}, given only a quarter of the clip around each moment (it was trained on "
+        "whole clips). Click, or focus and use the arrow keys, to move the cursor; space plays. Clips are from the "
+        "worst to the best.</p>"
     )
     for view in report.clips:
         yield from _clip(view)
@@ -188,7 +192,7 @@ def _clip(view: ClipView) -> Iterator[str]:
     yield charts.over_time(view.seconds, over.starts_s_W, over.part_s, over.scores)
     yield f"<div class=cursor></div></div>{charts.legend(list(over.scores))}<div class=two>"
     yield f"<div>the clip{_audio(sound, 'the clip')}</div><div>its tokens{_audio(view.resynthesis, 'the tokens')}</div>"
-    said = ", ".join(f"{html.escape(label)} {100 * score:.0f} %" for label, score in view.judged.said)
+    said = ", ".join(f"{html.escape(label)} {100 * score:.0f}&nbsp;%" for label, score in view.judged.said)
     yield (
         f"</div><p class=soft>{html.escape(view.judged.key)}; said: {said}. Mel error {view.error_db:.1f} dB; "
         f"{view.random_error_db:.1f} dB with tokens drawn at random.</p></div>"
@@ -239,6 +243,7 @@ def rejects(report: Report) -> Iterator[str]:
 def settings(report: Report) -> Iterator[str]:
     """The command, the configuration of every system, and when each part was made."""
     yield f"<pre tabindex=0>{html.escape(report.command)}</pre>"
+    yield "<p class=soft>Options that the line gave over its recipe are among those below.</p>"
     for name, text in report.settings.items():
         yield f"<details><summary>{html.escape(name)}</summary><pre tabindex=0>{html.escape(text)}</pre></details>"
     rows = [("", [_word(part), _word(when)]) for part, when in report.dates.items()]
