@@ -83,7 +83,7 @@ def classes(report: Report) -> Iterator[str]:
     names = [row.name for row in report.rows]
     yield (
         "<p class=soft>Means over all runs in which the label has a positive clip; every heading sorts. The grey line "
-        f"is the 95&nbsp;% interval of {html.escape(names[0])}.</p>"
+        f"is the 95&nbsp;% interval of {html.escape(names[0])}, too narrow where a label has few clips.</p>"
     )
     yield charts.legend(names)
     rows = []
