@@ -47,9 +47,10 @@ def leaderboard(report: Report) -> Iterator[str]:
     if best.folds:
         over += f" and {best.folds} folds, each tested once by models fitted on the others"
     yield (
-        f"<p class=soft>Means over {over}. Brackets hold the 95&nbsp;% interval over the tested clips (bootstrap); "
-        "differences are paired, on the same clips, and p is the chance of one as large between equal systems. mAP is "
-        "mean average precision: how well scores rank the clips of each label above the others. A model that knows "
+        f"<p class=soft>Means over {over}. Brackets hold the 95&nbsp;% interval (bootstrap over the recordings or "
+        "speakers that the tested clips are of, and over seeds); differences are paired, on the same clips, and p is "
+        "the chance of one as large between equal systems. mAP is mean average precision: how well scores rank the "
+        "clips of each label above the others. A model that knows "
         f"nothing has {100 * report.chance:.1f}&nbsp;%, the mean share of clips that have a label. mAUC is the mean "
         "area under the ROC curve (of that model 50&nbsp;%), d&prime; the same as a distance (0); val mAP was reached "
         "on the clips that choices were made on.</p>"
