@@ -17,7 +17,7 @@ from typing import Any
 
 import fsspec
 
-from audio_tokens.errors import UserError
+from audio_tokens.errors import UserError, json_of
 from audio_tokens.shards.publish import publish_bytes, sweep_below
 
 FORMAT, VERSION = "audio-tokens-integrity", 1
@@ -54,7 +54,7 @@ class Integrity:
     @classmethod
     def from_bytes(cls, data: bytes) -> "Integrity":
         """Return what `to_bytes` wrote. Raises ValueError, KeyError or TypeError for anything else, by a bit even."""
-        values = json.loads(data)
+        values = json_of(data)
         found = cls(
             artefact=values["artefact"],
             parents=values["parents"],

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from audio_tokens.engine.scores.metrics import Scores
-from audio_tokens.errors import UserError, checked, damaged, masked
+from audio_tokens.errors import UserError, checked, damaged, json_of, masked
 from audio_tokens.jobs.artefacts.predictions import Predictions
 from audio_tokens.jobs.plain_yaml import plain_yaml
 from audio_tokens.shards.integrity import INTEGRITY, FileEntry, seal
@@ -195,7 +195,7 @@ class RunFolder:
         if not file.is_file():
             raise UserError(f"{self.path} holds no finished run (no result.json); `audio-tokens train` makes one")
         try:
-            found = checked(json.loads(file.read_bytes()), {"seed": int, "clips_train": int})
+            found = checked(json_of(file.read_bytes()), {"seed": int, "clips_train": int})
             return found if "pretrained" in found else checked(found, RESULT)
         except ValueError as error:
             raise damaged(file, error) from None

@@ -10,7 +10,7 @@ from typing import Any
 
 import fsspec
 
-from audio_tokens.errors import UserError, checked, did_you_mean
+from audio_tokens.errors import UserError, checked, did_you_mean, json_of
 from audio_tokens.shards.dataset.tar_shard import Sample, ShardReader, index_file, stream
 from audio_tokens.shards.integrity import FileEntry, seal
 from audio_tokens.shards.publish import publish_bytes
@@ -54,7 +54,7 @@ class Dataset:
     """A published data set, in a local folder (read through memory) or under a URL (read as streams)."""
 
     def __init__(self, location: str, manifest_bytes: bytes) -> None:
-        manifest = json.loads(manifest_bytes)
+        manifest = json_of(manifest_bytes)
         self.location = location
         self.hash = hashlib.sha256(manifest_bytes).hexdigest()
         self.manifest: dict[str, Any] = manifest
@@ -77,7 +77,7 @@ class Dataset:
         except Exception as error:  # each file system has its own: no package for it, no host, no credentials
             raise UserError(f"shards {location!r} cannot be read: {' '.join(str(error).split())}") from None
         try:
-            manifest = json.loads(data)
+            manifest = json_of(data)
             kind, version = manifest["format"], manifest["format_version"]
         except (ValueError, TypeError, KeyError):
             raise UserError(f"{location}/{MANIFEST} is no manifest of mel shards; build the data set again") from None

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int64
 
-from audio_tokens.errors import UserError
+from audio_tokens.errors import UserError, json_of
 from audio_tokens.shards.dataset.packing import Packing, pack, unpack
 
 BLOCK = 512
@@ -181,7 +181,7 @@ def read_index(path: Path) -> Int64[np.ndarray, "C 4"] | None:
 
 
 def _sample(key: str, ending: str, member: memoryview, meta_bytes: bytes) -> Sample:
-    meta = json.loads(meta_bytes)
+    meta = json_of(meta_bytes)
     return Sample(key, unpack(member, ending, meta.pop("affine", None)), meta)
 
 

@@ -7,7 +7,6 @@ a file's name or folder (`data/train-00000-of-00002.parquet`), else it is drawn.
 classes.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,7 +14,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from audio_tokens.errors import UserError
+from audio_tokens.errors import UserError, json_of
 from audio_tokens.seeds import HASHES, hashed
 from audio_tokens.shards.sources import csv_list, folder, manifest
 from audio_tokens.shards.sources.clip import Clip, Reject, id_key
@@ -186,7 +185,7 @@ def _first_schema(where: str, files: list[FileOfSource]) -> Any:
 def _class_names(metadata: dict[bytes, bytes], column: str) -> tuple[str, ...]:
     """Return the names of a ClassLabel, or of a list of them, as the datasets package stores them in the schema."""
     try:
-        feature = json.loads(metadata[b"huggingface"])["info"]["features"][column]
+        feature = json_of(metadata[b"huggingface"])["info"]["features"][column]
         feature = feature[0] if isinstance(feature, list) else feature.get("feature", feature)
         return tuple(same_text(name) for name in feature["names"])
     except (KeyError, TypeError, ValueError, IndexError):

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from audio_tokens.errors import UserError
-from tests.faults.openers import OPENERS, lay_out
+from tests.faults.nearly_right import lay_out
+from tests.faults.openers import OPENERS
 
 ROOT = Path(__file__).parents[2]
 
