@@ -8,12 +8,12 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-import fsspec
-
 from audio_tokens.errors import UserError, checked, did_you_mean, json_of
 from audio_tokens.shards.dataset.tar_shard import Sample, ShardReader, index_file, stream
 from audio_tokens.shards.integrity import FileEntry, seal
 from audio_tokens.shards.publish import publish_bytes
+from audio_tokens.shards.sources.addresses.reach import named_by, permitted
+from audio_tokens.shards.sources.addresses.remote import open_url
 
 FORMAT = "audio-tokens-shards"
 VERSION = 1
@@ -68,9 +68,9 @@ class Dataset:
     @classmethod
     def open(cls, location: str | Path) -> "Dataset":
         """Open a data set. Raises UserError where there is none, or one of another version or format."""
-        location = str(location).rstrip("/")
+        location = permitted(str(location).rstrip("/"))
         try:
-            with fsspec.open(f"{location}/{MANIFEST}", "rb") as file:
+            with open_url(f"{location}/{MANIFEST}") as file:
                 data: bytes = file.read()
         except FileNotFoundError:
             raise UserError(_nothing_at(location)) from None
@@ -112,7 +112,7 @@ class Dataset:
     def read(self, shard_index: int, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
         """Yield the samples start..stop of a shard, in its order; arrays are read-only.
 
-        Raises UserError where the shard is damaged.
+        Raises UserError where the shard is damaged, OSError where it cannot be read.
         """
         shard = self.shards[shard_index]
         try:
@@ -123,13 +123,17 @@ class Dataset:
             if shard.name in str(error):
                 raise
             raise UserError(f"shard {self.location}/{shard.name} is damaged ({error})") from None
+        except Exception as error:  # whatever a file system behind a URL raises
+            if self._local or isinstance(error, OSError):
+                raise
+            raise ConnectionError(f"{self.location}/{shard.name} cannot be read: {error}") from None
 
     def _samples(self, shard_index: int, start: int, stop: int | None) -> Iterator[Sample]:
         shard = self.shards[shard_index]
         if self._local:
             yield from self._local_reader(shard_index).read(start, stop)
             return
-        with fsspec.open(f"{self.location}/{shard.name}", "rb") as file:
+        with open_url(named_by(f"{self.location}/{MANIFEST}", shard.name)) as file:
             for clip_index, sample in enumerate(stream(file)):
                 if stop is not None and clip_index >= stop:
                     return
