@@ -19,6 +19,7 @@ FORMAT = "audio-tokens-shards"
 VERSION = 1
 MANIFEST = "dataset.json"
 REJECTS = "rejects.jsonl"
+MOST_NAME_BYTES = 255  # of a file, on every disk
 Kinds = Mapping[str, type | tuple[type, ...]]
 KEYS: Kinds = {
     **dict.fromkeys(("build", "producer", "totals", "label_counts"), dict),
@@ -233,7 +234,11 @@ def _check(manifest: dict[str, Any]) -> None:
     )
     for entry in manifest["shards"]:
         checked(entry, ENTRY)
-        if "/" in entry["name"] or min(entry["clips"], entry["frames"], entry["bytes"]) < 0:
+        if (
+            "/" in entry["name"]
+            or len(entry["name"].encode()) > MOST_NAME_BYTES
+            or min(entry["clips"], entry["frames"], entry["bytes"]) < 0
+        ):
             raise ValueError(f"a shard is listed as {entry!r:.100}")
     for counts in manifest["label_counts"].values():
         if not isinstance(counts, list) or len(counts) != len(manifest["labels"]):

@@ -18,9 +18,10 @@ from audio_tokens.errors import UserError, json_of
 from audio_tokens.seeds import HASHES, hashed
 from audio_tokens.shards.sources import csv_list, folder, manifest
 from audio_tokens.shards.sources.clip import Clip, Reject, id_key
-from audio_tokens.shards.sources.files import FileOfSource, find_files, open_file
+from audio_tokens.shards.sources.files import FileOfSource, find_files
 from audio_tokens.shards.sources.label_list import same_text
 from audio_tokens.shards.sources.listed import SHARES
+from audio_tokens.shards.sources.parquet import batches, open_parquet
 from audio_tokens.shards.sources.registry import Source, Task, split_word
 from audio_tokens.shards.sources.table import COLUMNS, Line, clips_of
 
@@ -29,7 +30,6 @@ HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./%-]+)?")
 # Where the hub keeps the parquet form of a data set that was uploaded in another one.
 CONVERTED = "@refs%2Fconvert%2Fparquet"
 BATCH_ROWS = 8
-READ_BYTES = 1 << 20
 
 
 class ParquetOfHub:
@@ -66,7 +66,7 @@ class ParquetOfHub:
         url, name, split, shares = task.work
         row = -1
         with _open(url) as parquet:
-            for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=["audio", self._column]):
+            for batch in batches(parquet, url, batch_size=BATCH_ROWS, columns=["audio", self._column]):
                 for audio, value in zip(batch["audio"].to_pylist(), batch[self._column].to_pylist(), strict=True):
                     row += 1
                     source_id = f"{name}/{row}"
@@ -155,13 +155,8 @@ def _of_parquet(where: str, files: list[FileOfSource]) -> ParquetOfHub:
 
 
 def _open(url: str) -> Any:
-    """Open a file. Raises UserError where it has no column `audio` of bytes."""
-    import pyarrow.parquet
-
-    try:
-        parquet = pyarrow.parquet.ParquetFile(open_file(url), buffer_size=READ_BYTES, pre_buffer=False)
-    except pyarrow.ArrowInvalid as error:
-        raise OSError(f"{url} is no parquet file: {error}") from None
+    """Open a file. Raises UserError where it has no column `audio` of bytes, OSError where it cannot be read."""
+    parquet = open_parquet(url)
     schema = parquet.schema_arrow
     found = str(schema.field("audio").type) if "audio" in schema.names else "missing"
     if "bytes: " not in found or "binary" not in found:
@@ -196,7 +191,7 @@ def _names_that_occur(files: list[FileOfSource], column: str) -> tuple[str, ...]
     found: set[str] = set()
     for file in files:
         with suppress(OSError), _open(file.url) as parquet:
-            for batch in parquet.iter_batches(columns=[column]):
+            for batch in batches(parquet, file.url, columns=[column]):
                 for value in batch.column(0).to_pylist():
                     found |= {same_text(str(name)) for name in (value if isinstance(value, list) else [value])}
     return tuple(sorted(found - {"None"}))

@@ -1,6 +1,7 @@
 """Whatever a file holds, whoever opens it says what is wrong in one line; tests/faults/fuzz.py is the long form."""
 
 import json
+import random
 import shutil
 import subprocess
 import sys
@@ -10,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from audio_tokens.engine.sound.ffmpeg_sound import DURATION
 from audio_tokens.errors import UserError
 from audio_tokens.shards.sources.registry import open_source
 from audio_tokens.shards.tasks.commit import Records
 from audio_tokens.shards.tasks.task import run_task
 from audio_tokens.shards.tasks.task_folder import is_recorded, prepare
 from tests.faults.nearly_right import lay_out
-from tests.faults.openers import OPENERS
+from tests.faults.openers import OPENERS, spoil
 from tests.shards.tasks.toy_build import listed, toy_tasks
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +70,11 @@ def filled(file: Path, data: bytes) -> None:
 
 def replaced(file: Path, old: bytes, new: bytes) -> None:
     file.write_bytes(file.read_bytes().replace(old, new, 1))
+
+
+def renamed(manifest: Path) -> None:
+    first = json.loads(manifest.read_bytes())["shards"][0]["name"].encode()
+    replaced(manifest, first, b"x" * 300)
 
 
 def cut(model: Path) -> None:
@@ -137,6 +144,7 @@ FOUND: dict[str, tuple[str, Callable[[Path], None]]] = {
     ),
     "a packed manifest that does not unpack": ("packed manifest", lambda at: flipped(at / "list.jsonl.gz")),
     "keys of a subset that are no text": ("keys of a subset", lambda at: filled(at / "subset.keys", b"\xff\n")),
+    "a shard whose name is too long": ("shards: dataset.json", lambda at: renamed(at / "shards" / "dataset.json")),
     "a manifest of shards that is nested without end": (
         "shards: dataset.json",
         lambda at: filled(at / "shards" / "dataset.json", b"[" * 10_000),
@@ -164,6 +172,20 @@ def test_what_was_found(name: str, laid_out: Path, tmp_path: Path) -> None:
 
 def test_the_reasons_of_libraries_are_made_one_line() -> None:
     assert str(UserError("x is damaged: no type\n at 3\r\nor 4")) == "x is damaged: no type  at 3 or 4"
+
+
+def test_parquet_of_a_kind_that_is_not_known_is_told(laid_out: Path, tmp_path: Path) -> None:
+    shutil.copytree(laid_out, tmp_path, dirs_exist_ok=True)
+    for seed in ("hf: parquet:3:123", "hf: parquet:0:2", "audioset: parquet:0:1"):
+        name = seed.rpartition(":")[0].rpartition(":")[0]
+        error = spoil(OPENERS[name], tmp_path, random.Random(seed))[2]
+        assert isinstance(error, UserError)
+        assert len(str(error).splitlines()) == 1
+
+
+@pytest.mark.parametrize("tag", ["00:00:00.37800000e", "a:b:c", "::", "-1:00:03", "99999999999:0:0"])
+def test_a_length_that_is_none_promises_nothing(tag: str) -> None:
+    assert not DURATION.fullmatch(tag)
 
 
 def test_a_name_that_is_too_long_is_its_clip_s_alone(tmp_path: Path) -> None:
