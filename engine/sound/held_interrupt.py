@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def held_interrupt() -> Iterator[None]:
-    """Let SIGINT wait until the block ends, 5 us a block; a block reads some 100 s of sound at most."""
+    """Let SIGINT wait until the block ends, 20 us a block; a block reads some 100 s of sound at most."""
     if threading.current_thread() is not threading.main_thread():  # only the main thread meets signals
         yield
         return
