@@ -1,10 +1,11 @@
 """The leaderboard of a work folder: one row per system, recipe and seed, gathered from the runs that lie in it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from audio_tokens.jobs.artefacts.predictions import Predictions
 from audio_tokens.jobs.artefacts.run_folder import RunFolder
 from audio_tokens.shards.publish import publish_bytes, target_lock
 
@@ -16,14 +17,19 @@ def collect(work: Path) -> list[dict[str, Any]]:
     """Return the rows of every finished run under `work`, best mAP first.
 
     With folds the figures are means over folds, `clips_eval` and `seconds` are sums (every clip is tested once),
-    `clips_train` is the mean, and `folds` lists what each fold gave; without folds `folds` is empty.
+    `clips_train` is the mean, and `folds` lists what each fold gave; without folds `folds` is empty. `mAP_pooled` is
+    that of the clips of all folds ranked together, which is another figure: scores of differently fitted models are
+    compared in it. It is null without folds.
     `notes` say what a figure is to be taken with: a leak, or an epoch chosen on the very clips that are tested.
     Fractions lie in 0..1; a d-prime that is infinite (mAUC 1) is null, as JSON has no word for it.
     """
-    groups: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
-    for recipe, _, result in finished_runs(work):
-        groups.setdefault((result["system"], recipe, result["seed"]), []).append(result)
-    rows = [_row(*key, results) for key, results in groups.items()]
+    groups: dict[tuple[str, str, int], list[tuple[Path, dict[str, Any]]]] = {}
+    for recipe, path, result in finished_runs(work):
+        groups.setdefault((result["system"], recipe, result["seed"]), []).append((path, result))
+    rows = [
+        _row(*key, [result for _, result in runs]) | {"mAP_pooled": _pooled([path for path, _ in runs])}
+        for key, runs in groups.items()
+    ]
     return sorted(rows, key=lambda row: (-(row["mAP"] or 0), row["system"], row["recipe"], row["seed"]))
 
 
@@ -45,11 +51,13 @@ def publish(work: Path) -> list[dict[str, Any]]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the rows as text for a terminal, figures in per cent."""
+    folds = any(row["folds"] for row in rows)
     titles = [
         "system",
         "recipe",
         "seed",
         "mAP %",
+        *(["pooled mAP %"] if folds else []),
         "mAUC %",
         "d'",
         "accuracy %",
@@ -64,6 +72,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             row["recipe"],
             str(row["seed"]),
             _percent(row["mAP"]),
+            *([_percent(row["mAP_pooled"])] if folds else []),
             _percent(row["mAUC"]),
             "-" if row["dprime"] is None else f"{row['dprime']:.2f}",
             _percent(row["accuracy"]),
@@ -106,6 +115,16 @@ def _row(system: str, recipe: str, seed: int, results: list[dict[str, Any]]) -> 
             if r["test_fold"] is not None
         ],
     }
+
+
+def _pooled(runs: Sequence[Path]) -> float | None:
+    """Return the mAP over the clips of all folds together; None where there is one run."""
+    if len(runs) == 1:
+        return None
+    from audio_tokens.engine.scores.metrics import score
+
+    together = Predictions.joined([RunFolder(run).predictions() for run in runs])
+    return score(together.scores_CL, together.targets_CL).mAP
 
 
 def _notes(result: dict[str, Any]) -> list[str]:

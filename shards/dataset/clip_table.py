@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import fsspec
 import numpy as np
 from jaxtyping import Int32, Int64
 
@@ -24,6 +23,7 @@ from audio_tokens.errors import UserError
 from audio_tokens.shards.dataset.strings import Strings, see_text
 from audio_tokens.shards.dataset.tar_shard import BLOCK
 from audio_tokens.shards.publish import published_file
+from audio_tokens.shards.sources.addresses.remote import open_url
 
 CLIPS = "clips.npz"
 Arrays = Mapping[str, np.ndarray]
@@ -108,7 +108,7 @@ def read_table(location: str, shard_bytes_C: Int64[np.ndarray, "C"], labels: int
     file = f"{location}/{CLIPS}"
     try:
         if "://" in location:
-            with fsspec.open(file, "rb") as remote:
+            with open_url(file) as remote:
                 arrays = read_arrays(io.BytesIO(remote.read()))
         else:
             arrays = read_arrays(Path(file))

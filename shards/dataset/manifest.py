@@ -9,21 +9,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 from jaxtyping import Float, Int64
 
-from audio_tokens.errors import UserError, checked, did_you_mean
+from audio_tokens.errors import UserError, checked, did_you_mean, json_of
 from audio_tokens.shards.dataset.clip_table import CLIPS, Arrays, ClipTable, read_table, write_arrays
 from audio_tokens.shards.dataset.shard_files import ShardFiles
 from audio_tokens.shards.dataset.tar_shard import BLOCK, Sample, array_in, sample_in
 from audio_tokens.shards.integrity import FileEntry, seal
 from audio_tokens.shards.publish import publish_bytes
+from audio_tokens.shards.sources.addresses.reach import permitted
+from audio_tokens.shards.sources.addresses.remote import open_url
 
 FORMAT = "audio-tokens-shards"
 VERSION = 2
 MANIFEST = "dataset.json"
 REJECTS = "rejects.jsonl"
+MOST_NAME_BYTES = 255  # of a file, on every disk
 Kinds = Mapping[str, type | tuple[type, ...]]
 KEYS: Kinds = {
     **dict.fromkeys(("build", "producer", "totals", "label_counts"), dict),
@@ -62,7 +64,7 @@ class Dataset:
     """
 
     def __init__(self, location: str, manifest_bytes: bytes) -> None:
-        manifest = json.loads(manifest_bytes)
+        manifest = json_of(manifest_bytes)
         self.location = location
         self.hash = hashlib.sha256(manifest_bytes).hexdigest()
         self.manifest: dict[str, Any] = manifest
@@ -77,16 +79,16 @@ class Dataset:
     @classmethod
     def open(cls, location: str | Path) -> "Dataset":
         """Open a data set. Raises UserError where there is none, or one of another version or format."""
-        location = str(location).rstrip("/")
+        location = permitted(str(location).rstrip("/"))
         try:
-            with fsspec.open(f"{location}/{MANIFEST}", "rb") as file:
+            with open_url(f"{location}/{MANIFEST}") as file:
                 data: bytes = file.read()
         except FileNotFoundError:
             raise UserError(_nothing_at(location)) from None
         except Exception as error:  # each file system has its own: no package for it, no host, no credentials
             raise UserError(f"shards {location!r} cannot be read: {' '.join(str(error).split())}") from None
         try:
-            manifest = json.loads(data)
+            manifest = json_of(data)
             kind, version = manifest["format"], manifest["format_version"]
         except (ValueError, TypeError, KeyError):
             raise UserError(f"{location}/{MANIFEST} is no manifest of mel shards; build the data set again") from None
@@ -283,7 +285,8 @@ def _check(manifest: dict[str, Any]) -> None:
     )
     for entry in manifest["shards"]:
         checked(entry, ENTRY)
-        if "/" in entry["name"] or min(entry["clips"], entry["frames"], entry["bytes"]) < 0:
+        a_name = "/" not in entry["name"] and len(entry["name"].encode()) <= MOST_NAME_BYTES
+        if not a_name or min(entry["clips"], entry["frames"], entry["bytes"]) < 0:
             raise ValueError(f"a shard is listed as {entry!r:.100}")
     for counts in manifest["label_counts"].values():
         if not isinstance(counts, list) or len(counts) != len(manifest["labels"]):

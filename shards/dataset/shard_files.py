@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from functools import lru_cache, partial
 from io import FileIO
 
-import fsspec
-
 from audio_tokens.errors import UserError
+from audio_tokens.shards.dataset.clip_table import CLIPS
+from audio_tokens.shards.sources.addresses.reach import named_by
+from audio_tokens.shards.sources.addresses.remote import file_system_of, told
 
 OPEN_FILES = 512  # of the 1,024 that most systems allow a process; opening another one takes as long as reading 7 KB
 # Of neighbouring clips, read at once: as much as the cache near a core holds (8 MB take three times as long), or over a
@@ -44,8 +45,16 @@ class ShardFiles:
             os.posix_fadvise(self._opened(shard_index).fileno(), start, stop - start, os.POSIX_FADV_WILLNEED)
 
     def _remote_range(self, shard_index: int, start: int, stop: int) -> bytes:
-        files, root = fsspec.core.url_to_fs(self._location)
-        data: bytes = files.cat_file(f"{root}/{self._shards[shard_index][0]}", start=start, end=stop)
+        url = named_by(f"{self._location}/{CLIPS}", self._shards[shard_index][0])
+        files, path = file_system_of(url)
+        try:
+            data: bytes = files.cat_file(path, start=start, end=stop)
+        except FileNotFoundError as error:
+            raise told(error, url) from None
+        except (OSError, UserError):
+            raise
+        except Exception as error:  # whatever a file system behind a URL raises
+            raise ConnectionError(f"{url} cannot be read: {error}") from None
         return data
 
 

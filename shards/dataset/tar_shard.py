@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int64
 
-from audio_tokens.errors import UserError
+from audio_tokens.errors import UserError, json_of
 from audio_tokens.shards.dataset.packing import Packing, pack, scaled, unpack
 
 BLOCK = 512
@@ -126,7 +126,7 @@ def sample_in(data: memoryview, row: Sequence[int], first: int = 0) -> Sample:
     Raises ValueError where it is damaged.
     """
     key, ending, array, meta_bytes = _members(data, row, first)
-    meta = json.loads(bytes(meta_bytes))
+    meta = json_of(bytes(meta_bytes))
     affine, stored_TF = meta.pop("affine", None), unpack(array, ending)
     return Sample(key, stored_TF if affine is None else scaled(stored_TF, affine), meta)
 
@@ -136,7 +136,7 @@ def array_in(data: memoryview, row: Sequence[int], first: int = 0) -> tuple[str,
     key, ending, array, meta_bytes = _members(data, row, first)
     stored_TF = unpack(array, ending)
     if stored_TF.dtype == np.uint8:
-        stored_TF = scaled(stored_TF, json.loads(bytes(meta_bytes))["affine"])
+        stored_TF = scaled(stored_TF, json_of(bytes(meta_bytes))["affine"])
     return key, stored_TF
 
 

@@ -1,12 +1,11 @@
 """Re-read the content of a data set: counts, table and samples, beyond what the hashes of its files tell."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from audio_tokens.errors import UserError
+from audio_tokens.errors import UserError, json_of
 from audio_tokens.shards.dataset.clip_table import CLIPS
 from audio_tokens.shards.dataset.manifest import MANIFEST, REJECTS, Dataset
 from audio_tokens.shards.dataset.tar_shard import ShardReader
@@ -58,7 +57,7 @@ def _rejects_complaint(path: Path, rejected: int) -> str | None:
         return "missing"
     try:
         with path.open("rb") as file:
-            lines = sum(1 for line in file if json.loads(line))
+            lines = sum(1 for line in file if json_of(line))
     except (OSError, ValueError) as error:
         return f"unreadable: {error}"
     return None if lines == rejected else f"{lines} lines, the manifest says {rejected} clips were rejected"

@@ -1,7 +1,6 @@
 """Mel shards as a set of tasks makes them: each task its own shards, all together a data set."""
 
 import hashlib
-import json
 import re
 import shutil
 from collections import Counter
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
-from audio_tokens.errors import UserError
+from audio_tokens.errors import UserError, json_of
 from audio_tokens.shards.dataset.clip_table import CLIPS, Arrays, joined, read_arrays
 from audio_tokens.shards.dataset.manifest import MANIFEST, REJECTS, VERSION, Dataset, ShardEntry, write_manifest
 from audio_tokens.shards.dataset.tar_shard import ShardReader
@@ -49,7 +48,7 @@ class ShardMaker(Maker):
 
     def finished(self, folder: Path) -> str | None:
         try:
-            manifest = json.loads((folder / MANIFEST).read_bytes())
+            manifest = json_of((folder / MANIFEST).read_bytes())
             return manifest["build"]["fingerprint"] if manifest["format_version"] == VERSION else ""
         except FileNotFoundError:
             return None

@@ -3,12 +3,15 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from audio_tokens.jobs.artefacts import leaderboard
+from audio_tokens.jobs.artefacts.predictions import Predictions
 
 
-def put(folder: Path, **changes: object) -> None:
+def put(folder: Path, number: float = 1, **changes: object) -> None:
+    """Make a run of two clips; the one that has the label is scored with `number`, the other with 0."""
     result = {
         "system": folder.name,
         "seed": 0,
@@ -25,6 +28,13 @@ def put(folder: Path, **changes: object) -> None:
         "eval_place": "test",
     }
     folder.mkdir(parents=True)
+    Predictions(
+        keys=[f"{folder} a", f"{folder} b"],
+        groups=["1", "2"],
+        labels=["x"],
+        scores_CL=np.array([[number], [0]], np.float32),
+        targets_CL=np.array([[True], [False]]),
+    ).save(folder / "predictions.npz")
     (folder / "result.json").write_text(json.dumps(result | changes))
 
 
@@ -47,10 +57,12 @@ def test_one_row_per_system_recipe_and_seed_best_first(tmp_path: Path) -> None:
 
 def test_folds_are_averaged_and_listed(tmp_path: Path) -> None:
     for fold, accuracy in ((1, 0.5), (2, 0.7), (10, 0.9)):
-        put(tmp_path / "default-0" / f"fold-{fold}" / "token-bag", test_fold=fold, accuracy=accuracy, mAP=accuracy / 2)
+        run = tmp_path / "default-0" / f"fold-{fold}" / "token-bag"
+        put(run, 3 - fold, test_fold=fold, accuracy=accuracy, mAP=accuracy / 2)
     (row,) = leaderboard.collect(tmp_path)
     assert row["accuracy"] == pytest.approx(0.7)
     assert row["mAP"] == pytest.approx(0.35)
+    assert row["mAP_pooled"] == pytest.approx((1 + 1 + 3 / 6) / 3)  # ranked together: 2 1 0 0 0 -7, the last one true
     assert row["clips_eval"] == 240
     assert [fold["fold"] for fold in row["folds"]] == [1, 2, 10]
     assert row["folds"][0] == {"fold": 1, "accuracy": 0.5, "mAP": 0.25, "clips_eval": 80}
