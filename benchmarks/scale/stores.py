@@ -24,11 +24,11 @@ from benchmarks.inputs.mel_shards import noise_shards
 POSITIONS, VOCABULARY, LABELS = 215, 500, 527
 PART_CLIPS, SHARD_CLIPS = 20_000, 1_000
 FRAMES, BANDS = 4, 64  # of a clip in the shards: what is measured on them does not grow with their sound
-LONG_TAIL = 1.0  # label l is drawn as 1 / (l + 1): the first of 527 on 15 % of all clips, the last on 0.03 %
+LONG_TAIL = 1.0  # label l is drawn as 1 / (l + 1): the first of 527 on a third of all clips, the last on 0.07 %
 
 
 def token_store(folder: Path, clips: int) -> Path:
-    """Return a store of `clips` clips: one of a hundred to test on, as many to validate on, the rest to train on."""
+    """Return a store with `clips` clips to train on, and a few to validate and test on."""
     part_clips = min(PART_CLIPS, clips // 4)
     parts = max(3, clips // part_clips)
     write_part(folder / "part.npz", _token_clips(part_clips))
