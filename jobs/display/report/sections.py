@@ -105,7 +105,8 @@ def order(report: Report, view: OrderView) -> Iterator[str]:
     sequence, bag = html.escape(view.sequence), html.escape(view.bag)
     yield (
         f"<p class=soft>{bag} counts a clip's tokens and knows nothing of their order; {sequence} reads them in order, "
-        "from the same codebook. Average precision of each label by both, and the difference: what order gave it.</p>"
+        "from the same codebook. Average precision of each label by both, and the difference. (That it is order, and "
+        "not just another kind of model, shows where the same model learns from shuffled tokens.)</p>"
     )
     rows = [
         (row.ap[view.sequence] - row.ap[view.bag], row)
@@ -147,7 +148,7 @@ def _evidence(found: Evidence, view: OrderView) -> Iterator[str]:
     yield (
         f"<p class=soft>{html.escape(found.judged.key)}: {100 * found.sequence:.0f}&nbsp;% by "
         f"{html.escape(view.sequence)}, {100 * found.bag:.0f}&nbsp;% by {html.escape(view.bag)}; the part that says "
-        f"most adds {found.adds_W.max(initial=0):.1f} to the log odds.</p></div>"
+        f"most adds {found.adds_W.max(initial=0):.2f} to the log odds.</p></div>"
     )
 
 
