@@ -1,6 +1,7 @@
 """What all rooms call a user's mistake, and how they answer a mistyped name or a damaged file."""
 
 import difflib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,6 +18,9 @@ MOST_LISTED = 30  # AudioSet alone has 527 names
 class UserError(ValueError):
     """A mistake of the caller's: one line that names the value and the remedy. Every other exception is a bug."""
 
+    def __init__(self, line: str) -> None:
+        super().__init__(" ".join(line.splitlines()))  # a library's reason, quoted in it, may have several
+
 
 class ClipError(UserError):
     """A clip that cannot be used; the message is the reason it is rejected with."""
@@ -25,6 +29,14 @@ class ClipError(UserError):
 def damaged(file: Path, reason: object) -> UserError:
     """Return what to raise where a file is not what it was written as."""
     return UserError(f"{file} is damaged ({' '.join(str(reason).split())}); `audio-tokens verify` tells more")
+
+
+def json_of(data: bytes | str) -> Any:
+    """Return what a JSON file holds. Raises ValueError for what is none, and for one that is nested without end."""
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
 
 
 def checked(values: Any, kinds: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def unwrapped(model: "nn.Module") -> Any:
 
 @contextmanager
 def processes(tracker: str | None = None, folder: str | None = None) -> "Iterator[Accelerator]":
-    """Yield the Accelerator of this process; on leaving, trackers are closed and the next training starts afresh.
+    """Yield the Accelerator of this process; on leaving, the next training starts afresh.
 
     `tracker` names one of accelerate's (tensorboard, wandb, ...), which will log into `folder`. Raises UserError for
     one that is unknown or not installed, and where the launcher started more processes than found each other: two plain
@@ -75,7 +75,7 @@ def processes(tracker: str | None = None, folder: str | None = None) -> "Iterato
         yield accelerator
         accelerator.end_training()
     except BaseException:
-        with suppress(Exception):  # what went wrong is told, and not what a tracker makes of it
+        with suppress(Exception):  # what went wrong is told, and not what the other processes make of it
             accelerator.end_training()
         raise
     finally:

@@ -28,12 +28,13 @@ class Cluster:
     The same command resumes a fit that was interrupted.
 
     Args:
-        shards: the folder of the mel shards
+        shards: the folder of the mel shards, or its URL
         out: the folder of the codebook
         recipe: a packaged recipe's name or a YAML file; of its parts, `slices` and `kmeans` are read
         seed: of every draw
         test_fold: the fold that is left out, to be tested on; data with splits is fitted on its train split
         force: replace a codebook that was fitted otherwise
+        allow: schemes of addresses that may be read besides file, http(s), s3, gs and hf, e.g. ftp,zip
     """
 
     shards: str
@@ -42,6 +43,7 @@ class Cluster:
     seed: Natural = 0
     test_fold: int | None = None
     force: bool = False
+    allow: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check(self)
@@ -52,8 +54,10 @@ def cluster(request: Cluster) -> None:
     from audio_tokens.jobs.artefacts.outputs import claim
     from audio_tokens.jobs.inputs.places import fitted_places
     from audio_tokens.shards.dataset.manifest import Dataset
+    from audio_tokens.shards.sources.addresses.reach import allow
 
     claim(request.out, "codebook", [request.shards])
+    allow(request.allow)
     dataset = Dataset.open(request.shards)
     places = fitted_places(dataset, request.test_fold)  # a mistake so far is told before anything heavy is imported
 

@@ -88,6 +88,8 @@ def _of_the_machine(error: Exception) -> str | None:
             return f"cannot use {where}: {why}; choose another path"
         if error.errno in FULL_ERRNOS:
             return f"no space left for {where}; make room and run the same command again"
+        if isinstance(error, ConnectionError):
+            return str(error)
         if error.errno in BROKEN_ERRNOS:
             return f"cannot use {where}: {why}; mend that, and give the same command again"
     elif isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):

@@ -44,10 +44,10 @@ def cross_validate(request: CrossValidate) -> None:
     from audio_tokens.engine.scores.bootstrap import interval
     from audio_tokens.engine.scores.metrics import score
     from audio_tokens.jobs.artefacts.run_folder import Predictions, RunFolder
+    from audio_tokens.jobs.inputs.places import stored
     from audio_tokens.jobs.run import Run, train_all
-    from audio_tokens.shards.dataset.manifest import Dataset
 
-    dataset = Dataset.open(request.shards)
+    dataset = stored(None, request.shards)
     if not dataset.folds:
         raise UserError(
             f"{request.shards} has the splits {', '.join(dataset.places)} and no folds; `audio-tokens train` it"

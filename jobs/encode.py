@@ -25,7 +25,7 @@ class Encode(TaskOptions):
     Args:
         codebook: the folder of the codebook
         out: the token store to write, tokens.zarr
-        shards: the folder of the mel shards
+        shards: the folder of the mel shards, or its URL
         source: sound to be encoded without mel shards, KIND:WHERE as for build, whose help lists them
         views: views of every clip, made from sound and stored beside it for training, {count: 5} say
         seed: of the views
@@ -75,6 +75,7 @@ def _encode(config: Encode) -> int:
     from audio_tokens.shards.tasks.task_folder import remove
     from audio_tokens.shards.tasks.task_set import TaskSet
 
+    allow(config.allow)
     codebook = Codebook.load(config.codebook)
     if config.top > min(codebook.vocab_sizes):
         raise UserError(f"top is {config.top}; {config.codebook} has {min(codebook.vocab_sizes)} tokens")
@@ -91,7 +92,6 @@ def _encode(config: Encode) -> int:
         source, to_views, parent = ShardClips(dataset), only_itself, dataset.hash
         tasks = source.tasks()
     else:
-        allow(config.allow)
         source = open_source(str(config.source))
         to_views = ClipToViews(
             FrontEnd(MelConfig.from_dict(codebook.mel)), config.views, config.seed, config.longest_clip_s

@@ -1,6 +1,5 @@
 """report: a work folder -> report.html, one page that holds its pictures and sounds, without a network."""
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audio_tokens.errors import UserError
+from audio_tokens.errors import UserError, checked, damaged, json_of
 from audio_tokens.jobs.command import command
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def _gather(work: Path, main_figure: str, groups: "Sequence[RunGroup]") -> "Fact
         worst=[replace(clip, sound=samples[clip.key].sound) for _, clip in worst],
         clips=_clip_views(viewed, samples),
         codebooks=_codebook_views(groups, samples),
-        rejects=_rejects(work / "shards"),
+        rejects=rejects_of(work / "shards"),
         command=_command(work, dataset, groups),
         settings={group.name: _settings(group) for group in groups},
         dates=_dates(work),
@@ -131,10 +130,14 @@ def _codebook_views(groups: "Sequence[RunGroup]", samples: "dict[str, Sample]") 
     return [view for of_recipe in views.values() for view in of_recipe]
 
 
-def _rejects(shards: Path) -> dict[str, tuple[int, str]]:
-    """Return {reason: (clips, one of them)}, the most frequent first."""
+def rejects_of(shards: Path) -> dict[str, tuple[int, str]]:
+    """Return {reason: (clips, one of them)}, the most frequent first. Raises UserError where the list is damaged."""
     file = shards / "rejects.jsonl"
-    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+    lines = file.read_bytes().splitlines() if file.is_file() else []
+    try:
+        rows = [checked(json_of(line), {"id": str, "reason": str}) for line in lines]
+    except ValueError as error:
+        raise damaged(file, error) from None
     counts = Counter(row["reason"] for row in rows)
     first: dict[str, str] = {}
     for row in rows:

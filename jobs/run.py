@@ -36,6 +36,7 @@ class Run:
         workers: processes that build and encode; all cores unless given
         skip_failed: go on without what cannot be read of an input after three tries
         force: replace artefacts that were made with another configuration
+        allow: schemes of addresses that may be read besides file, http(s), s3, gs and hf, e.g. ftp,zip
     """
 
     source: str
@@ -48,6 +49,7 @@ class Run:
     workers: Count | None = None
     skip_failed: bool = False
     force: bool = False
+    allow: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check(self)
@@ -64,10 +66,12 @@ def run(request: Run) -> int:
     from audio_tokens.jobs.inputs.learnable import problems_of, refuse, refuse_listed
     from audio_tokens.jobs.report import Report, report
     from audio_tokens.shards.dataset.manifest import Dataset
+    from audio_tokens.shards.sources.addresses.reach import allow
     from audio_tokens.shards.sources.registry import Surveyed, open_source
 
     work = Path(request.work)
     shards = work / "shards"
+    allow(request.allow)
     source = open_source(request.source)
     refuse_listed(request.source, source)
     if isinstance(source, Surveyed):

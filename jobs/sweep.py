@@ -29,6 +29,7 @@ class Sweep:
         recipe_grid: a packaged grid's name (grid-2024) or a YAML file
         folds: test every fold once, fitting on the others
         workers: processes that build and encode; all cores unless given
+        allow: as for `run`
         dry_run: only list what would be run
     """
 
@@ -37,6 +38,7 @@ class Sweep:
     recipe_grid: str
     folds: bool = False
     workers: int | None = None
+    allow: tuple[str, ...] = ()
     dry_run: bool = False
 
 
@@ -71,6 +73,7 @@ def sweep(request: Sweep) -> int:
             ",".join(systems),
         ]
         words += ["--seeds", ",".join(map(str, grid["seeds"]))] + ["--folds"] * request.folds
+        words += ["--allow", ",".join(request.allow)] if request.allow else []
         words += [] if request.workers is None else ["--workers", str(request.workers)]
         if systems:
             planned.append((f"{name}: {', '.join(systems)}", parse(Run, words, prog="audio-tokens sweep")))

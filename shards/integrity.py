@@ -15,10 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import fsspec
-
-from audio_tokens.errors import UserError
+from audio_tokens.errors import UserError, json_of
 from audio_tokens.shards.publish import publish_bytes, sweep_below
+from audio_tokens.shards.sources.addresses.remote import open_url
 
 FORMAT, VERSION = "audio-tokens-integrity", 1
 INTEGRITY = "integrity.json"
@@ -54,7 +53,7 @@ class Integrity:
     @classmethod
     def from_bytes(cls, data: bytes) -> "Integrity":
         """Return what `to_bytes` wrote. Raises ValueError, KeyError or TypeError for anything else, by a bit even."""
-        values = json.loads(data)
+        values = json_of(data)
         found = cls(
             artefact=values["artefact"],
             parents=values["parents"],
@@ -111,7 +110,7 @@ def id_of(location: str | Path) -> str | None:
     if "://" not in str(location):
         return read_integrity(Path(location)).id if (Path(location) / INTEGRITY).exists() else None
     try:
-        with fsspec.open(f"{str(location).rstrip('/')}/{INTEGRITY}", "rb") as file:
+        with open_url(f"{str(location).rstrip('/')}/{INTEGRITY}") as file:
             return Integrity.from_bytes(file.read()).id
     except FileNotFoundError:
         return None

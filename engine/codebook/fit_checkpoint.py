@@ -10,7 +10,7 @@ from audio_tokens.engine.codebook.fit_codebook import FitCheckpoint
 from audio_tokens.engine.codebook.kmeans.problem import KMeansState
 from audio_tokens.engine.codebook.whitening import Whitening
 from audio_tokens.engine.state_digest import state_digest
-from audio_tokens.errors import UserError
+from audio_tokens.errors import UserError, json_of
 
 
 def to_bytes(state: FitCheckpoint, fingerprint: str) -> bytes:
@@ -59,8 +59,8 @@ def _from_bytes(data: bytes) -> tuple[FitCheckpoint, str]:
 
     arrays = load(data)
     header_bytes = int.from_bytes(data[:8], "little")
-    metadata = json.loads(data[8 : 8 + header_bytes])["__metadata__"]
-    said = json.loads(metadata["fit"])
+    metadata = json_of(data[8 : 8 + header_bytes])["__metadata__"]
+    said = json_of(metadata["fit"])
     facts = said["facts"]
     if said["digest"] != _digest(arrays, facts):
         raise ValueError("its digest is another")

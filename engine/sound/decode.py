@@ -21,6 +21,7 @@ from jaxtyping import Float32
 from audio_tokens.engine.sound.channels import Channels, Mixer
 from audio_tokens.engine.sound.containers.contents import Part, behind, contents
 from audio_tokens.engine.sound.ffmpeg_sound import ffmpeg_blocks
+from audio_tokens.engine.sound.held_interrupt import held_interrupt
 from audio_tokens.engine.sound.longest_clip import LONGEST_S
 from audio_tokens.errors import ClipError
 
@@ -229,7 +230,8 @@ def _blocks_of(file: BufferedIOBase, part: Part, excerpt: Excerpt, notes: list[s
     """Yield the samples of one stream, read by whoever can."""
     if part.by_libsndfile:
         try:
-            opened = soundfile.SoundFile(file)
+            with held_interrupt():  # soundfile reads through callbacks
+                opened = soundfile.SoundFile(file)
         except soundfile.LibsndfileError as error:  # its str() names the address of the buffer: differs from run to run
             if not part.demuxers:
                 raise ClipError(f"cannot be decoded: {error.error_string}") from None
@@ -256,17 +258,23 @@ def _by_libsndfile(file: soundfile.SoundFile, excerpt: Excerpt) -> Iterator[Bloc
     try:
         with file:
             if known and 0 < start < promised_samples and file.seekable():
-                position = file.seek(start)
+                with held_interrupt():
+                    position = file.seek(start)
             most = BLOCK_VALUES // file.channels
             if stop is not None:
                 most = min(most, stop - position)
-            while len(wave_SC := file.read(most, dtype="float32", always_2d=True)):
+            while len(wave_SC := _read(file, most)):
                 yield Block(rate_hz, wave_SC, position)
                 position += len(wave_SC)
     except soundfile.LibsndfileError as error:
         raise ClipError(f"cannot be decoded: {error.error_string}") from None
     if known and position < promised_samples:
         raise ClipError(f"cut off: {position} samples decoded of {promised_samples} promised by the header")
+
+
+def _read(file: soundfile.SoundFile, samples: int) -> Float32[np.ndarray, "S C"]:
+    with held_interrupt():
+        return file.read(samples, dtype="float32", always_2d=True)
 
 
 def _by_ffmpeg(file: BufferedIOBase, part: Part) -> Iterator[Block]:

@@ -3,6 +3,7 @@
 S samples, C channels. PyAV is imported when the first such file comes: the fast path does not pay for it.
 """
 
+import re
 from collections.abc import Iterator
 from io import BufferedIOBase
 
@@ -13,6 +14,7 @@ from audio_tokens.errors import ClipError
 
 # Kinds whose container states how long the sound is; the others' lengths are FFmpeg's estimates.
 STATED = ("mov", "matroska", "asf", "flac", "ogg", "wav", "avi", "aiff", "caf", "au", "w64", "wv", "ape", "tta")
+DURATION = re.compile(r"(\d{1,4}):(\d{1,2}):(\d{1,2}(?:\.\d*)?)")  # what Matroska states
 # Full scale of integer samples; FFmpeg's 24 bits come in the upper part of 32.
 FULL_SCALE = {"s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
 
@@ -81,8 +83,8 @@ def _stated_seconds(container, stream) -> float | None:
     if stream.duration:
         return float(stream.duration * stream.time_base)
     tag = dict(stream.metadata).get("DURATION", "")  # Matroska: 00:00:03.001000000
-    if tag.count(":") == 2:
-        hours, minutes, seconds = tag.split(":")
-        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    if found := DURATION.fullmatch(tag):
+        hours, minutes, seconds = map(float, found.groups())
+        return 3600 * hours + 60 * minutes + seconds
     alone = len(container.streams) == 1  # else the container's is that of its longest stream
     return container.duration / 1e6 if alone and container.duration else None

@@ -6,7 +6,7 @@ token, C clips, L labels.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from audio_tokens.engine.codebook.slices import SliceConfig, position_count
 from audio_tokens.engine.codebook.soft_tokens import ID, ID_BITS, TEMPERATURE
-from audio_tokens.errors import UserError
+from audio_tokens.errors import UserError, checked
 
 MODEL_TYPE = "audio-tokens"  # the name by which transformers finds the class of a model
 NUMBERED = re.compile(r"(?:(?:^|\.)(?:layers?|convolutions|norms)\.|lstm\.\w+_l)(\d+)")  # a layer's own parameters
@@ -69,8 +69,16 @@ class TaggerConfig:
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> "TaggerConfig":
         """Return what `to_dict` wrote. Raises KeyError, TypeError or ValueError for what it did not."""
-        own = {each.name: found[each.name] for each in fields(cls)}
+        own = {name: checked(found, KINDS)[name] for name in KINDS}
+        if not all(type(size) is int and size > 0 for size in own["vocab_sizes"]) or own["alternatives"] < 1:
+            raise ValueError(f"vocab_sizes {own['vocab_sizes']!r:.60}, alternatives {own['alternatives']}")
         return cls(**own | {"id2label": {int(index): label for index, label in own["id2label"].items()}})
+
+
+KINDS = {
+    **{"system": str, "single_label": bool, "options": dict, "id2label": dict, "vocab_sizes": list},
+    **dict.fromkeys(("alternatives", "bands", "longest"), int),
+}
 
 
 class Tagger(nn.Module):

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from audio_tokens.engine.state_digest import state_digest
 from audio_tokens.engine.training.weight_average import Average
-from audio_tokens.errors import UserError
+from audio_tokens.errors import UserError, json_of
 
 Publish = Callable[[Path], AbstractContextManager[Path]]
 
@@ -88,7 +88,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     with safe_open(path, framework="pt") as file:
         tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no iterator)
         metadata = file.metadata() or {}
-    state = json.loads(metadata["state"])
+    state = json_of(metadata["state"])
     if metadata["digest"] != _digest(tensors, state):
         raise ValueError("its digest is another")
     return tensors, state

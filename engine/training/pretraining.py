@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from audio_tokens.engine.clips.batch import Batch
+from audio_tokens.engine.systems.registry import MODEL_DAMAGED
 from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding
 from audio_tokens.engine.systems.token_bert import TokenBert
 from audio_tokens.engine.training.augment import spans
-from audio_tokens.errors import UserError
+from audio_tokens.errors import UserError, damaged
 
 HEADS = ("head.", "encoder.pooling.", "ast.classifier.")  # what belongs to a task, and is not started from
 INPUTS = ("embed.", "project.", "cls")  # what belongs to what is read, and may be there in one of two systems only
@@ -84,7 +85,10 @@ def start_from(model: Tagger, folder: Path) -> None:
         raise UserError(
             f"{folder} holds no model (model.safetensors is missing); start from a trained or pre-trained one"
         )
-    theirs, ours = load_file(file), model.state_dict()
+    try:
+        theirs, ours = load_file(file), model.state_dict()
+    except MODEL_DAMAGED as error:
+        raise damaged(file, error) from None
     shared = [key for key in ours if key in theirs and not key.startswith(HEADS)]
     if not shared:
         raise UserError(f"{folder} shares no layer with {model.config.system}; pre-train the system that is trained")

@@ -3,13 +3,12 @@
 C clips, L labels, Q token streams.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from audio_tokens.errors import UserError, checked, damaged
+from audio_tokens.errors import UserError, checked, damaged, json_of
 
 Facts = dict[str, Any]
 
@@ -204,7 +203,7 @@ def _run(folder: Path) -> Facts:
     evaluations = {}
     for file in sorted(folder.glob("evaluation-*.json")):
         try:
-            found = checked(json.loads(file.read_bytes()), {"split": str, "clips": int, "mAP": (float, int, NoneType)})
+            found = checked(json_of(file.read_bytes()), {"split": str, "clips": int, "mAP": (float, int, NoneType)})
         except ValueError as error:
             raise damaged(file, error) from None
         evaluations[found["split"]] = {"clips": found["clips"], "mAP": found["mAP"]}
@@ -242,7 +241,7 @@ def _model(folder: Path) -> Facts:
     from audio_tokens.engine.systems.registry import find
 
     try:
-        config = json.loads((folder / "config.json").read_bytes())
+        config = json_of((folder / "config.json").read_bytes())
         system, labels, options = config["system"], list(config["id2label"].values()), config["options"]
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise UserError(f"{folder}/config.json is no configuration of a model ({error}); train the run again") from None

@@ -19,6 +19,7 @@ from audio_tokens.jobs.display.loudness import say
 from audio_tokens.jobs.inputs.front_end import View
 from audio_tokens.shards.dataset.manifest import Dataset, place_rank
 from audio_tokens.shards.publish import is_temporary
+from audio_tokens.shards.sources.addresses.reach import allow, allowed
 from audio_tokens.shards.sources.registry import Task
 from audio_tokens.shards.tasks.task_set import TASKS, Maker, Record, TaskSet
 from audio_tokens.shards.tokens.token_parts import TokenClip, pack, write_part, write_selection
@@ -45,7 +46,7 @@ class ShardClips:
         self._dataset, self.labels = dataset, dataset.labels
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _shard_clips, (self._dataset.location,)  # each process maps the shards itself
+        return _shard_clips, (self._dataset.location, allowed())  # each process maps the shards itself
 
     def tasks(self) -> list[Task]:
         return [
@@ -188,7 +189,8 @@ def _tokenizer(codebook: str, codebook_hash: str, device: int | None) -> Any:
     return tokenizer
 
 
-def _shard_clips(location: str) -> ShardClips:
+def _shard_clips(location: str, schemes: tuple[str, ...]) -> ShardClips:
+    allow(schemes)
     return ShardClips(Dataset.open(location))
 
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from audio_tokens.errors import UserError
+from audio_tokens.errors import UserError, json_of
 
 FOUND_IN = {
     "codebook": ("config.json", "origin", "fingerprint"),
@@ -36,7 +36,7 @@ def is_done(out: Path, kind: str, fingerprint: str, *, force: bool) -> bool:
 def _fingerprint(out: Path, kind: str) -> str | None:
     path, *keys = FOUND_IN[kind]
     try:
-        value = json.loads((out / path).read_bytes())
+        value = json_of((out / path).read_bytes())
         for key in keys:
             value = value[key]
     except (OSError, ValueError, KeyError, TypeError):

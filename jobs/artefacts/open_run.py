@@ -1,7 +1,7 @@
 """A run in hand, for every command that trains: its processes meet, its folder is begun, a stop is saved and said."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -13,7 +13,8 @@ from audio_tokens.engine.training.run_context import Interrupted, RunContext
 from audio_tokens.engine.world import processes
 from audio_tokens.jobs.artefacts.fingerprints import digest
 from audio_tokens.jobs.artefacts.outputs import claim
-from audio_tokens.jobs.artefacts.run_folder import RunFolder, asked_to_stop, tracking
+from audio_tokens.jobs.artefacts.run_folder import RunFolder, asked_to_stop
+from audio_tokens.jobs.artefacts.tracker import tracking
 from audio_tokens.jobs.display.loudness import say
 from audio_tokens.jobs.display.progress import epoch_lines, step_bar
 from audio_tokens.jobs.inputs.epoch_order import order_of
@@ -60,6 +61,7 @@ def open_run(
         processes(request.tracker, request.out) as accelerator,
         asked_to_stop() as stopping,
         folder.lock(accelerator),
+        ExitStack() as ends,
     ):
         begun = [False]
         if accelerator.is_main_process:
@@ -69,9 +71,7 @@ def open_run(
                 say(f"{command}: {request.out} is complete already")
             yield None
             return
-        if epochs:
-            with tracking(folder.path):
-                accelerator.init_trackers("audio-tokens")
+        log = ends.enter_context(tracking(accelerator, request.tracker, folder.path)) if epochs else _unsaid
         context = RunContext(
             config=config,
             seed=request.seed,
@@ -80,7 +80,7 @@ def open_run(
             folder=folder.checkpoints,
             publish=published_file,
             stopping=stopping,
-            on_epoch=_both(folder.curves(accelerator), epoch_lines(command)),
+            on_epoch=_both(folder.curves(log), epoch_lines(command)),
             say=(lambda line: say(f"{command}: {line}")) if accelerator.is_main_process else lambda line: None,
             watched=partial(step_bar, command, first=accelerator.is_main_process),
         )
@@ -89,6 +89,10 @@ def open_run(
         except Interrupted as stop:
             accelerator.print(f"{command}: {stop}")
             raise SystemExit(143) from None
+
+
+def _unsaid(values: dict[str, float], step: int) -> None:
+    """Send nothing: a system that is solved at once has no curves."""
 
 
 def _both(*callbacks: Callable[..., None]) -> Callable[..., None]:

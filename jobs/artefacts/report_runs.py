@@ -4,7 +4,6 @@ C clips, L labels, R bootstrap replicates.
 """
 
 import csv
-import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ import numpy as np
 
 from audio_tokens.engine.scores.bootstrap import difference, interval, over_seeds
 from audio_tokens.engine.scores.metrics import Scores, score
-from audio_tokens.errors import UserError
+from audio_tokens.errors import UserError, checked, damaged, json_of
 from audio_tokens.jobs.artefacts.leaderboard import FIGURES, finished_runs
 from audio_tokens.jobs.artefacts.predictions import Predictions
 from audio_tokens.jobs.artefacts.run_folder import RunFolder
@@ -49,7 +48,11 @@ class FinishedRun:
 
     @cached_property
     def single_label(self) -> bool:
-        return bool(json.loads((self.path / "model" / "config.json").read_text())["single_label"])
+        file = self.path / "model" / "config.json"
+        try:
+            return checked(json_of(file.read_bytes()), {"single_label": bool})["single_label"]
+        except ValueError as error:
+            raise damaged(file, error) from None
 
     def again(self, like: Predictions | None = None) -> dict[str, np.ndarray]:
         """Return bootstrap replicates of the figures, folds drawn apart; with `like`, on the clips in that order."""
@@ -232,18 +235,18 @@ def learning_curves(groups: Sequence[RunGroup]) -> dict[str, dict[str, list[tupl
     curves: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for column, title in (("val_mAP", "validation mAP"), ("train_loss", "training loss")):
         for group in groups:
-            points = [
-                (float(row["epoch"]), float(row[column]))
-                for row in _csv_rows(group.runs[0].path / "metrics.csv")
-                if row.get(column)
-            ]
+            points = _points(group.runs[0].path / "metrics.csv", column)
             if len(points) > 1:
                 curves.setdefault(title, {})[group.name] = points
     return curves
 
 
-def _csv_rows(file: Path) -> list[dict[str, str]]:
+def _points(file: Path, column: str) -> list[tuple[float, float]]:
+    """Return (epoch, value) of every row that has a value. Raises UserError where the file is damaged."""
     if not file.is_file():  # solved at once, without epochs
         return []
-    with file.open(newline="") as lines:
-        return list(csv.DictReader(lines))
+    try:
+        with file.open(newline="", encoding="utf-8") as lines:
+            return [(float(row["epoch"]), float(row[column])) for row in csv.DictReader(lines) if row.get(column)]
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise damaged(file, error) from None

@@ -20,13 +20,11 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from audio_tokens.engine.scores.metrics import Scores
-from audio_tokens.errors import UserError, checked, damaged, masked
+from audio_tokens.errors import UserError, checked, damaged, json_of, masked
 from audio_tokens.jobs.artefacts.predictions import Predictions
 from audio_tokens.jobs.plain_yaml import plain_yaml
 from audio_tokens.shards.integrity import INTEGRITY, FileEntry, seal
 from audio_tokens.shards.publish import (
-    is_full,
-    no_room,
     publish_bytes,
     published_file,
     published_folder,
@@ -38,6 +36,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from audio_tokens.engine.training.run_context import Progress
+    from audio_tokens.jobs.artefacts.tracker import Log
     from audio_tokens.jobs.inputs.model_parts import ModelParts
 
 # All that a run may leave in its folder (trackers write into audio-tokens/), the two that say what it is at last.
@@ -138,8 +137,8 @@ class RunFolder:
         table.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
         publish_bytes(self.path / name, text.getvalue().encode())
 
-    def curves(self, accelerator: "Accelerator") -> "Callable[[str, Progress, int], None]":
-        """Return what publishes a training's epochs and gradients as CSV files and sends the last to the tracker."""
+    def curves(self, log: "Log") -> "Callable[[str, Progress, int], None]":
+        """Return what publishes a training's epochs and gradients as CSV files and sends the last to `log`."""
 
         def publish(phase: str, progress: "Progress", last_epoch: int) -> None:
             name = "refit" if phase == "refit" else "metrics"
@@ -152,8 +151,7 @@ class RunFolder:
                     if row["flag"]:
                         values[f"{name}-{row['flag']}/{row['layer']}"] = 1.0
                         print(f"train: warning: {row['flag']} gradient in {row['layer']}", file=sys.stderr)
-            with tracking(self.path):
-                accelerator.log(values, progress.step)
+            log(values, progress.step)
 
         return publish
 
@@ -195,7 +193,7 @@ class RunFolder:
         if not file.is_file():
             raise UserError(f"{self.path} holds no finished run (no result.json); `audio-tokens train` makes one")
         try:
-            found = checked(json.loads(file.read_bytes()), {"seed": int, "clips_train": int})
+            found = checked(json_of(file.read_bytes()), {"seed": int, "clips_train": int})
             return found if "pretrained" in found else checked(found, RESULT)
         except ValueError as error:
             raise damaged(file, error) from None
@@ -233,18 +231,6 @@ def figures_of(scores: Scores) -> dict[str, float | None]:
     """Return the means of `scores` as JSON holds them: what is not a finite number is null."""
     named = {"mAP": scores.mAP, "mAUC": scores.mAUC, "dprime": scores.dprime, "accuracy": scores.accuracy}
     return {name: value if value is not None and math.isfinite(value) else None for name, value in named.items()}
-
-
-@contextmanager
-def tracking(run: Path) -> Iterator[None]:
-    """Make one line of whatever a tracker raises. Raises UserError with the cause; the run goes on from there."""
-    try:
-        yield
-    except Exception as error:
-        if is_full(error):
-            raise no_room(run) from None
-        cause = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"the tracker of {run} failed ({cause}); mend it or choose another --tracker") from None
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool
@@ -12,6 +11,7 @@ from audio_tokens.errors import UserError
 from audio_tokens.jobs.inputs.training_data import TrainingData
 from audio_tokens.seeds import hashed
 from audio_tokens.shards.labels import choose_labels
+from audio_tokens.shards.sources.files import text_lines
 from audio_tokens.shards.subset import parse_subset
 
 
@@ -64,6 +64,6 @@ class ClipSubset:
 
 def _keys(name: str) -> list[str]:
     try:
-        return Path(name).read_text(encoding="utf-8").split()
+        return [key for line in text_lines(name) for key in line.split()]
     except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"--subset {name}: no ratio, no number and no file of keys, one a line") from None

@@ -48,8 +48,11 @@ def tested_place(dataset: Placed, test_fold: int | None) -> str:
 def stored(tokens: str | None, shards: str | None) -> Placed:
     """Return the store of tokens, or else the mel shards, by their manifest alone: no torch, a tenth of a second.
 
-    Raises UserError where there is none, or a damaged one.
+    Raises UserError where there is none, a damaged one, or one behind a URL: a training reads clips at random.
     """
+    for option, given in (("tokens", tokens), ("shards", shards)):
+        if given is not None and "://" in given:
+            raise UserError(f"--{option} {given} is read at random, clip by clip; copy it to a local folder first")
     from audio_tokens.shards.dataset.manifest import Dataset
     from audio_tokens.shards.tokens.token_store import TokenStore
 

@@ -8,17 +8,18 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-import fsspec
-
-from audio_tokens.errors import UserError, checked, did_you_mean
+from audio_tokens.errors import UserError, checked, did_you_mean, json_of
 from audio_tokens.shards.dataset.tar_shard import Sample, ShardReader, index_file, stream
 from audio_tokens.shards.integrity import FileEntry, seal
 from audio_tokens.shards.publish import publish_bytes
+from audio_tokens.shards.sources.addresses.reach import named_by, permitted
+from audio_tokens.shards.sources.addresses.remote import open_url
 
 FORMAT = "audio-tokens-shards"
 VERSION = 1
 MANIFEST = "dataset.json"
 REJECTS = "rejects.jsonl"
+MOST_NAME_BYTES = 255  # of a file, on every disk
 Kinds = Mapping[str, type | tuple[type, ...]]
 KEYS: Kinds = {
     **dict.fromkeys(("build", "producer", "totals", "label_counts"), dict),
@@ -54,7 +55,7 @@ class Dataset:
     """A published data set, in a local folder (read through memory) or under a URL (read as streams)."""
 
     def __init__(self, location: str, manifest_bytes: bytes) -> None:
-        manifest = json.loads(manifest_bytes)
+        manifest = json_of(manifest_bytes)
         self.location = location
         self.hash = hashlib.sha256(manifest_bytes).hexdigest()
         self.manifest: dict[str, Any] = manifest
@@ -68,16 +69,16 @@ class Dataset:
     @classmethod
     def open(cls, location: str | Path) -> "Dataset":
         """Open a data set. Raises UserError where there is none, or one of another version or format."""
-        location = str(location).rstrip("/")
+        location = permitted(str(location).rstrip("/"))
         try:
-            with fsspec.open(f"{location}/{MANIFEST}", "rb") as file:
+            with open_url(f"{location}/{MANIFEST}") as file:
                 data: bytes = file.read()
         except FileNotFoundError:
             raise UserError(_nothing_at(location)) from None
         except Exception as error:  # each file system has its own: no package for it, no host, no credentials
             raise UserError(f"shards {location!r} cannot be read: {' '.join(str(error).split())}") from None
         try:
-            manifest = json.loads(data)
+            manifest = json_of(data)
             kind, version = manifest["format"], manifest["format_version"]
         except (ValueError, TypeError, KeyError):
             raise UserError(f"{location}/{MANIFEST} is no manifest of mel shards; build the data set again") from None
@@ -112,7 +113,7 @@ class Dataset:
     def read(self, shard_index: int, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
         """Yield the samples start..stop of a shard, in its order; arrays are read-only.
 
-        Raises UserError where the shard is damaged.
+        Raises UserError where the shard is damaged, OSError where it cannot be read.
         """
         shard = self.shards[shard_index]
         try:
@@ -123,13 +124,17 @@ class Dataset:
             if shard.name in str(error):
                 raise
             raise UserError(f"shard {self.location}/{shard.name} is damaged ({error})") from None
+        except Exception as error:  # whatever a file system behind a URL raises
+            if self._local or isinstance(error, OSError):
+                raise
+            raise ConnectionError(f"{self.location}/{shard.name} cannot be read: {error}") from None
 
     def _samples(self, shard_index: int, start: int, stop: int | None) -> Iterator[Sample]:
         shard = self.shards[shard_index]
         if self._local:
             yield from self._local_reader(shard_index).read(start, stop)
             return
-        with fsspec.open(f"{self.location}/{shard.name}", "rb") as file:
+        with open_url(named_by(f"{self.location}/{MANIFEST}", shard.name)) as file:
             for clip_index, sample in enumerate(stream(file)):
                 if stop is not None and clip_index >= stop:
                     return
@@ -229,7 +234,8 @@ def _check(manifest: dict[str, Any]) -> None:
     )
     for entry in manifest["shards"]:
         checked(entry, ENTRY)
-        if "/" in entry["name"] or min(entry["clips"], entry["frames"], entry["bytes"]) < 0:
+        a_name = "/" not in entry["name"] and len(entry["name"].encode()) <= MOST_NAME_BYTES
+        if not a_name or min(entry["clips"], entry["frames"], entry["bytes"]) < 0:
             raise ValueError(f"a shard is listed as {entry!r:.100}")
     for counts in manifest["label_counts"].values():
         if not isinstance(counts, list) or len(counts) != len(manifest["labels"]):

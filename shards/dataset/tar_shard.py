@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int64
 
-from audio_tokens.errors import UserError
+from audio_tokens.errors import UserError, json_of
 from audio_tokens.shards.dataset.packing import Packing, pack, unpack
 
 BLOCK = 512
@@ -107,8 +107,8 @@ class ShardReader:
         self._path, self._view = path, memoryview(self._map)
         found = read_index(path)
         self.index = scan(self._view, path) if found is None else found
-        last = self.index[-1] if len(self.index) else np.zeros(4, np.int64)
-        if len(self._view) != last[2] + last[3] + -int(last[3]) % BLOCK + ShardWriter.END_BYTES:
+        _, _, start, meta_bytes = self.index[-1].tolist() if len(self.index) else (0, 0, 0, 0)
+        if len(self._view) != start + meta_bytes + -meta_bytes % BLOCK + ShardWriter.END_BYTES:
             raise UserError(f"shard {path} is torn: it has {len(self._view)} bytes; `audio-tokens verify` tells more")
 
     def __len__(self) -> int:
@@ -181,7 +181,7 @@ def read_index(path: Path) -> Int64[np.ndarray, "C 4"] | None:
 
 
 def _sample(key: str, ending: str, member: memoryview, meta_bytes: bytes) -> Sample:
-    meta = json.loads(meta_bytes)
+    meta = json_of(meta_bytes)
     return Sample(key, unpack(member, ending, meta.pop("affine", None)), meta)
 
 

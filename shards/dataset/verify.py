@@ -1,13 +1,12 @@
 """Re-read the content of a data set: counts, indices and samples, beyond what the hashes of its files tell."""
 
-import json
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from audio_tokens.errors import UserError
+from audio_tokens.errors import UserError, json_of
 from audio_tokens.shards.dataset.manifest import MANIFEST, REJECTS, Dataset, ShardEntry
 from audio_tokens.shards.dataset.tar_shard import ShardReader, index_file, read_index, scan
 
@@ -50,7 +49,7 @@ def _rejects_complaint(path: Path, rejected: int) -> str | None:
         return "missing"
     try:
         with path.open("rb") as file:
-            lines = sum(1 for line in file if json.loads(line))
+            lines = sum(1 for line in file if json_of(line))
     except (OSError, ValueError) as error:
         return f"unreadable: {error}"
     return None if lines == rejected else f"{lines} lines, the manifest says {rejected} clips were rejected"

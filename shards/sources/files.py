@@ -4,13 +4,12 @@ import codecs
 from collections.abc import Iterator
 from io import IOBase
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, cast
-
-import fsspec
+from typing import Any, NamedTuple
 
 from audio_tokens.errors import UserError
 from audio_tokens.shards.sources.addresses.braces import braced
 from audio_tokens.shards.sources.addresses.reach import is_plain_file, named_by, permitted
+from audio_tokens.shards.sources.addresses.remote import file_system_of, open_url, told
 
 # Of two of these for one clip the first is taken.
 AUDIO_ENDINGS = (
@@ -80,7 +79,7 @@ def open_file(url: str) -> IOBase:
     path = Path(url.removeprefix("file://"))
     if ("://" not in url or url.startswith("file://")) and path.exists() and not is_plain_file(path):
         raise UserError(f"{url} is not a regular file: a device, a pipe or a socket")
-    return cast(IOBase, fsspec.open(url, "rb").open())
+    return open_url(url)
 
 
 def text_lines(url: str) -> Iterator[str]:
@@ -97,7 +96,7 @@ def _find(url: str, ending: str | tuple[str, ...]) -> list[FileOfSource]:
         if url.endswith(LIST_ENDING):
             full = [named_by(url, name) for line in text_lines(url) if (name := line.strip())]
             return [FileOfSource(name, None) for name in full if name.endswith(ending)]
-        file_system, path = fsspec.core.url_to_fs(url)
+        file_system, path = file_system_of(url)
         if "*" in path:
             details = file_system.glob(path, detail=True)
         elif path.endswith(ending):
@@ -106,8 +105,10 @@ def _find(url: str, ending: str | tuple[str, ...]) -> list[FileOfSource]:
             details = dict(_walk(file_system, path))
         else:  # buckets and hubs list everything below a prefix at once
             details = file_system.find(path, detail=True)
-    except FileNotFoundError:
-        return []
+    except FileNotFoundError as error:
+        if told(error, url) is error:
+            return []
+        raise UserError(f"source {url!r} cannot be read: {told(error, url)}") from None
     except UserError:
         raise
     except Exception as error:  # each file system has its own: no such protocol, no package, no host, no credentials

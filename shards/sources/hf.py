@@ -7,7 +7,6 @@ a file's name or folder (`data/train-00000-of-00002.parquet`), else it is drawn.
 classes.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,13 +14,14 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from audio_tokens.errors import UserError
+from audio_tokens.errors import UserError, json_of
 from audio_tokens.seeds import HASHES, hashed
 from audio_tokens.shards.sources import csv_list, folder, manifest
 from audio_tokens.shards.sources.clip import Clip, Reject, id_key
-from audio_tokens.shards.sources.files import FileOfSource, find_files, open_file
+from audio_tokens.shards.sources.files import FileOfSource, find_files
 from audio_tokens.shards.sources.label_list import same_text
 from audio_tokens.shards.sources.listed import SHARES
+from audio_tokens.shards.sources.parquet import batches, open_parquet
 from audio_tokens.shards.sources.registry import Source, Task, split_word
 from audio_tokens.shards.sources.table import COLUMNS, Line, clips_of
 
@@ -30,7 +30,6 @@ HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./%-]+)?")
 # Where the hub keeps the parquet form of a data set that was uploaded in another one.
 CONVERTED = "@refs%2Fconvert%2Fparquet"
 BATCH_ROWS = 8
-READ_BYTES = 1 << 20
 
 
 class ParquetOfHub:
@@ -67,7 +66,7 @@ class ParquetOfHub:
         url, name, split, shares = task.work
         row = -1
         with _open(url) as parquet:
-            for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=["audio", self._column]):
+            for batch in batches(parquet, url, batch_size=BATCH_ROWS, columns=["audio", self._column]):
                 for audio, value in zip(batch["audio"].to_pylist(), batch[self._column].to_pylist(), strict=True):
                     row += 1
                     source_id = f"{name}/{row}"
@@ -156,13 +155,8 @@ def _of_parquet(where: str, files: list[FileOfSource]) -> ParquetOfHub:
 
 
 def _open(url: str) -> Any:
-    """Open a file. Raises UserError where it has no column `audio` of bytes."""
-    import pyarrow.parquet
-
-    try:
-        parquet = pyarrow.parquet.ParquetFile(open_file(url), buffer_size=READ_BYTES, pre_buffer=False)
-    except pyarrow.ArrowInvalid as error:
-        raise OSError(f"{url} is no parquet file: {error}") from None
+    """Open a file. Raises UserError where it has no column `audio` of bytes, OSError where it cannot be read."""
+    parquet = open_parquet(url)
     schema = parquet.schema_arrow
     found = str(schema.field("audio").type) if "audio" in schema.names else "missing"
     if "bytes: " not in found or "binary" not in found:
@@ -186,7 +180,7 @@ def _first_schema(where: str, files: list[FileOfSource]) -> Any:
 def _class_names(metadata: dict[bytes, bytes], column: str) -> tuple[str, ...]:
     """Return the names of a ClassLabel, or of a list of them, as the datasets package stores them in the schema."""
     try:
-        feature = json.loads(metadata[b"huggingface"])["info"]["features"][column]
+        feature = json_of(metadata[b"huggingface"])["info"]["features"][column]
         feature = feature[0] if isinstance(feature, list) else feature.get("feature", feature)
         return tuple(same_text(name) for name in feature["names"])
     except (KeyError, TypeError, ValueError, IndexError):
@@ -197,7 +191,7 @@ def _names_that_occur(files: list[FileOfSource], column: str) -> tuple[str, ...]
     found: set[str] = set()
     for file in files:
         with suppress(OSError), _open(file.url) as parquet:
-            for batch in parquet.iter_batches(columns=[column]):
+            for batch in batches(parquet, file.url, columns=[column]):
                 for value in batch.column(0).to_pylist():
                     found |= {same_text(str(name)) for name in (value if isinstance(value, list) else [value])}
     return tuple(sorted(found - {"None"}))

@@ -7,6 +7,7 @@ is the supervisions' `custom.label` or, without it, their `text`. Either may hav
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def _objects(file: Path, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
         if len(data) > MOST_BYTES:
             raise UserError(f"{where} holds more than {MOST_BYTES:,} bytes; cut it into several lists")
         text = data.decode("utf-8-sig")
-    except (UnicodeDecodeError, OSError, EOFError) as error:
+    except (UnicodeDecodeError, OSError, EOFError, zlib.error) as error:
         raise UserError(f"{where} is no text in UTF-8: {error}") from None
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():

@@ -3,6 +3,7 @@
 A row is a mapping from column to value; `rows_of` turns rows into clips of a list.
 """
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -92,7 +93,8 @@ def _row(folder: Path, where: str, line: Line, found: dict[str, str]) -> Row:
 
     exact = str(value("path") or "")
     path = unquote(exact.strip().removeprefix("file://")) if "://" in exact else exact.strip()
-    if path != exact and (folder / exact).exists():  # a name may begin or end with a space, lists often do
+    # a name may begin or end with a space, lists often do; os.path answers for one that is too long, too
+    if path != exact and os.path.exists(folder / exact):  # noqa: PTH110
         path = exact
     path = normal_path(path)
     start_s, duration_s, end_s = (_seconds(where, line, found.get(what, ""), value(what)) for what in PART)

@@ -5,16 +5,16 @@ It is a pure function of the records, so it does not matter which process makes 
 
 import fcntl
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from audio_tokens.errors import UserError
 from audio_tokens.shards.tasks.task import DUPLICATE
 from audio_tokens.shards.tasks.task_folder import locked
-from audio_tokens.shards.tasks.task_set import Done, Record, TaskSet
+from audio_tokens.shards.tasks.task_set import Done, Record, TaskSet, unsealed
 
 
 def commit(tasks: TaskSet, numbers: Sequence[int]) -> bool:
@@ -57,7 +57,11 @@ class Records:
 
     def _read(self) -> Iterator[Record]:
         for index in self.numbers:
-            said = json.loads(self.tasks.record_file(index).read_bytes())
+            file = self.tasks.record_file(index)
+            try:
+                said = unsealed(file.read_bytes())
+            except ValueError as error:
+                raise UserError(f"{file} is damaged ({error}); the same command does that task again") from None
             clips, rejects = [Done(*clip) for clip in said["clips"]], [tuple(reject) for reject in said["rejects"]]
             yield Record(
                 index=index,

@@ -1,7 +1,6 @@
 """Mel shards as a set of tasks makes them: each task its own shards, all together a data set."""
 
 import hashlib
-import json
 import re
 import shutil
 from collections import Counter
@@ -10,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from audio_tokens.errors import json_of
 from audio_tokens.shards.dataset.manifest import MANIFEST, REJECTS, Dataset, ShardEntry, write_manifest
 from audio_tokens.shards.dataset.tar_shard import ShardReader, index_file
 from audio_tokens.shards.integrity import INTEGRITY
@@ -46,7 +46,7 @@ class ShardMaker(Maker):
 
     def finished(self, folder: Path) -> str | None:
         try:
-            return json.loads((folder / MANIFEST).read_bytes())["build"]["fingerprint"]
+            return json_of((folder / MANIFEST).read_bytes())["build"]["fingerprint"]
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):

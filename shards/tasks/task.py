@@ -7,7 +7,6 @@ known to be missing is a reject, and the record says so.
 """
 
 import fcntl
-import json
 from collections.abc import Iterator
 from itertools import count, islice
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ from audio_tokens.shards.sources.registry import Task
 from audio_tokens.shards.tasks.clip_step import make_clip
 from audio_tokens.shards.tasks.journal import Journal
 from audio_tokens.shards.tasks.task_folder import locked, read_fingerprint
-from audio_tokens.shards.tasks.task_set import Done, Listed, TaskSet, digest_of
+from audio_tokens.shards.tasks.task_set import Done, Listed, TaskSet, digest_of, sealed
 from audio_tokens.shards.workers.retry import reason_of
 from audio_tokens.shards.workers.time_limit import time_limit
 
@@ -83,7 +82,7 @@ def run_task(tasks: TaskSet, index: int, task: Task, given_up: str = "") -> Task
             assert seen == len(rejects) + len(done)
             record = {"task": digest_of(task), "clips_in": seen, "rejects": rejects, "clips": list(done.values())}
             record |= {"left_out": reading.left_out(seen), "made": product.finish()}
-            publish_bytes(tasks.record_file(index), json.dumps(record).encode())
+            publish_bytes(tasks.record_file(index), sealed(record))
             return TaskCounts(seen, len(rejects))
 
 

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from audio_tokens.errors import UserError
+from audio_tokens.errors import UserError, json_of
 from audio_tokens.shards.publish import is_temporary, publish_bytes
 from audio_tokens.shards.sources.registry import Task
-from audio_tokens.shards.tasks.task_set import RECORD, TASKS, TaskSet, digest_of
+from audio_tokens.shards.tasks.task_set import RECORD, TASKS, TaskSet, digest_of, unsealed
 
 # What a file system without locks on folders answers.
 NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOTSUP)
@@ -73,13 +73,13 @@ def is_recorded(tasks: TaskSet, index: int, *, whole: bool = False) -> bool:
     of a task which left out what it could not read.
     """
     try:
-        record = json.loads(tasks.record_file(index).read_bytes())
+        record = unsealed(tasks.record_file(index).read_bytes())
         files = [(tasks.folder / name, length) for name, length in record["made"]["files"]]
         holds = all(file.exists() and file.stat().st_size == length for file, length in files)
         holds &= not (record["left_out"] and whole)
     except FileNotFoundError:
         return False
-    except (ValueError, KeyError, TypeError):  # a damaged disk
+    except ValueError:  # a damaged disk
         holds = False
     if not holds:
         tasks.record_file(index).unlink()
@@ -159,8 +159,8 @@ def _goes_on(tasks: TaskSet, listed: Iterable[tuple[int, Task]]) -> bool:
 def _task_of(record: Path) -> str | None:
     """Return the digest of the task that a record is of; None for a damaged one, whose task will be done again."""
     try:
-        return json.loads(record.read_bytes())["task"]
-    except (ValueError, KeyError, TypeError):
+        return unsealed(record.read_bytes())["task"]
+    except ValueError:
         return None
 
 
@@ -172,7 +172,7 @@ def _found(tasks: TaskSet) -> str | None:
 
 def _said(folder: Path, key: str) -> str | None:
     try:
-        return json.loads((folder / TASKS / "build.json").read_bytes())[key]
+        return json_of((folder / TASKS / "build.json").read_bytes())[key]
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError):

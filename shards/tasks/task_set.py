@@ -144,6 +144,20 @@ class TaskSet:
         return self.folder / TASKS / f"{index:06d}.journal"
 
 
+def sealed(record: Mapping[str, Any]) -> bytes:
+    """Return a record as its file holds it: a line of JSON, and the sha256 of that."""
+    line = json.dumps(record).encode()
+    return line + b"\n" + hashlib.sha256(line).hexdigest().encode()
+
+
+def unsealed(data: bytes) -> dict[str, Any]:
+    """Return the record that `sealed` was given. Raises ValueError where a bit of it is another."""
+    line, _, digest = data.rpartition(b"\n")
+    if hashlib.sha256(line).hexdigest().encode() != digest:
+        raise ValueError("its digest is another")
+    return json.loads(line)
+
+
 def fingerprint(settings: str, tasks: Iterable[Task]) -> str:
     """Return the sha256 of everything that decides the bytes of a data set: the settings and the listing."""
     digest = hashlib.sha256(settings.encode())

@@ -16,12 +16,11 @@ store of several streams, the fewest) from frame p x `stride_frames` on. `comple
 tail of an array reads as 0, which is a token.
 """
 
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from audio_tokens.errors import UserError
+from audio_tokens.errors import UserError, json_of
 from audio_tokens.shards.tokens.store_check import check_attributes, check_shapes
 from audio_tokens.shards.tokens.token_group import TokenGroup, reading
 
@@ -51,7 +50,7 @@ class TokenStore:
         """Open a store. Raises UserError where there is none, or one that is incomplete or of another version."""
         path = Path(path)
         try:
-            attributes = json.loads((path / "zarr.json").read_bytes())["attributes"]
+            attributes = json_of((path / "zarr.json").read_bytes())["attributes"]
             kind, version = attributes["format"], attributes["version"]
         except FileNotFoundError:
             raise UserError(f"there are no tokens at {path}; `audio-tokens encode` makes them") from None

@@ -16,13 +16,13 @@ VALUES: tuple[Any, ...] = (
 
 
 def of_bytes(data: bytes, rng: random.Random) -> bytes:
-    """Return bytes with one to three faults: flipped, cut, doubled, moved, zeroed, or put in."""
+    """Return bytes with one to three faults: flipped, cut, doubled, zeroed, put in, or nested without end."""
     changed = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 3))):
         if not changed:
             return bytes(rng.randbytes(rng.randrange(40)))
         at, length = rng.randrange(len(changed)), 1 << rng.randrange(8)
-        match rng.randrange(7):
+        match rng.randrange(8):
             case 0:
                 changed[at] ^= 1 << rng.randrange(8)
             case 1:
@@ -35,6 +35,8 @@ def of_bytes(data: bytes, rng: random.Random) -> bytes:
                 changed[at : at + length] = bytes(len(changed[at : at + length]))
             case 5:
                 changed[at : at + length] = rng.randbytes(length)
+            case 6:
+                changed[at:at] = rng.choice((b"[", b"{", b'{"a":', b"- ", b"&a ", b"(")) * 3000
             case _:
                 digits = [place for place, byte in enumerate(changed) if 48 <= byte < 58]
                 if digits:

@@ -15,7 +15,7 @@ from audio_tokens.engine.sound.mel_config import MelConfig
 from audio_tokens.engine.systems.registry import find, load, save
 from audio_tokens.engine.systems.tagger import Tagger
 from audio_tokens.engine.systems.tagging.find_model import find_model
-from audio_tokens.errors import UserError
+from audio_tokens.errors import UserError, damaged, json_of
 
 if TYPE_CHECKING:
     from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
@@ -81,6 +81,9 @@ def load_model(where: str | Path) -> LoadedModel:
                 f"{folder} lacks {name}, so it cannot tag sound; train the run again, "
                 "naming the codebook of its tokens with --codebook"
             )
-    mel = MelConfig.from_dict(json.loads((folder / FRONT_END).read_text()))
+    try:
+        mel = MelConfig.from_dict(json_of((folder / FRONT_END).read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise damaged(folder / FRONT_END, error) from None
     tokenizer = AudioTokenizer.from_pretrained(folder / CODEBOOK) if "tokens" in reads else None
     return LoadedModel(model, mel, tokenizer)

@@ -24,6 +24,11 @@ def allow(schemes: Iterable[str]) -> None:
     _allowed.update(schemes)
 
 
+def allowed() -> tuple[str, ...]:
+    """Return the schemes that `allow` was told of, for the processes that work for this one."""
+    return tuple(sorted(_allowed))
+
+
 def permitted(url: str) -> str:
     """Return an address whose schemes may be read. Raises UserError for another, naming the option that permits it."""
     for scheme in _schemes(url):

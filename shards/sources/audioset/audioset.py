@@ -22,7 +22,8 @@ from audio_tokens.shards.labels import audioset
 from audio_tokens.shards.sources.audioset.places import EVAL, Choice, part_of
 from audio_tokens.shards.sources.audioset.segments import read_segments, segment_table
 from audio_tokens.shards.sources.clip import Clip, Reject, id_key
-from audio_tokens.shards.sources.files import AUDIO_ENDINGS, FileOfSource, find_files, open_file
+from audio_tokens.shards.sources.files import AUDIO_ENDINGS, FileOfSource, find_files
+from audio_tokens.shards.sources.parquet import batches, open_parquet
 from audio_tokens.shards.sources.registry import Task, split_options, val_and_seed
 from audio_tokens.shards.sources.tars import TAR_ENDINGS, tar_members
 from audio_tokens.shards.subset import parse_subset
@@ -133,13 +134,11 @@ class ParquetAudioSet(AudioSet):
             ]
 
     def _tasks_of(self, file: FileOfSource) -> list[Task]:
-        import pyarrow
-
         name, part = file.name, self.part(file.url)
         try:
             with _open_parquet(file.url) as parquet:
                 rows = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
-        except (pyarrow.ArrowInvalid, OSError):  # the task will fail, and be reported, when it is run
+        except OSError:  # the task will fail, and be reported, when it is run
             return [Task(name=name, work=self._work(file.url, part, 0, None))]
         bounds, held = [0], 0
         task_rows = max(TASK_ROWS, 2 * sum(rows) // FILE_TASKS + 1)  # two tasks that follow each other hold more
@@ -166,7 +165,7 @@ class ParquetAudioSet(AudioSet):
             groups = range(start, parquet.num_row_groups if stop is None else stop)
             with_path = "path" in [field.name for field in parquet.schema_arrow.field("audio").type]
             columns = ["video_id", "audio.bytes", "labels", *(["audio.path"] if with_path else [])]
-            for batch in parquet.iter_batches(batch_size=8, row_groups=list(groups), columns=columns):
+            for batch in batches(parquet, url, batch_size=8, row_groups=list(groups), columns=columns):
                 audio = batch.column("audio")
                 for row in range(batch.num_rows):
                     video_id, mids = batch["video_id"][row].as_py(), batch["labels"][row].as_py()
@@ -196,13 +195,11 @@ class ParquetAudioSet(AudioSet):
                 yield from self._ids_in(file)
 
     def _ids_in(self, file: FileOfSource) -> Iterator[str]:
-        import pyarrow
-
         try:
             with _open_parquet(file.url) as parquet:
-                for batch in parquet.iter_batches(columns=["video_id"]):
+                for batch in batches(parquet, file.url, columns=["video_id"]):
                     yield from filter(None, batch.column(0).to_pylist())
-        except (pyarrow.ArrowInvalid, OSError) as error:
+        except OSError as error:
             raise UserError(f"a number of clips needs the ids in {file.url}, which cannot be read: {error}") from None
 
 
@@ -248,11 +245,8 @@ def _ids_in_name(stem: str) -> Iterator[str]:
 
 
 def _open_parquet(url: str) -> Any:
-    """Open a file. Raises UserError where its columns are not the layout's, and what reading raises."""
-    import pyarrow.parquet
-
-    # Buffered, not pre-buffered: a row group of AudioSet is 130 MB of audio, and a worker needs eight clips of it.
-    parquet = pyarrow.parquet.ParquetFile(open_file(url), buffer_size=1 << 20, pre_buffer=False)
+    """Open a file. Raises UserError where its columns are not the layout's, OSError where it cannot be read."""
+    parquet = open_parquet(url)
     schema = parquet.schema_arrow
     for name, like in COLUMNS.items():
         found = str(schema.field(name).type) if name in schema.names else "missing"

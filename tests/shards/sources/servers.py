@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +13,16 @@ from xml.sax.saxutils import escape
 
 
 class Served:
-    """Where a server listens, and how often it was asked for what."""
+    """Where a server listens, and how often it was asked for what.
+
+    The next requests but HEAD meet `faults`, one each: the number of an answer like 503, `cut` (half the body, then the
+    end of the connection) or `silent` (no answer at all).
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.requests: Counter[str] = Counter()
+        self.faults: list[str] = []
 
 
 class Answering(BaseHTTPRequestHandler):
@@ -42,6 +48,13 @@ def serve(folder: Path, *, s3: bool = False, lists: bool = True) -> Iterator[Ser
         def answer(self, *, body: bool) -> None:
             parts = urlsplit(self.path)
             path = unquote(parts.path).lstrip("/")
+            self.fault = served.faults.pop(0) if body and served.faults else ""
+            if self.fault == "silent":
+                time.sleep(1)
+                self.close_connection = True
+                return None
+            if self.fault.isdecimal():
+                return self.send(int(self.fault), b"", "text/plain", body)
             if s3:
                 bucket, _, path = path.partition("/")
                 if bucket == "audio" and not path:
@@ -72,7 +85,8 @@ def serve(folder: Path, *, s3: bool = False, lists: bool = True) -> Iterator[Ser
                 self.send_header("Content-Range", content_range)
             self.end_headers()
             if body:
-                self.wfile.write(data)
+                self.wfile.write(data[: len(data) // 2] if self.fault == "cut" else data)
+                self.close_connection |= self.fault == "cut"
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

@@ -1,0 +1,49 @@
+"""Ctrl-C while a sound is decoded ends the program as anywhere else, without a traceback from a callback."""
+
+import io
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+import soundfile
+
+from audio_tokens.engine.sound.decode import decode
+
+
+class Interrupting(io.BytesIO):
+    """A file during whose every read, from the second on, Ctrl-C is pressed."""
+
+    reads = 0
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        self.reads += 1
+        if self.reads > 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().readinto(buffer)
+
+
+def test_an_interrupt_in_a_callback_is_one_after_it(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sound = io.BytesIO()
+    soundfile.write(sound, np.random.default_rng(0).uniform(-0.5, 0.5, 96_000), 48_000, format="FLAC")
+    before = signal.getsignal(signal.SIGINT)
+    whole_S, _ = decode(sound.getvalue())
+    monkeypatch.setattr("audio_tokens.engine.sound.decode.io.BytesIO", Interrupting)
+    with pytest.raises(KeyboardInterrupt):
+        decode(sound.getvalue())
+    assert signal.getsignal(signal.SIGINT) is before
+    assert capfd.readouterr().err == ""
+    monkeypatch.undo()
+    assert np.array_equal(decode(sound.getvalue())[0], whole_S)
+
+
+def test_sound_is_decoded_in_other_threads_too() -> None:
+    sound, found = io.BytesIO(), []
+    soundfile.write(sound, np.zeros(4_800), 48_000, format="FLAC")
+    thread = threading.Thread(target=lambda: found.append(decode(sound.getvalue())[1]))
+    thread.start()
+    thread.join()
+    assert found == [48_000]
