@@ -227,7 +227,7 @@ def test_a_browser_finds_no_fault(work: Path, tmp_path: Path, width: int) -> Non
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(2700)
 def test_real_sound_in_five_folds(data_dir: Path, tmp_path: Path) -> None:
     words = f"run --source esc50:{data_dir}/esc10 --folds --systems token-bag,token-lstm --work {tmp_path}/esc"
     words += " --workers 1 --recipe.kmeans.clusters 100 --recipe.kmeans.passes 2 --recipe.train.epochs 3"
