@@ -6,13 +6,17 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from audio_tokens.engine.ranges import Natural, check
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
 from audio_tokens.jobs.display.loudness import say
 from audio_tokens.jobs.recipe import CodebookRecipe
+
+if TYPE_CHECKING:
+    from audio_tokens.engine.codebook.fit_codebook import CodebookFit, FitCheckpoint
+    from audio_tokens.shards.dataset.manifest import ShardEntry
 
 SAID_BYTES = 1 << 28
 
@@ -98,9 +102,10 @@ def cluster(request: Cluster) -> None:
             )
         _say(first, f"cluster: {request.shards} ({', '.join(places)}) -> {out}{': going on' if state else ''}")
         with clip_bar("cluster", first=first) as bar:
+            shards = dataset.shards_of(*places)
             lanes = MelLanes(
                 dataset,
-                dataset.shards_of(*places),
+                shards,
                 lanes=kmeans.lanes,
                 block_clips=kmeans.block_clips,
                 seed=request.seed,
@@ -111,8 +116,12 @@ def cluster(request: Cluster) -> None:
             )
             if fit.covariance_bytes >= SAID_BYTES:
                 _say(first, f"cluster: whitening takes three covariances of {fit.covariance_bytes / 1e9:.1f} GB each")
+            entries = [dataset.shards[index] for index in shards]
+            bar.total = _clips_left(fit, state, entries)
             for later in fit.checkpoints(state):
                 state = later
+                if state.kmeans is None or not state.kmeans.step:  # amid a reading, what is left of it is not known
+                    bar.total = bar.n + _clips_left(fit, state, entries)
                 bar.set_postfix_str(_stage(state))
                 if first:
                     publish_bytes(checkpoint, to_bytes(state, origin["fingerprint"]))
@@ -141,6 +150,16 @@ def _say(first: bool, line: str) -> None:
     """Print on the first process only."""
     if first:
         say(line)
+
+
+def _clips_left(fit: "CodebookFit", state: "FitCheckpoint | None", shards: "Sequence[ShardEntry]") -> int:
+    """Return about how many clips this process will still read from `state` on, if k-means takes all its passes."""
+    drawn, whole = fit.readings_left(state)
+    clips, frames = (sum(getattr(shard, name) for shard in shards) for name in ("clips", "frames"))
+    share = (
+        min(1.0, fit.config.budget_vectors * fit.slices.stride / max(1, frames)) if fit.config.budget_vectors else 1.0
+    )
+    return round((drawn * share + whole) * clips / fit.world.size)
 
 
 def _stage(state) -> str:

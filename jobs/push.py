@@ -38,7 +38,7 @@ class Push:
 
 def push(job: Push) -> None:
     """Make the repository where there is none, upload the model in one commit, and print its address."""
-    from audio_tokens.engine.systems.tagging.find_model import find_model
+    from audio_tokens.engine.systems.tagging.find_model import find_model, hub_address
 
     if not Path(job.run).exists():
         raise UserError(f"there is no {job.run}; `audio-tokens train` makes RUN, and RUN/model is a model")
@@ -47,7 +47,7 @@ def push(job: Push) -> None:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
-    hub = HfApi(library_name="audio-tokens")
+    hub = HfApi(endpoint=hub_address(), library_name="audio-tokens")
     network: tuple[type[Exception], ...] = (OSError, *_http_errors(HfHubHTTPError))
     say(f"push: {folder} -> {hub.endpoint}/{job.to}")
     try:

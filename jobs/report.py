@@ -108,12 +108,13 @@ def _tokenizer(run: "FinishedRun") -> "AudioTokenizer | None":
 
 
 def _clip_views(viewed: "Sequence[tuple[FinishedRun, Judged]]", samples: "dict[str, Sample]") -> "list[ClipView]":
+    from audio_tokens.engine.systems.tagging.audio_tagger import AudioTagger
     from audio_tokens.jobs.artefacts.report_sounds import clip_view
 
     views = []
     for run, clip in viewed:
         if (tokenizer := _tokenizer(run)) is not None:
-            views.append(clip_view(tokenizer, clip, samples[clip.key]))
+            views.append(clip_view(tokenizer, AudioTagger.from_pretrained(run.path), clip, samples[clip.key]))
     return views
 
 

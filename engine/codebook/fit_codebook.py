@@ -87,6 +87,16 @@ class CodebookFit:
             state = self._describe_centroids(state)
             yield state
 
+    def readings_left(self, state: FitCheckpoint | None) -> tuple[int, int]:
+        """Return how often drawn clips, and how often all clips, will still be read from `state` on, at most."""
+        state, config = state or FitCheckpoint(), self.config
+        streams = len(self.slices.contexts) - len(state.streams)
+        whole = 2 + config.batch_epochs + config.passes  # the survey, the sample of the start, k-means
+        if streams and (kmeans := state.kmeans) is not None:
+            stages = {"batches": config.batch_epochs + config.passes, "passes": config.passes, "done": kmeans.epoch}
+            return (streams - 1) * whole + stages[kmeans.stage] - kmeans.epoch, streams
+        return streams * whole, streams
+
     def codebook(self, state: FitCheckpoint, origin: dict[str, Any]) -> Codebook:
         """Return the codebook of the last checkpoint."""
         assert state.offset_F is not None

@@ -86,6 +86,7 @@ class _Training:
         self.clips = where_they_train(clips, accelerator.device)
         self.config, self.accelerator, self.objective, self.seed = config, accelerator, objective, context.seed
         self.order, self.checkpoints, self.stopping = context.order(clips), context.checkpoints(phase), context.stopping
+        self.phase, self.watched = phase, context.watched
         self.wrapped, prepared = accelerator.prepare(model, adamw(model, config))
         # the optimizer itself: its wrapper searches the disk for a package at every step, and has no more to add here
         self.model, self.optimizer = unwrapped(self.wrapped), prepared.optimizer
@@ -121,7 +122,8 @@ class _Training:
         batches = clips.batches(part if len(part) else order_C[:1] for part in parts)
         self.wrapped.train()
         start = time.perf_counter()
-        for part, batch in zip(parts, batches, strict=True):
+        title = f"{self.phase} epoch {len(progress.rows) + 1}"
+        for part, batch in self.watched(zip(parts, batches, strict=True), title, first, self.epoch_steps):
             stop = self.step(batch, part)
             now = time.perf_counter()
             progress.seconds, start = progress.seconds + now - start, now

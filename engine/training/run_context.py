@@ -1,7 +1,7 @@
 """What all trainings of one run share: the configuration, the processes, who sees which clip, where checkpoints go."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ class RunContext:
     `order` says who sees which of the clips when; checkpoints lie in a folder a phase (choose, refit, pretrain) below
     `folder`, made atomic by `publish`. `stopping` is asked at every step; `on_epoch(phase, progress, last_epoch)` is
     called on the main process at the end of every epoch; `say` tells the user a line, on the main process alone.
+    `watched(steps, title, done, total)` yields the steps left in an epoch and may show how far it is.
     """
 
     config: TrainConfig
@@ -67,6 +68,7 @@ class RunContext:
     stopping: Callable[[], bool] = lambda: False
     on_epoch: Callable[[str, Progress, int], None] = lambda phase, progress, last_epoch: None
     say: Callable[[str], None] = lambda line: None
+    watched: Callable[[Iterable[Any], str, int, int], Iterable[Any]] = lambda steps, title, done, total: steps
 
     def checkpoints(self, phase: str) -> Checkpoints:
         """Return the checkpoints of one training of the run."""

@@ -16,7 +16,7 @@ from audio_tokens.jobs.artefacts.outputs import claim
 from audio_tokens.jobs.artefacts.run_folder import RunFolder, asked_to_stop
 from audio_tokens.jobs.artefacts.tracker import tracking
 from audio_tokens.jobs.display.loudness import say
-from audio_tokens.jobs.display.progress import epoch_lines
+from audio_tokens.jobs.display.progress import epoch_lines, step_bar
 from audio_tokens.jobs.inputs.epoch_order import order_of
 from audio_tokens.shards.integrity import ids_of
 from audio_tokens.shards.publish import published_file
@@ -82,6 +82,7 @@ def open_run(
             stopping=stopping,
             on_epoch=_both(folder.curves(log), epoch_lines(command)),
             say=(lambda line: say(f"{command}: {line}")) if accelerator.is_main_process else lambda line: None,
+            watched=partial(step_bar, command, first=accelerator.is_main_process),
         )
         try:
             yield folder, context

@@ -15,8 +15,9 @@ from audio_tokens.engine.codebook.token_quality import entropy_bits
 from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
 from audio_tokens.engine.sound.decode import decode, resample
 from audio_tokens.engine.sound.resynthesis import mel_to_wave
+from audio_tokens.engine.systems.tagging.audio_tagger import AudioTagger
 from audio_tokens.errors import UserError
-from audio_tokens.jobs.display.report.facts import ClipView, CodebookView, Judged, Played, TokenView
+from audio_tokens.jobs.display.report.facts import ClipView, CodebookView, Judged, OverTime, Played, TokenView
 from audio_tokens.seeds import generator
 from audio_tokens.shards.dataset.manifest import Dataset
 from audio_tokens.shards.sources.clip import Clip
@@ -29,6 +30,8 @@ MOST_LOOKED_THROUGH = 50_000  # clips of a source, in search of some
 READ_WHOLE = ("audioset", "wds", "hf")  # sources that are read front to back: hours for a handful of clips
 TOKENS_SHOWN, SNIPPETS, LABELS_SHOWN = 36, 3, 2
 SNIPPET_S = 0.2  # at least, so that there is something to hear
+PARTS, PART = 25, 4  # a clip is tagged once more in so many parts, each a quarter of it, which overlap
+LABELS_OVER_TIME = 4
 STANDS_OUT = 1.3  # times as often as over all clips
 
 
@@ -78,8 +81,8 @@ def _sounds(spec: str, keys: Collection[str], rate_hz: int) -> Iterator[tuple[st
                 yield clip.key, Played(wave_S=resample(wave_S, own_hz, rate_hz), rate_hz=rate_hz)
 
 
-def clip_view(tokenizer: AudioTokenizer, clip: Judged, sample: Sample) -> ClipView:
-    """Return a clip from all sides; see ClipView."""
+def clip_view(tokenizer: AudioTokenizer, tagger: AudioTagger, clip: Judged, sample: Sample) -> ClipView:
+    """Return a clip from all sides; see ClipView. The `tokenizer` is the one beside the run of the `tagger`."""
     mel_TF, config = sample.mel_TF, tokenizer.mel
     ids_PQ = tokenizer.encode_mel(mel_TF)
     decoded_TF = decode_at_level_of(tokenizer, mel_TF, ids_PQ)
@@ -105,8 +108,24 @@ def clip_view(tokenizer: AudioTokenizer, clip: Judged, sample: Sample) -> ClipVi
         ids_PQ=ids_PQ,
         seconds=sample.seconds,
         resynthesis=heard,
+        over_time=_over_time(tagger, clip, sample),
         error_db=_rms(decoded_TF - mel_TF),
         random_error_db=_rms(random_TF - mel_TF),
+    )
+
+
+def _over_time(tagger: AudioTagger, clip: Judged, sample: Sample) -> OverTime:
+    """Return what is said of parts of a clip about its own labels, then about those ranked highest for it all."""
+    frames = len(sample.mel_TF)
+    part = max(1, frames // PART)
+    starts_W = np.unique(np.linspace(0, frames - part, PARTS).round().astype(int))
+    scores_WL = tagger.probabilities([sample.mel_TF[start : start + part] for start in starts_W.tolist()])
+    labels = [*dict.fromkeys([*clip.labels, *(label for label, _ in clip.said)])][:LABELS_OVER_TIME]
+    frame_s = sample.seconds / frames
+    return OverTime(
+        starts_s_W=starts_W * frame_s,
+        part_s=part * frame_s,
+        scores={label: scores_WL[:, tagger.labels.index(label)] for label in labels},
     )
 
 
@@ -212,9 +231,10 @@ def _snippets(
 
 
 def _cut(sound: Played, start_s: float, end_s: float) -> Played:
-    """Return a part of a sound, faded over 5 ms at both ends, so that the cut itself is not heard."""
-    first, last = (round(max(0.0, second) * sound.rate_hz) for second in (start_s, end_s))
-    part_S = sound.wave_S[min(first, max(0, len(sound.wave_S) - (last - first))) : last].copy()
+    """Return a part of a sound, moved where it would not lie within it, faded over 5 ms so that no cut is heard."""
+    samples = round((end_s - start_s) * sound.rate_hz)
+    first = max(0, min(round(start_s * sound.rate_hz), len(sound.wave_S) - samples))
+    part_S = sound.wave_S[first : first + samples].copy()
     fade = min(round(0.005 * sound.rate_hz), len(part_S) // 2)
     part_S[:fade] *= np.linspace(0, 1, fade, dtype=np.float32)
     part_S[len(part_S) - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Progress: a bar over clips, with their rate, total, time left and rejects, and a line for every epoch."""
+"""Progress: bars over clips and over the steps of an epoch, with rate, total and time left; a line an epoch."""
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,28 @@ from audio_tokens.shards.tasks.task import TaskCounts
 if TYPE_CHECKING:
     from audio_tokens.engine.training.run_context import Progress
 
+SHORT_S = 3.0  # an epoch of so many seconds has no bar of its own: its line comes soon enough
+
 
 def clip_bar(title: str, total: int | None = None, *, first: bool = True) -> Any:
     """Return tqdm's bar over clips, drawn where progress is shown, and by the `first` process alone."""
     return tqdm(total=total, unit=" clips", desc=title, disable=not (first and shows_progress()), smoothing=0.1)
+
+
+def step_bar(
+    command: str, steps: Iterable[Any], title: str, done: int, total: int, *, first: bool = True
+) -> Iterable[Any]:
+    """Return the steps of an epoch, watched by a bar that goes when they are done; a short epoch has none."""
+    return tqdm(
+        steps,
+        desc=f"{command}: {title}",
+        initial=done,
+        total=total,
+        unit=" steps",
+        delay=SHORT_S,
+        leave=False,
+        disable=not (first and shows_progress()),
+    )
 
 
 class ClipBar:

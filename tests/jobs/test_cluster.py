@@ -1,6 +1,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from audio_tokens.engine.codebook.codebook_file import Codebook
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.cluster import Cluster, cluster
+from audio_tokens.jobs.display.loudness import as_loud_as
 from audio_tokens.shards.dataset.manifest import Dataset
 from tests.jobs.toy_tokens import RECIPE, recipe, toy_codebook, toy_shards
 
@@ -53,6 +55,18 @@ def test_what_is_complete_is_left_alone_and_what_differs_is_refused(shards, code
         with pytest.raises(UserError, match="--force"):
             toy_codebook(shards, Path(codebook), **other)
     assert Codebook.load(codebook).hash == before
+
+
+@pytest.mark.parametrize("passes", [1, 20])
+def test_the_bar_ends_at_its_total_and_never_promises_too_little(shards, tmp_path, capsys, passes):
+    """With one pass nothing ends early, so that the total is right from the first clip on."""
+    with as_loud_as(["--verbose"]):
+        toy_codebook(shards, tmp_path / "codebook", recipe=recipe(passes=passes))
+    bars = re.findall(r"cluster: +\d+%.*?(\d+)/(\d+)", capsys.readouterr().err)
+    totals = [int(total) for _, total in bars]
+    assert totals == sorted(totals, reverse=True)
+    assert bars[-1][0] == bars[-1][1]
+    assert (len(set(totals)) == 1) == (passes == 1)
 
 
 def test_force_replaces(shards, tmp_path):

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from audio_tokens.jobs import cli
+from audio_tokens.jobs.display import progress
 from audio_tokens.jobs.display.loudness import as_loud_as
-from audio_tokens.jobs.display.progress import ClipBar
+from audio_tokens.jobs.display.progress import ClipBar, step_bar
 from audio_tokens.shards.sources.registry import Task
 from audio_tokens.shards.tasks.task import TaskCounts
 
@@ -77,6 +78,18 @@ def test_a_bar_never_runs_backwards() -> None:
             bar.show(TaskCounts(clips=clips, rejected=0))
             seen.append(bar._bar.n)
     assert seen == [4, 7, 7, 7, 8, 10]
+
+
+def test_a_long_epoch_has_a_bar_that_begins_where_the_epoch_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for loudness, shown in (("--verbose", True), ("--quiet", False)):
+        for short_s in (0.0, 60.0):
+            monkeypatch.setattr(progress, "SHORT_S", short_s)
+            with as_loud_as([loudness]):
+                assert list(step_bar("train", iter("de"), "choose epoch 2", 3, 5)) == ["d", "e"]
+            err = capsys.readouterr().err
+            assert ("train: choose epoch 2:  60%" in err and "3/5" in err) == (shown and not short_s)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,11 @@
 """push, against a local server that answers as the hub does and keeps what it was sent."""
 
 import base64
+import hashlib
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +16,7 @@ import pytest
 
 from audio_tokens.jobs import cli
 
+COMMIT = "0" * 40
 TOKEN = "hf_abcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -51,24 +56,39 @@ class Answers(BaseHTTPRequestHandler):
             for line in map(json.loads, body.splitlines()):
                 if line["key"] == "file":
                     self.server.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-            return self._answer({"commitUrl": f"{self.server.url}/me/model/commit/{'0' * 40}", "commitOid": "0" * 40})
+            return self._answer({"commitUrl": f"{self.server.url}/me/model/commit/{COMMIT}", "commitOid": COMMIT})
         return self._answer({"errors": [], "warnings": []})  # of the card
 
     def do_GET(self) -> None:
-        self._answer({"error": "not here"}, 404)
+        """The files of the one model there is, and their list."""
+        files = self.server.files
+        if files and self.path.startswith(f"/api/models/me/model/tree/{COMMIT}"):
+            rows = [{"type": "file", "path": name, "size": len(data), "oid": COMMIT} for name, data in files.items()]
+            return self._answer(rows)
+        if files and self.path.startswith("/api/models/me/model"):
+            return self._answer({"id": "me/model", "sha": COMMIT, "siblings": []})
+        data = files.get(self.path.partition(f"/me/model/resolve/{COMMIT}/")[2])
+        return self._send(data, 200, "application/octet-stream") if data else self._answer({"error": "not here"}, 404)
+
+    do_HEAD = do_GET
 
     def _chunks(self) -> Iterator[bytes]:
         while size := int(self.rfile.readline(), 16):
             yield self.rfile.read(size)
             self.rfile.readline()
 
-    def _answer(self, values: dict[str, Any], status: int = 200) -> None:
-        data = json.dumps(values).encode()
+    def _answer(self, values: Any, status: int = 200) -> None:
+        self._send(json.dumps(values).encode(), status, "application/json")
+
+    def _send(self, data: bytes, status: int, kind: str) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("ETag", hashlib.sha256(data).hexdigest())
         self.end_headers()
-        self.wfile.write(data)
+        if self.command != "HEAD":
+            self.wfile.write(data)
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -111,6 +131,30 @@ def test_all_files_of_the_model_arrive_and_the_token_is_told_to_nobody_else(
     out, err = capsys.readouterr()
     assert f"{hub.url}/me/model/commit/" in out
     assert TOKEN not in out + err
+
+
+def found(hub_url: str, name: str, cache: Path) -> str:
+    """What a process of its own finds, since HF_ENDPOINT is read once, when the hub's client is imported."""
+    code = (
+        "from audio_tokens.engine.systems.tagging import find_model as f; import sys; print(f.find_model(sys.argv[1]))"
+    )
+    environment = os.environ | {"HF_ENDPOINT": hub_url, "HF_HUB_CACHE": str(cache)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, name], env=environment, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or done.stderr.splitlines()[-1]
+
+
+def test_what_was_pushed_is_found_by_its_name(hub: Hub, model: Path, tmp_path: Path) -> None:
+    assert cli.main(["push", "--run", str(model), "--to", "me/model", "--quiet"]) == 0
+    folder = Path(found(hub.url, "me/model", tmp_path / "cache"))
+    assert folder.is_dir(), folder
+    assert {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()} == (
+        hub.files
+    )
+    assert "UserError: me/other is neither a folder nor found" in found(hub.url, "me/other", tmp_path / "cache")
+    assert "UserError: me/no name is neither" in found(hub.url, "me/no name", tmp_path / "cache")
+    assert "UserError: HF_ENDPOINT is '127.0.0.1:1'; it begins" in found("127.0.0.1:1", "me/model", tmp_path / "cache")
 
 
 @pytest.mark.parametrize(("status", "remedy"), [(401, "HF_TOKEN"), (403, "right to write"), (500, "500")])

@@ -1,6 +1,6 @@
 """Sound in, labels out: a trained model with the front end and the tokenizer it was trained behind.
 
-B windows of a batch, W windows of a sound, T frames or positions, D dimensions, L labels.
+B windows of a batch, W windows of a sound, C clips, T frames or positions, D dimensions, L labels.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -105,6 +105,10 @@ class AudioTagger:
             alone: Any = sound
             return self.embed([alone])[0]
         return np.stack([tagging.embeddings_WD.mean(axis=0) for tagging in self.all(sound)])
+
+    def probabilities(self, mels: list[Float32[np.ndarray, "T F"]]) -> Float32[np.ndarray, "C L"]:
+        """Return the probabilities 0..1 of clips whose log mels, in dB and all of one length, are at hand."""
+        return self._run(mels)[0]
 
     def ranked(self, scores_L: Float32[np.ndarray, "L"], top: int | None = None) -> list[dict[str, Any]]:
         """Return the `top` labels (or all) with their scores, highest first."""

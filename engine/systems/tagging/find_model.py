@@ -17,13 +17,23 @@ def find_model(where: str | Path) -> Path:
     if path.exists() or str(where).count("/") != 1:
         raise UserError(f"{where} holds no model; `audio-tokens train` makes RUN, and RUN/model is one")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    hub = hub_address()
     try:
         return Path(snapshot_download(str(where)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"{where} is neither a folder nor found on the hub ({reason:.300}); see that the name and the network are "
-            "right, or download it once and name its folder"
+            f"{where} is neither a folder nor found on the hub {hub} ({reason:.300}); see that the name, the network "
+            "and HF_ENDPOINT are right, or download it once and name its folder"
         ) from None
+
+
+def hub_address() -> str:
+    """Return the address of the hub, another one where HF_ENDPOINT says so. Raises UserError where that is none."""
+    from huggingface_hub import constants
+
+    if not constants.ENDPOINT.startswith(("http://", "https://")):
+        raise UserError(f"HF_ENDPOINT is {constants.ENDPOINT!r}; it begins with https:// or http://")
+    return constants.ENDPOINT

@@ -2,7 +2,7 @@
 
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 
@@ -14,9 +14,13 @@ def colour(index: int) -> str:
     return f"var(--c{index % COLOURS})"
 
 
-def legend(names: Sequence[str]) -> str:
-    """Return which colour is whose."""
-    spans = (f"<span><i style='background:{colour(i)}'></i>{html.escape(n)}</span>" for i, n in enumerate(names))
+def legend(names: Sequence[str], drawn: Container[str] | None = None) -> str:
+    """Return which colour is whose, of all `names` or of those that are `drawn`."""
+    spans = [
+        f"<span><i style='background:{colour(i)}'></i>{html.escape(name)}</span>"
+        for i, name in enumerate(names)
+        if drawn is None or name in drawn
+    ]
     return f"<div class=legend>{''.join(spans)}</div>"
 
 
@@ -50,7 +54,7 @@ def lines(curves: Mapping[str, Sequence[tuple[float, float]]], names: Sequence[s
 
 def dots(values: Mapping[str, float], names: Sequence[str], interval: tuple[float, float] | None) -> str:
     """Return values 0..1 as dots on a line, each system on a lane of its own, so that none hides another."""
-    height = 6 + 5 * len(names)
+    height = 4 + 6 * len(names)
     parts = [f"<svg viewBox='0 0 224 {height}' width=224 height={height} role=img aria-label='average precision'>"]
     parts += [f"<line class=axis x1={12 + 200 * t:g} x2={12 + 200 * t:g} y1=0 y2={height} />" for t in (0, 0.5, 1)]
     if interval:
@@ -59,7 +63,7 @@ def dots(values: Mapping[str, float], names: Sequence[str], interval: tuple[floa
     for lane, name in enumerate(names):
         if name in values:
             parts.append(
-                f"<circle cx={12 + 200 * values[name]:.1f} cy={5 + 5 * lane} r=3.4 fill='{colour(lane)}'>"
+                f"<circle cx={12 + 200 * values[name]:.1f} cy={5 + 6 * lane} r=2.9 fill='{colour(lane)}'>"
                 f"<title>{html.escape(name)}: {100 * values[name]:.1f} %</title></circle>"
             )
     return "".join(parts) + "</svg>"
@@ -76,6 +80,21 @@ def waveform(wave_S: np.ndarray, columns: int = 600) -> str:
         f"<svg viewBox='0 0 {len(edges)} 100' preserveAspectRatio=none role=img aria-label=waveform>"
         f"<path d='M{' L'.join([*above, *below])}Z' /></svg>"
     )
+
+
+def over_time(seconds: float, starts_s_W: np.ndarray, part_s: float, scores: Mapping[str, np.ndarray]) -> str:
+    """Return probabilities 0..1 over the full width of a clip, a line a label, each value at the middle of its part."""
+    middles_W = (100 * (starts_s_W + part_s / 2) / seconds).tolist()
+    parts = [
+        "<svg class=lines viewBox='0 0 100 100' preserveAspectRatio=none role=img aria-label='probability over time'>"
+    ]
+    for index, (label, scores_W) in enumerate(scores.items()):
+        points = " ".join(f"{x:.2f},{96 - 92 * y:.1f}" for x, y in zip(middles_W, scores_W.tolist(), strict=True))
+        parts.append(
+            f"<polyline points='{points}' fill=none stroke='{colour(index)}' stroke-width=2 "
+            f"vector-effect=non-scaling-stroke><title>{html.escape(label)}</title></polyline>"
+        )
+    return "".join(parts) + "</svg>"
 
 
 def rank_frequency(usage_K: np.ndarray) -> str:

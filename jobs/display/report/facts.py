@@ -1,6 +1,6 @@
 """What a report shows, gathered by jobs/artefacts and drawn here; no file is read in this folder.
 
-C clips, L labels, K tokens, T frames, F mel bands, P positions, Q streams, S samples.
+C clips, L labels, K tokens, T frames, F mel bands, P positions, Q streams, S samples, W parts of a clip.
 """
 
 from collections.abc import Mapping, Sequence
@@ -92,8 +92,19 @@ class Judged:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OverTime:
+    """What a system says of parts of a clip, each `part_s` long: probabilities 0..1 of some labels."""
+
+    starts_s_W: np.ndarray
+    part_s: float
+    scores: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClipView:
     """A clip seen from all sides: mel and decoded mel in dB, tokens, sound and what the tokens sound like.
+
+    `over_time` is what the system that judged it says of its parts.
 
     `error_db` is the root mean square between the mels at the clip's own level, `random_error_db` the same with tokens
     drawn at random by their use: what a codebook without information would do.
@@ -105,6 +116,7 @@ class ClipView:
     ids_PQ: np.ndarray
     seconds: float
     resynthesis: Played | None
+    over_time: OverTime
     error_db: float
     random_error_db: float
 

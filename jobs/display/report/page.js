@@ -31,6 +31,15 @@ document.addEventListener("play", (event) => {
 for (const button of document.querySelectorAll("button[data-sound]")) {
   button.addEventListener("click", () => new Audio(button.dataset.sound).play());
 }
+// The tokens of a codebook are put in order by what a button names.
+for (const order of document.querySelectorAll(".order")) {
+  const buttons = [...order.querySelectorAll("button")], cards = order.nextElementSibling;
+  for (const button of buttons) button.addEventListener("click", () => {
+    for (const other of buttons) other.setAttribute("aria-pressed", other === button);
+    const value = (card) => Number(card.dataset[button.dataset.order]);
+    cards.append(...[...cards.children].sort((a, b) => value(a) - value(b)));
+  });
+}
 // The cursor of a clip goes over all its panels with the sound that plays; a click or the arrow keys move it.
 for (const view of document.querySelectorAll(".view")) {
   const stack = view.querySelector(".stack"), cursor = stack.querySelector(".cursor");

@@ -47,9 +47,13 @@ def leaderboard(report: Report) -> Iterator[str]:
     if best.folds:
         over += f" and {best.folds} folds, each tested once by models fitted on the others"
     yield (
-        f"<p class=soft>Means over {over}. Brackets hold the 95 % interval over the tested clips (bootstrap); "
-        "differences are paired, on the same clips. A model that knows nothing has mAP "
-        f"{100 * report.chance:.1f} %, the mean share of clips that have a label.</p>"
+        f"<p class=soft>Means over {over}. Brackets hold the 95&nbsp;% interval (bootstrap over the recordings or "
+        "speakers that the tested clips are of, and over seeds); differences are paired, on the same clips, and p is "
+        "the chance of one as large between equal systems. mAP is mean average precision: how well scores rank the "
+        "clips of each label above the others. A model that knows "
+        f"nothing has {100 * report.chance:.1f}&nbsp;%, the mean share of clips that have a label. mAUC is the mean "
+        "area under the ROC curve (of that model 50&nbsp;%), d&prime; the same as a distance (0); val mAP was reached "
+        "on the clips that choices were made on.</p>"
     )
     if sum(len(row.parts) for row in report.rows) > len(report.rows):
         yield "<details><summary>Every run: seeds and folds apart</summary>"
@@ -67,7 +71,7 @@ def curves(report: Report) -> Iterator[str]:
     """Learning curves of the systems that have epochs, the first run of each."""
     names = [row.name for row in report.rows]
     yield "<p class=soft>The first seed (and fold) of each system that is trained in epochs.</p>"
-    yield charts.legend(names)
+    yield charts.legend(names, {name for curves in report.curves.values() for name in curves})
     drawn = [charts.lines(curves, names, title) for title, curves in report.curves.items()]
     yield f"<div class=charts>{''.join(drawn)}</div>"
     missing = [name for name in names if not any(name in curves for curves in report.curves.values())]
@@ -80,7 +84,7 @@ def classes(report: Report) -> Iterator[str]:
     names = [row.name for row in report.rows]
     yield (
         "<p class=soft>Means over all runs in which the label has a positive clip; every heading sorts. The grey line "
-        f"is the 95 % interval of {html.escape(names[0])}.</p>"
+        f"is the 95&nbsp;% interval of {html.escape(names[0])}, too narrow where a label has few clips.</p>"
     )
     yield charts.legend(names)
     rows = []
@@ -127,7 +131,7 @@ def _matrix(confusion: Confusion, most: int = 60) -> str:
             count = int(confusion.counts_LL[i, j])
             share = count / max(1, totals_L[i])
             title = f"{confusion.labels[i]} / {confusion.labels[j]}: {count} of {totals_L[i]}"
-            shade = f"128,128,128,{0.45 * share:.2f}" if i == j else f"var(--heat),{0.8 * share / most_wrong:.2f}"
+            shade = f"128,128,128,{0.45 * share:.2f}" if i == j else f"var(--heat),{0.5 * share / most_wrong:.2f}"
             cells.append(f"<td title='{html.escape(title)}' style='background:rgba({shade})'>{count or ''}</td>")
         rows.append(f"<tr><th class=word scope=row>{html.escape(confusion.labels[i])}</th>{''.join(cells)}</tr>")
     body = f"<thead><tr><th></th>{heads}</tr></thead><tbody>{''.join(rows)}</tbody>"
@@ -151,7 +155,7 @@ def _judged(clip: Judged) -> str:
 
 
 def _words(clip: Judged) -> str:
-    said = ", ".join(f"{html.escape(label)} {100 * score:.0f} %" for label, score in clip.said)
+    said = ", ".join(f"{html.escape(label)} {100 * score:.0f}&nbsp;%" for label, score in clip.said)
     return (
         f"<div><b>{html.escape(', '.join(clip.labels) or 'no label')}</b></div><div>said: {said}</div>"
         f"<div class=soft>{html.escape(clip.key)}, loss {clip.loss:.2f}</div>"
@@ -162,8 +166,10 @@ def clips(report: Report) -> Iterator[str]:
     """Clips through the tokens: waveform, mel, decoded mel, token strip, both sounds, one cursor."""
     yield (
         "<p class=soft>From above: waveform, mel, the mel that the tokens give back (at the clip's own level), the "
-        "tokens (equal colour, equal token). Click, or focus and use the arrow keys, to move the cursor; space plays. "
-        "Clips are from the worst to the best.</p>"
+        "tokens (equal colour, equal token), and the probability of labels, from 0 below to 100&nbsp;% above, by "
+        f"{html.escape(report.rows[0].name)}, given only a quarter of the clip around each moment (it was trained on "
+        "whole clips). Click, or focus and use the arrow keys, to move the cursor; space plays. Clips are from the "
+        "worst to the best.</p>"
     )
     for view in report.clips:
         yield from _clip(view)
@@ -183,9 +189,11 @@ def _clip(view: ClipView) -> Iterator[str]:
     yield f"<img alt='mel decoded from its tokens' src='{mel_png(view.decoded_TF, low, high)}'>"
     for stream, ids_P in enumerate(view.ids_PQ.T, start=1):
         yield f"<img class=strip alt='tokens of stream {stream}' src='{token_png(ids_P)}'>"
-    yield "<div class=cursor></div></div><div class=two>"
+    over = view.over_time
+    yield charts.over_time(view.seconds, over.starts_s_W, over.part_s, over.scores)
+    yield f"<div class=cursor></div></div>{charts.legend(list(over.scores))}<div class=two>"
     yield f"<div>the clip{_audio(sound, 'the clip')}</div><div>its tokens{_audio(view.resynthesis, 'the tokens')}</div>"
-    said = ", ".join(f"{html.escape(label)} {100 * score:.0f} %" for label, score in view.judged.said)
+    said = ", ".join(f"{html.escape(label)} {100 * score:.0f}&nbsp;%" for label, score in view.judged.said)
     yield (
         f"</div><p class=soft>{html.escape(view.judged.key)}; said: {said}. Mel error {view.error_db:.1f} dB; "
         f"{view.random_error_db:.1f} dB with tokens drawn at random.</p></div>"
@@ -197,11 +205,15 @@ def codebook(view: CodebookView) -> Iterator[str]:
     yield f"<h3>{html.escape(view.name)}</h3>"
     yield (
         f"<p class=soft>{view.used:,} of {view.tokens:,} tokens used, as varied as {view.perplexity:,.0f} equally "
-        f"likely ones. The {len(view.shown)} most used, from low to high: mel patch (bands upwards, frames to the "
-        "right), how "
-        "often it was used in fitting, the labels it stands out in, and the snippets nearest to it.</p>"
+        f"likely ones. Below, the {len(view.shown)} most used: mel patch (bands upwards, frames to the right), how "
+        "often it was used in fitting, the labels it stands out in (in their clips &times;N times as often as in all), "
+        "and the snippets of sound nearest to it.</p>"
     )
     yield charts.rank_frequency(view.usage_K)
+    yield (
+        "<p class=order>Order: <button data-order=pitch aria-pressed=true>from low to high</button> "
+        "<button data-order=use aria-pressed=false>by use</button></p>"
+    )
     low, high = np.percentile([token.patch_TF for token in view.shown], [1, 99])
     yield f"<div class=tokens>{''.join(_token(token, float(low), float(high)) for token in view.shown)}</div>"
 
@@ -214,7 +226,8 @@ def _token(token: TokenView, low: float, high: float) -> str:
     )
     labels = "<br>".join(f"{html.escape(label)} &times;{lift:.1f}" for label, lift in token.labels)
     return (
-        f"<div class=card><img alt='mel patch of token {token.token}' src='{mel_png(token.patch_TF, low, high)}'>"
+        f"<div class=card data-pitch={token.centre_band:.4f} data-use={-token.usage}>"
+        f"<img alt='mel patch of token {token.token}' src='{mel_png(token.patch_TF, low, high)}'>"
         f"<div><b>{token.token}</b> <span class=soft>{token.usage:,} times</span></div>{labels}<div>{plays}</div></div>"
     )
 
@@ -231,6 +244,7 @@ def rejects(report: Report) -> Iterator[str]:
 def settings(report: Report) -> Iterator[str]:
     """The command, the configuration of every system, and when each part was made."""
     yield f"<pre tabindex=0>{html.escape(report.command)}</pre>"
+    yield "<p class=soft>Options that the line gave over its recipe are among those below.</p>"
     for name, text in report.settings.items():
         yield f"<details><summary>{html.escape(name)}</summary><pre tabindex=0>{html.escape(text)}</pre></details>"
     rows = [("", [_word(part), _word(when)]) for part, when in report.dates.items()]
