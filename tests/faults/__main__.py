@@ -26,7 +26,7 @@ KILLS = ("kill -9", "SIGTERM", "SIGINT")
 OF_TORCH = ("train", "train bag", "pretrain", "evaluate", "report")
 COLUMNS = (
     *(*KILLS, "two at once", "full disk", "read-only", "EIO", "torn or flipped"),
-    *("a worker's segfault", "a hung worker", "clock going back", "laws broken"),
+    *("a worker's segfault", "a hung worker", "clock going back", "a faltering server", "laws broken"),
 )
 
 
@@ -88,7 +88,8 @@ def _wanted(counts: dict[str, Counter[str]], asked: argparse.Namespace, attacks:
 def _enough(counts: dict[str, Counter[str]], asked: argparse.Namespace, attacks: list[str]) -> bool:
     wanted = _wanted(counts, asked, attacks)
     passed = time.monotonic() - STARTED > 60 * asked.minutes
-    return passed or not set(wanted) - {"read-only", "a worker"}  # which some systems and commands do not know
+    # which some systems and commands do not know
+    return passed or not set(wanted) - {"read-only", "a worker", "a faltering server"}
 
 
 def _write_down(seed: int, counts: dict[str, Counter[str]]) -> None:

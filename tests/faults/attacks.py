@@ -13,10 +13,12 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+from audio_tokens.shards.sources.addresses import remote
 from tests.faults.commands import prepare
 from tests.faults.events import at_change, fail_with, signal_itself
-from tests.faults.forks import Running, ended
+from tests.faults.forks import Running, ended, start
 from tests.faults.rounds import Round
+from tests.shards.sources.servers import serve
 
 Struck = Counter[str]
 STOPS = 8  # one after the other, before the command may end
@@ -187,6 +189,23 @@ def clock_goes_back(round_: Round, rng: random.Random) -> Struck:
     return Struck({"clock going back": 1})
 
 
+def faltering_server(round_: Round, rng: random.Random) -> Struck:
+    """The shards lie on a web server that fails, or breaks off, up to twice in a row."""
+    shards = f"--shards {round_.at}/shards"
+    if shards not in round_.words:
+        return Struck()
+    faults = ("503", "cut", "503 503", "503 cut", "500 429")
+    with serve(round_.at) as served:
+        served.faults = [fault for _ in range(200) for fault in ("", *rng.choice(faults).split(), "")]
+        before = len(served.faults)
+        words = round_.words.replace(shards, f"--shards {served.url}/shards")
+        outcome = start(words, round_.said, partial(setattr, remote, "WAITS_S", (0.01, 0.02, 0.04))).wait()
+    assert outcome.code == 0, outcome
+    round_.meet(outcome)
+    round_.see_whole()
+    return Struck({"a faltering server": int(len(served.faults) < before)})
+
+
 ATTACKS: dict[str, Callable[[Round, random.Random], Struck]] = {
     **{name: partial(stops, name=name) for name in SIGNALS},
     "two at once": pair,
@@ -196,6 +215,7 @@ ATTACKS: dict[str, Callable[[Round, random.Random], Struck]] = {
     "torn or flipped": damage,
     "a worker": worker_dies,
     "clock going back": clock_goes_back,
+    "a faltering server": faltering_server,
 }
 
 

@@ -16,7 +16,7 @@ from audio_tokens.engine.codebook.fit_checkpoint import from_bytes
 from audio_tokens.errors import UserError
 from audio_tokens.jobs import cli
 from audio_tokens.jobs.artefacts.predictions import Predictions
-from tests.laws.conftest import SMALL
+from tests.faults.artefacts import SMALL
 from tests.laws.test_damaged import edit, refused
 
 
