@@ -16,7 +16,7 @@ from audio_tokens.seeds import generator
 from audio_tokens.shards.dataset.clip_table import CLIPS, read_arrays, write_arrays
 from audio_tokens.shards.sources.registry import Task
 from audio_tokens.shards.tasks.shard_maker import ShardMaker
-from audio_tokens.shards.tasks.task_set import TASKS, TaskSet, digest_of
+from audio_tokens.shards.tasks.task_set import TASKS, TaskSet, digest_of, sealed
 from audio_tokens.shards.tasks.task_shards import ShardConfig, table_file
 from audio_tokens.shards.tokens.token_parts import TokenClip, pack, write_part
 from benchmarks.inputs.mel_shards import noise_shards
@@ -101,7 +101,7 @@ def unfinished_build(folder: Path, clips: int) -> tuple[TaskSet, int]:
                 "notes": [],
             },
         }
-        made.record_file(index).write_text(json.dumps(record))
+        made.record_file(index).write_bytes(sealed(record))
     return made, tasks
 
 
