@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
     from audio_tokens.jobs.artefacts.report_runs import FinishedRun, RunGroup
     from audio_tokens.jobs.artefacts.report_sounds import Sample
-    from audio_tokens.jobs.display.report.facts import ClipView, CodebookView, Judged
+    from audio_tokens.jobs.display.report.facts import ClipView, CodebookView, Judged, OrderView
     from audio_tokens.jobs.display.report.facts import Report as Facts
     from audio_tokens.shards.dataset.manifest import Dataset
 
@@ -54,7 +54,7 @@ def report(job: Report) -> int:
 
 
 def _gather(work: Path, main_figure: str, groups: "Sequence[RunGroup]") -> "Facts":
-    from audio_tokens.jobs.artefacts import report_runs
+    from audio_tokens.jobs.artefacts import report_order, report_runs
     from audio_tokens.jobs.artefacts.report_sounds import samples_of
     from audio_tokens.jobs.display.report.facts import Report as Facts
     from audio_tokens.shards.dataset.manifest import Dataset
@@ -63,7 +63,10 @@ def _gather(work: Path, main_figure: str, groups: "Sequence[RunGroup]") -> "Fact
     worst = clips[:WORST]
     viewed = [clips[round(place * (len(clips) - 1) / (VIEWED - 1))] for place in range(VIEWED)]
     viewed = list({clip.key: (run, clip) for run, clip in viewed}.values())
-    samples, silent = samples_of(dataset, {clip.key for _, clip in (*worst, *viewed)})
+    classes, pair = report_runs.class_rows(groups), report_order.order_pair(groups)
+    gaining = report_order.clips_that_gain(*pair, classes) if pair else []
+    shown = {clip.key for clip in [clip for _, clip in (*worst, *viewed)] + [clip for _, clip, *_ in gaining]}
+    samples, silent = samples_of(dataset, shown)
     notes = [_leaks(groups), silent]
     return Facts(
         title=work.resolve().name,
@@ -74,7 +77,8 @@ def _gather(work: Path, main_figure: str, groups: "Sequence[RunGroup]") -> "Fact
         chance=report_runs.chance(groups),
         rows=report_runs.leaderboard_rows(groups, main_figure),
         curves=report_runs.learning_curves(groups),
-        classes=report_runs.class_rows(groups),
+        classes=classes,
+        order=_order_view(pair, gaining, samples) if pair else None,
         confusions=[report_runs.confusion(group) for group in groups],
         worst=[replace(clip, sound=samples[clip.key].sound) for _, clip in worst],
         clips=_clip_views(viewed, samples),
@@ -116,6 +120,28 @@ def _clip_views(viewed: "Sequence[tuple[FinishedRun, Judged]]", samples: "dict[s
         if (tokenizer := _tokenizer(run)) is not None:
             views.append(clip_view(tokenizer, AudioTagger.from_pretrained(run.path), clip, samples[clip.key]))
     return views
+
+
+def _order_view(
+    pair: "tuple[RunGroup, RunGroup]",
+    gaining: "Sequence[tuple[FinishedRun, Judged, str, float]]",
+    samples: "dict[str, Sample]",
+) -> "OrderView":
+    from audio_tokens.engine.systems.tagging.audio_tagger import AudioTagger
+    from audio_tokens.jobs.artefacts.report_order import evidence
+    from audio_tokens.jobs.display.report.facts import OrderView
+
+    found = [
+        evidence(
+            AudioTagger.from_pretrained(run.path),
+            replace(clip, sound=samples[clip.key].sound),
+            label,
+            bag,
+            samples[clip.key],
+        )
+        for run, clip, label, bag in gaining
+    ]
+    return OrderView(sequence=pair[0].name, bag=pair[1].name, evidence=found)
 
 
 def _codebook_views(groups: "Sequence[RunGroup]", samples: "dict[str, Sample]") -> "list[CodebookView]":

@@ -46,6 +46,11 @@ class FinishedRun:
     def scores(self) -> Scores:
         return score(self.predictions.scores_CL, self.predictions.targets_CL)
 
+    def probabilities_of(self, told: Predictions) -> np.ndarray:
+        """Return the probabilities 0..1 [C, L] that the scores of `told`, this run's or some of them, stand for."""
+        z_CL = told.scores_CL.astype(np.float64)
+        return np.exp(z_CL) if self.single_label else 1 / (1 + np.exp(-z_CL))
+
     @cached_property
     def single_label(self) -> bool:
         file = self.path / "model" / "config.json"
@@ -214,11 +219,10 @@ def judged(group: RunGroup) -> list[tuple[FinishedRun, Judged]]:
     for run in group.first_seed:
         told = run.predictions
         z_CL = told.scores_CL.astype(np.float64)
+        probabilities_CL = run.probabilities_of(told)
         if run.single_label:
-            probabilities_CL = np.exp(z_CL)
             losses_C = -(z_CL * told.targets_CL).sum(axis=1)
         else:
-            probabilities_CL = 1 / (1 + np.exp(-z_CL))
             losses_C = (np.logaddexp(0, z_CL) - z_CL * told.targets_CL).mean(axis=1)
         for clip, key in enumerate(told.keys):
             said = [

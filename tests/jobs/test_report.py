@@ -12,9 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from sklearn.metrics import average_precision_score
 
+from audio_tokens.engine.systems.tagging.audio_tagger import AudioTagger
 from audio_tokens.jobs import cli
+from audio_tokens.jobs.artefacts.report_order import clips_that_gain, order_pair
 from audio_tokens.jobs.artefacts.report_runs import class_rows, confusion, judged, leaderboard_rows, run_groups
 
 CLIPS, FOLDS, SEEDS = 24, 2, 2
@@ -33,7 +36,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
         soundfile.write(work / f"{index}.wav", wave.astype(np.float32), 22_050)
         lines.append(f"{index}.wav,{kind},{index % FOLDS + 1},g{index}")
     (work / "list.csv").write_text("\n".join(lines) + "\n")
-    words = f"run --source csv:{work}/list.csv --folds --systems token-bag,token-linear --seeds 0,1 --work {work}/w"
+    words = f"run --source csv:{work}/list.csv --folds --systems token-bag,token-lstm --seeds 0,1 --work {work}/w"
     words += " --workers 1 --recipe.kmeans.clusters 6 --recipe.train.epochs 2"
     assert cli.main(words.split()) == 0
     return work / "w"
@@ -49,7 +52,7 @@ def test_rows_are_means_over_all_folds_and_seeds_with_intervals_around_them(work
     main, groups = run_groups(work)
     rows = leaderboard_rows(groups, main)
     assert main == "accuracy"
-    assert {row.system for row in rows} == {"token-bag", "token-linear"}
+    assert {row.system for row in rows} == {"token-bag", "token-lstm"}
     for row in rows:
         for name in ("accuracy", "mAP"):
             assert row.figures[name] == pytest.approx(np.mean([r[name] for r in figures(work, row.system)]))
@@ -96,9 +99,43 @@ def test_confusions_count_every_tested_clip_once_and_losses_fall(work: Path) -> 
             assert sum(score for _, score in clip.said) == pytest.approx(1, abs=1e-5)
 
 
+def test_what_order_gives_is_the_difference_of_two_systems_and_its_evidence_that_of_the_model(work: Path) -> None:
+    _, groups = run_groups(work)
+    sequence, bag = order_pair(groups)
+    assert (sequence.system, bag.system, sequence.recipe) == ("token-lstm", "token-bag", bag.recipe)
+    for run, clip, label, of_bag in clips_that_gain(sequence, bag, class_rows(groups)):
+        assert label in clip.labels
+        (counted,) = [other for other in bag.first_seed if other.fold == run.fold]
+        told = counted.predictions
+        score = told.scores_CL[told.keys.index(clip.key), told.labels.index(label)]
+        assert of_bag == pytest.approx(np.exp(score), rel=1e-5)
+        assert dict(clip.said).get(label, 1.0) > of_bag  # what is not among the three highest is not told there
+    tagger = AudioTagger.from_pretrained(work / "default-0" / "fold-1" / "token-lstm")
+    mel_TF = np.random.default_rng(0).normal(size=(44, 64)).astype(np.float32)
+    starts_W, wide, scores_VL = tagger.without_parts(mel_TF, parts=5, share=4)
+    ids_PQ = tagger.tokenizer.encode_mel(mel_TF.astype(np.float16)).astype(np.int64)
+    assert (len(ids_PQ), wide, starts_W[0], starts_W[-1] + wide) == (21, 5, 0, 21)
+    assert scores_VL.shape == (1 + len(starts_W), 3)
+    for start, scores_L in zip([None, *starts_W.tolist()], scores_VL, strict=True):
+        left = ids_PQ if start is None else np.delete(ids_PQ, np.arange(start, start + wide), axis=0)
+        with torch.no_grad():
+            logits_L = tagger.model(torch.from_numpy(left[None]), torch.tensor([len(left)]))[0]
+        np.testing.assert_allclose(scores_L, logits_L.softmax(dim=0).numpy(), rtol=1e-5)
+    assert tagger.without_parts(mel_TF[:4], parts=5, share=4)[2].shape == (1, 3)
+
+
 def test_the_page_shows_all_parts_and_asks_nothing_of_a_network(work: Path) -> None:
     page = (work / "report.html").read_text()
-    for title in ("Leaderboard", "Learning curves", "Labels", "Confusions", "Worst clips", "Codebook", "Rejects"):
+    for title in (
+        "Leaderboard",
+        "Learning curves",
+        "Labels",
+        "Order",
+        "Confusions",
+        "Worst clips",
+        "Codebook",
+        "Rejects",
+    ):
         assert f"<h2>{title}</h2>" in page
     assert re.findall(r"(?:src|href|data-sound)='(?!data:|#)", page) == []
     assert re.findall(r"url\(|@import|fetch\(|XMLHttp", page) == []
@@ -190,9 +227,9 @@ def test_a_browser_finds_no_fault(work: Path, tmp_path: Path, width: int) -> Non
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(2700)
 def test_real_sound_in_five_folds(data_dir: Path, tmp_path: Path) -> None:
-    words = f"run --source esc50:{data_dir}/esc10 --folds --systems token-bag,token-linear --work {tmp_path}/esc"
+    words = f"run --source esc50:{data_dir}/esc10 --folds --systems token-bag,token-lstm --work {tmp_path}/esc"
     words += " --workers 1 --recipe.kmeans.clusters 100 --recipe.kmeans.passes 2 --recipe.train.epochs 3"
     assert cli.main(words.split()) == 0
     _, groups = run_groups(tmp_path / "esc")

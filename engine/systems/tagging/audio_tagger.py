@@ -1,6 +1,7 @@
 """Sound in, labels out: a trained model with the front end and the tokenizer it was trained behind.
 
-B windows of a batch, W windows of a sound, C clips, T frames or positions, D dimensions, L labels.
+B windows of a batch, W windows of a sound or parts of a clip, V a clip and its versions without a part, C clips, T
+frames or positions, D dimensions, L labels.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor, nn
 
 from audio_tokens.engine.clips.mel_clips import SCALES
@@ -110,6 +111,32 @@ class AudioTagger:
         """Return the probabilities 0..1 of clips whose log mels, in dB and all of one length, are at hand."""
         return self._run(mels)[0]
 
+    def without_parts(
+        self, mel_TF: Float32[np.ndarray, "T F"], parts: int, share: int
+    ) -> tuple[Int64[np.ndarray, "W"], int, Float32[np.ndarray, "V L"]]:
+        """Return what is said of a clip, and of it without each of some parts of its tokens, which are cut out.
+
+        What a label loses tells how much the part speaks for it (occlusion: Zeiler and Fergus, "Visualizing and
+        understanding convolutional networks", 2014). For systems that read tokens alone.
+
+        Args:
+            mel_TF: the clip's log mel, in dB
+            parts: how many parts there are at most, evenly placed; they may overlap
+            share: a part is one `share`th of the clip's positions, and at least one of them
+
+        Returns:
+            The first position of each part, how many positions a part has, and probabilities 0..1: the first row is
+            the whole clip's, the others are of it without a part. A clip of one position has no parts.
+        """
+        whole_PQ = self._tokens([mel_TF.astype(np.float16)])[0]
+        positions = len(whole_PQ)
+        wide = max(1, positions // share)
+        starts_W = np.unique(np.linspace(0, positions - wide, parts).round().astype(np.int64))[: positions - 1]
+        cut_WPQ = [torch.cat([whole_PQ[:start], whole_PQ[start + wide :]]) for start in starts_W.tolist()]
+        scores = [self._scores(whole_PQ[None])]
+        scores += [self._scores(torch.stack(cut_WPQ))] if cut_WPQ else []
+        return starts_W, wide, np.concatenate(scores)
+
     def ranked(self, scores_L: Float32[np.ndarray, "L"], top: int | None = None) -> list[dict[str, Any]]:
         """Return the `top` labels (or all) with their scores, highest first."""
         order_L = np.argsort(-scores_L, kind="stable")[:top]
@@ -181,10 +208,15 @@ class AudioTagger:
                 scale = SCALES[self.system.mel_scale]
                 slices_BTD = np.stack([stack([scale(mel_TF)], seen, 0) for mel_TF in stored])
                 beside["slices_BTD"] = torch.from_numpy(slices_BTD).to(self.device)
+        return self._scores(inputs, **beside), self._embedding.of_last_batch().cpu().numpy()
+
+    @torch.no_grad()
+    def _scores(self, inputs: Tensor, **beside: Tensor) -> Float32[np.ndarray, "B L"]:
+        """Return the probabilities of inputs of equal length."""
         lengths_B = torch.full((len(inputs),), inputs.shape[1])
         logits_BL = self.model(inputs.to(self.device), lengths_B, **beside).float()
         scores_BL = logits_BL.softmax(dim=1) if self.model.config.single_label else logits_BL.sigmoid()
-        return scores_BL.cpu().numpy(), self._embedding.of_last_batch().cpu().numpy()
+        return scores_BL.cpu().numpy()
 
     def _tokens(self, mels: list[np.ndarray]) -> Tensor:
         assert self.tokenizer is not None

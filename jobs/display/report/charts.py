@@ -97,6 +97,19 @@ def over_time(seconds: float, starts_s_W: np.ndarray, part_s: float, scores: Map
     return "".join(parts) + "</svg>"
 
 
+def evidence(seconds: float, starts_s_W: np.ndarray, part_s: float, adds_W: np.ndarray) -> str:
+    """Return what parts of a clip add as a shape around a line, over the full width, each at the part's middle."""
+    middles_W = (100 * (starts_s_W + part_s / 2) / seconds).tolist()
+    most = float(np.abs(adds_W).max(initial=0)) or 1.0
+    points = [f"{x:.2f},{50 - 46 * y / most:.1f}" for x, y in zip(middles_W, adds_W.tolist(), strict=True)]
+    ends = f"{middles_W[0]:.2f},50 {' '.join(points)} {middles_W[-1]:.2f},50" if points else ""
+    return (
+        "<svg class=lines viewBox='0 0 100 100' preserveAspectRatio=none role=img "
+        f"aria-label='what each part adds'><line class=axis x1=0 x2=100 y1=50 y2=50 />"
+        f"<polygon points='{ends}' fill='{colour(0)}' /></svg>"
+    )
+
+
 def rank_frequency(usage_K: np.ndarray) -> str:
     """Return how often tokens were used against their rank, both on log axes: a straight line would be Zipf's law."""
     used = np.sort(usage_K[usage_K > 0])[::-1].astype(float)

@@ -149,6 +149,35 @@ class CodebookView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """A clip that a system which reads order finds more of `label` in than the bag, and what each part adds to that.
+
+    `adds_W` is by how much the label's log odds fall where the tokens of a part are cut out, `part_s` seconds from
+    `starts_s_W` on; `sequence` and `bag` are both systems' probabilities 0..1 of the label.
+    """
+
+    label: str
+    judged: Judged
+    mel_TF: np.ndarray
+    ids_PQ: np.ndarray
+    seconds: float
+    starts_s_W: np.ndarray
+    part_s: float
+    adds_W: np.ndarray
+    sequence: float
+    bag: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderView:
+    """The best system that reads order beside the bag of the same tokens, by name."""
+
+    sequence: str
+    bag: str
+    evidence: Sequence[Evidence]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """A work folder as its report shows it."""
 
@@ -169,4 +198,5 @@ class Report:
     command: str
     settings: Mapping[str, str]
     dates: Mapping[str, str]
+    order: OrderView | None = None
     notes: Sequence[str] = field(default_factory=tuple)

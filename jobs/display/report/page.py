@@ -43,6 +43,7 @@ def _sections(report: Report) -> dict[str, Iterator[str] | None]:
         "Leaderboard": sections.leaderboard(report),
         "Learning curves": sections.curves(report) if any(report.curves.values()) else None,
         "Labels": sections.classes(report),
+        "Order": sections.order(report, report.order) if report.order else None,
         "Confusions": sections.confusions(report) if report.confusions else None,
         "Worst clips": sections.worst(report) if report.worst else None,
         "Clips through tokens": sections.clips(report) if report.clips else None,

@@ -10,8 +10,10 @@ from audio_tokens.jobs.display.report.facts import (
     ClipView,
     CodebookView,
     Confusion,
+    Evidence,
     Interval,
     Judged,
+    OrderView,
     Played,
     Report,
     Row,
@@ -98,6 +100,65 @@ def classes(report: Report) -> Iterator[str]:
     yield table(heads, rows, words=1)
 
 
+def order(report: Report, view: OrderView) -> Iterator[str]:
+    """What reading order gives each label beside the bag, and the parts of some clips that it comes from."""
+    sequence, bag = html.escape(view.sequence), html.escape(view.bag)
+    yield (
+        f"<p class=soft>{bag} counts a clip's tokens and knows nothing of their order; {sequence} reads them in order, "
+        "from the same codebook. Average precision of each label by both, and the difference. (That it is order, and "
+        "not just another kind of model, shows where the same model learns from shuffled tokens.)</p>"
+    )
+    rows = [
+        (row.ap[view.sequence] - row.ap[view.bag], row)
+        for row in report.classes
+        if view.sequence in row.ap and view.bag in row.ap
+    ]
+    cells = [
+        (
+            "",
+            [
+                _word(row.label),
+                _number(row.positives),
+                _figure(row.ap[view.bag], "mAP", None),
+                _figure(row.ap[view.sequence], "mAP", None),
+                f"<td data-v='{gain}'>{100 * gain:+.1f}</td>",
+            ],
+        )
+        for gain, row in sorted(rows, key=lambda pair: (-pair[0], pair[1].label))
+    ]
+    yield table(["label", "positive clips", f"{bag} %", f"{sequence} %", "gain, points"], cells, words=1)
+    if view.evidence:
+        yield (
+            "<p class=soft>Of the labels that gain most, the clip that gains most. Below the mel and the tokens (equal "
+            f"colour, equal token): how much the label's log odds by {sequence} fall where the tokens around a moment "
+            "are cut out. Above the line they speak for the label, below it against it.</p>"
+        )
+    for found in view.evidence:
+        yield from _evidence(found, view)
+
+
+def _evidence(found: Evidence, view: OrderView) -> Iterator[str]:
+    low, high = float(found.mel_TF.min()), float(found.mel_TF.max())
+    yield f"<div class=view><h3>{html.escape(found.label)}</h3>{_stack(found.seconds)}"
+    yield f"<img alt='mel of the clip' src='{mel_png(found.mel_TF, low, high)}'>"
+    for stream, ids_P in enumerate(found.ids_PQ.T, start=1):
+        yield f"<img class=strip alt='tokens of stream {stream}' src='{token_png(ids_P)}'>"
+    yield charts.evidence(found.seconds, found.starts_s_W, found.part_s, found.adds_W)
+    yield f"<div class=cursor></div></div>{_audio(found.judged.sound, 'the clip')}"
+    yield (
+        f"<p class=soft>{html.escape(found.judged.key)}: {100 * found.sequence:.0f}&nbsp;% by "
+        f"{html.escape(view.sequence)}, {100 * found.bag:.0f}&nbsp;% by {html.escape(view.bag)}; the part that says "
+        f"most adds {found.adds_W.max(initial=0):.2f} to the log odds.</p></div>"
+    )
+
+
+def _stack(seconds: float) -> str:
+    return (
+        f"<div class=stack tabindex=0 role=slider aria-label='position in the clip' aria-valuemin=0 aria-valuenow=0 "
+        f"aria-valuemax={seconds:.2f} data-seconds={seconds:.4f}>"
+    )
+
+
 def confusions(report: Report) -> Iterator[str]:
     """A matrix a system, the best one open, and the pairs most mistaken."""
     yield (
@@ -179,10 +240,7 @@ def _clip(view: ClipView) -> Iterator[str]:
     low, high = float(view.mel_TF.min()), float(view.mel_TF.max())
     sound = view.judged.sound
     yield f"<div class=view><h3>{html.escape(', '.join(view.judged.labels) or view.judged.key)}</h3>"
-    yield (
-        f"<div class=stack tabindex=0 role=slider aria-label='position in the clip' aria-valuemin=0 aria-valuenow=0 "
-        f"aria-valuemax={view.seconds:.2f} data-seconds={view.seconds:.4f}>"
-    )
+    yield _stack(view.seconds)
     if sound is not None:
         yield charts.waveform(sound.wave_S)
     yield f"<img alt='mel of the clip' src='{mel_png(view.mel_TF, low, high)}'>"
