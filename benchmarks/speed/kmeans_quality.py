@@ -96,7 +96,9 @@ def _compare(report: Report, clips: list[np.ndarray], clusters: int) -> None:
 
 def _curve(fit: Fit, x_ND: np.ndarray) -> Curve:
     """Return a fit's curve; the time that judging takes is not on its account."""
-    seconds, far, dead, passed, steps = [], [], 0, 0.0, fit()
+    seconds: list[float] = []
+    far: list[float] = []
+    dead, passed, steps = 0, 0.0, fit()
     while True:
         start = time.perf_counter()
         centroids_KD = next(steps, None)

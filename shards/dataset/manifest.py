@@ -285,8 +285,9 @@ def _check(manifest: dict[str, Any]) -> None:
     )
     for entry in manifest["shards"]:
         checked(entry, ENTRY)
-        a_name = "/" not in entry["name"] and len(entry["name"].encode()) <= MOST_NAME_BYTES
-        if not a_name or min(entry["clips"], entry["frames"], entry["bytes"]) < 0:
+        name = entry["name"]
+        a_file = "/" not in name and name not in ("", ".", "..") and len(name.encode()) <= MOST_NAME_BYTES
+        if not a_file or min(entry["clips"], entry["frames"], entry["bytes"]) < 0:
             raise ValueError(f"a shard is listed as {entry!r:.100}")
     for counts in manifest["label_counts"].values():
         if not isinstance(counts, list) or len(counts) != len(manifest["labels"]):

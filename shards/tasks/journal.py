@@ -30,7 +30,7 @@ class Journal:
         in_hand, *_ = _read(path) or (NONE,)
         self.readable_clips = None if in_hand >= NONE else FIRST_READ - in_hand
         # A write to the page cache survives any death of the process; one of 8 bytes is whole or absent.
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
         os.write(self._file, struct.pack(f"<{1 + len(self.suspects)}q", NONE, *sorted(self.suspects)))
 
     @contextmanager

@@ -71,9 +71,9 @@ def replaced(file: Path, old: bytes, new: bytes) -> None:
     file.write_bytes(file.read_bytes().replace(old, new, 1))
 
 
-def renamed(manifest: Path) -> None:
-    first = json.loads(manifest.read_bytes())["shards"][0]["name"].encode()
-    replaced(manifest, first, b"x" * 300)
+def renamed(manifest: Path, name: str) -> None:
+    first = json.loads(manifest.read_bytes())["shards"][0]["name"]
+    replaced(manifest, first.encode(), name.encode())
 
 
 def cut(model: Path) -> None:
@@ -143,7 +143,13 @@ FOUND: dict[str, tuple[str, Callable[[Path], None]]] = {
     ),
     "a packed manifest that does not unpack": ("packed manifest", lambda at: flipped(at / "list.jsonl.gz")),
     "keys of a subset that are no text": ("keys of a subset", lambda at: filled(at / "subset.keys", b"\xff\n")),
-    "a shard whose name is too long": ("shards: dataset.json", lambda at: renamed(at / "shards" / "dataset.json")),
+    **{
+        f"a shard whose name is {word}": (
+            "shards: dataset.json",
+            lambda at, name=name: renamed(at / "shards" / "dataset.json", name),  # type: ignore[misc]
+        )
+        for word, name in {"too long": "x" * 300, "that of its folder": ".", "no name": ""}.items()
+    },
     "a manifest of shards that is nested without end": (
         "shards: dataset.json",
         lambda at: filled(at / "shards" / "dataset.json", b"[" * 10_000),
