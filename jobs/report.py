@@ -13,8 +13,8 @@ from audio_tokens.jobs.command import command
 
 if TYPE_CHECKING:
     from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
-    from audio_tokens.jobs.artefacts.report_runs import FinishedRun, RunGroup
-    from audio_tokens.jobs.artefacts.report_sounds import Sample
+    from audio_tokens.jobs.artefacts.report.runs import FinishedRun, RunGroup
+    from audio_tokens.jobs.artefacts.report.sounds import Sample
     from audio_tokens.jobs.display.report.facts import ClipView, CodebookView, Judged, OrderView
     from audio_tokens.jobs.display.report.facts import Report as Facts
     from audio_tokens.shards.dataset.manifest import Dataset
@@ -36,7 +36,7 @@ class Report:
 def report(job: Report) -> int:
     """Write `report.html` into the work folder; its figures are those of the runs that lie there."""
     from audio_tokens.jobs.artefacts.leaderboard import WAIT_S
-    from audio_tokens.jobs.artefacts.report_runs import run_groups
+    from audio_tokens.jobs.artefacts.report.runs import run_groups
     from audio_tokens.jobs.display.report.page import page
     from audio_tokens.shards.publish import publish_bytes, target_lock
 
@@ -54,17 +54,17 @@ def report(job: Report) -> int:
 
 
 def _gather(work: Path, main_figure: str, groups: "Sequence[RunGroup]") -> "Facts":
-    from audio_tokens.jobs.artefacts import report_order, report_runs
-    from audio_tokens.jobs.artefacts.report_sounds import samples_of
+    from audio_tokens.jobs.artefacts.report import order, runs
+    from audio_tokens.jobs.artefacts.report.sounds import samples_of
     from audio_tokens.jobs.display.report.facts import Report as Facts
     from audio_tokens.shards.dataset.manifest import Dataset
 
-    dataset, clips = Dataset.open(work / "shards"), report_runs.judged(groups[0])
+    dataset, clips = Dataset.open(work / "shards"), runs.judged(groups[0])
     worst = clips[:WORST]
     viewed = [clips[round(place * (len(clips) - 1) / (VIEWED - 1))] for place in range(VIEWED)]
     viewed = list({clip.key: (run, clip) for run, clip in viewed}.values())
-    classes, pair = report_runs.class_rows(groups), report_order.order_pair(groups)
-    gaining = report_order.clips_that_gain(*pair, classes) if pair else []
+    classes, pair = runs.class_rows(groups), order.order_pair(groups)
+    gaining = order.clips_that_gain(*pair, classes) if pair else []
     shown = {clip.key for clip in [clip for _, clip in (*worst, *viewed)] + [clip for _, clip, *_ in gaining]}
     samples, silent = samples_of(dataset, shown)
     notes = [_leaks(groups), silent]
@@ -74,12 +74,12 @@ def _gather(work: Path, main_figure: str, groups: "Sequence[RunGroup]") -> "Fact
         places={place: sum(s.clips for s in dataset.shards if s.place == place) for place in dataset.places},
         labels=len(dataset.labels),
         main=main_figure,
-        chance=report_runs.chance(groups),
-        rows=report_runs.leaderboard_rows(groups, main_figure),
-        curves=report_runs.learning_curves(groups),
+        chance=runs.chance(groups),
+        rows=runs.leaderboard_rows(groups, main_figure),
+        curves=runs.learning_curves(groups),
         classes=classes,
         order=_order_view(pair, gaining, samples) if pair else None,
-        confusions=[report_runs.confusion(group) for group in groups],
+        confusions=[runs.confusion(group) for group in groups],
         worst=[replace(clip, sound=samples[clip.key].sound) for _, clip in worst],
         clips=_clip_views(viewed, samples),
         codebooks=_codebook_views(groups, samples),
@@ -113,7 +113,7 @@ def _tokenizer(run: "FinishedRun") -> "AudioTokenizer | None":
 
 def _clip_views(viewed: "Sequence[tuple[FinishedRun, Judged]]", samples: "dict[str, Sample]") -> "list[ClipView]":
     from audio_tokens.engine.systems.tagging.audio_tagger import AudioTagger
-    from audio_tokens.jobs.artefacts.report_sounds import clip_view
+    from audio_tokens.jobs.artefacts.report.sounds import clip_view
 
     views = []
     for run, clip in viewed:
@@ -128,7 +128,7 @@ def _order_view(
     samples: "dict[str, Sample]",
 ) -> "OrderView":
     from audio_tokens.engine.systems.tagging.audio_tagger import AudioTagger
-    from audio_tokens.jobs.artefacts.report_order import evidence
+    from audio_tokens.jobs.artefacts.report.order import evidence
     from audio_tokens.jobs.display.report.facts import OrderView
 
     found = [
@@ -146,7 +146,7 @@ def _order_view(
 
 def _codebook_views(groups: "Sequence[RunGroup]", samples: "dict[str, Sample]") -> "list[CodebookView]":
     """Return the first codebook of every recipe."""
-    from audio_tokens.jobs.artefacts.report_sounds import codebook_views
+    from audio_tokens.jobs.artefacts.report.sounds import codebook_views
 
     views: dict[str, list[CodebookView]] = {}
     for group in groups:

@@ -21,7 +21,7 @@ from audio_tokens.engine.sound.decode import decode
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.artefacts.description import facts_of
 from audio_tokens.jobs.artefacts.leaderboard import collect
-from audio_tokens.jobs.artefacts.report_runs import judged, learning_curves, run_groups
+from audio_tokens.jobs.artefacts.report.runs import judged, learning_curves, run_groups
 from audio_tokens.jobs.artefacts.run_folder import RunFolder
 from audio_tokens.jobs.command import parse
 from audio_tokens.jobs.inputs.clip_choice import ClipSubset

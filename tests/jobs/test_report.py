@@ -17,8 +17,8 @@ from sklearn.metrics import average_precision_score
 
 from audio_tokens.engine.systems.tagging.audio_tagger import AudioTagger
 from audio_tokens.jobs import cli
-from audio_tokens.jobs.artefacts.report_order import clips_that_gain, order_pair
-from audio_tokens.jobs.artefacts.report_runs import class_rows, confusion, judged, leaderboard_rows, run_groups
+from audio_tokens.jobs.artefacts.report.order import clips_that_gain, order_pair
+from audio_tokens.jobs.artefacts.report.runs import class_rows, confusion, judged, leaderboard_rows, run_groups
 
 CLIPS, FOLDS, SEEDS = 24, 2, 2
 

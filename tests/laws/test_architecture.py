@@ -57,9 +57,12 @@ MAY_IMPORT = {
     "jobs/display": "",
     "jobs/display/report": "display",
     "jobs/inputs": "plain_yaml training_recipe recipe display",
-    "jobs/artefacts": "plain_yaml recipe display display/report inputs",
+    "jobs/artefacts": "plain_yaml recipe display inputs",
+    "jobs/artefacts/report": "display display/report artefacts",
 }
-COMMANDS_IMPORT = "training_recipe recipe command display display/report inputs artefacts"  # and each other
+COMMANDS_IMPORT = (
+    "training_recipe recipe command display display/report inputs artefacts artefacts/report"  # and each other
+)
 
 
 def python_files(room: str) -> list[Path]:

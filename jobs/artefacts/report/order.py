@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from audio_tokens.engine.systems.tagging.audio_tagger import AudioTagger
-from audio_tokens.jobs.artefacts.report_runs import FinishedRun, RunGroup, judged
-from audio_tokens.jobs.artefacts.report_sounds import Sample
+from audio_tokens.jobs.artefacts.report.runs import FinishedRun, RunGroup, judged
+from audio_tokens.jobs.artefacts.report.sounds import Sample
 from audio_tokens.jobs.display.report.facts import ClassRow, Evidence, Judged
 
 BAG = "token-bag"
