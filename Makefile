@@ -31,7 +31,7 @@ test-long: $(READY)
 # Every command under every fault; `make faults SEED=7` draws others. benchmarks/results/faults.md has the counts.
 SEED ?= 0
 faults: $(READY)
-	$(BIN)/python -m tests.faults --seed $(SEED) --table
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults --seed $(SEED) --table
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -30,7 +30,7 @@ def compare(job: Compare) -> None:
     """Print the figures of both, what B has more than A with its 95 % interval and p, and the classes apart."""
     import numpy as np
 
-    from audio_tokens.engine.scores.bootstrap import difference, replicates
+    from audio_tokens.engine.scores.bootstrap import difference
     from audio_tokens.engine.scores.metrics import score
     from audio_tokens.jobs.artefacts.run_folder import Predictions, RunFolder
 
@@ -43,7 +43,7 @@ def compare(job: Compare) -> None:
             "the two runs were tested against other labels of the same clips; compare runs on the same data"
         )
     scores = [score(run.scores_CL, run.targets_CL) for run in (a, b)]
-    again = [replicates(run.scores_CL, run.targets_CL, count=job.replicates) for run in (a, b)]
+    again = [run.replicates(job.replicates) for run in (a, b)]
     print(f"{len(a.keys)} clips, {job.replicates} bootstrap samples")
     for name in again[0]:
         first, second = (getattr(figures, name) for figures in scores)

@@ -41,7 +41,7 @@ class CrossValidate:
 
 def cross_validate(request: CrossValidate) -> None:
     """Train and test fold by fold, then print the figures of all tested clips with their intervals."""
-    from audio_tokens.engine.scores.bootstrap import interval, replicates
+    from audio_tokens.engine.scores.bootstrap import interval
     from audio_tokens.engine.scores.metrics import score
     from audio_tokens.jobs.artefacts.run_folder import Predictions, RunFolder
     from audio_tokens.jobs.run import Run, train_all
@@ -62,7 +62,7 @@ def cross_validate(request: CrossValidate) -> None:
     tested = Predictions.joined([RunFolder(base / f"fold-{fold}" / request.system).predictions() for fold in folds])
     figures = score(tested.scores_CL, tested.targets_CL)
     print(f"{request.system}, {len(folds)} folds, {len(tested.keys)} clips")
-    for name, again_R in replicates(tested.scores_CL, tested.targets_CL, count=request.replicates).items():
+    for name, again_R in tested.replicates(request.replicates).items():
         low, high = interval(again_R)
         print(f"{name:<9}{100 * getattr(figures, name):5.1f} %  [{100 * low:.1f}, {100 * high:.1f}]")
 

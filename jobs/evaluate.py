@@ -41,7 +41,7 @@ class Evaluate:
 
 def evaluate(request: Evaluate) -> None:
     """Print the figures and publish them as `evaluation-SPLIT.json` in the run's folder, class by class."""
-    from audio_tokens.jobs.artefacts.run_folder import RunFolder, figures_of
+    from audio_tokens.jobs.artefacts.run_folder import Predictions, RunFolder, figures_of
     from audio_tokens.jobs.inputs.places import stored
 
     folder = RunFolder(Path(request.run))
@@ -57,7 +57,7 @@ def evaluate(request: Evaluate) -> None:
     if request.split not in places:
         raise UserError(f"the data has no split or fold {request.split!r}; it has {', '.join(places)}")
 
-    from audio_tokens.engine.scores.bootstrap import interval, replicates
+    from audio_tokens.engine.scores.bootstrap import interval
     from audio_tokens.engine.scores.metrics import score
     from audio_tokens.engine.systems.registry import load
     from audio_tokens.engine.training.evaluation import predict
@@ -79,14 +79,21 @@ def evaluate(request: Evaluate) -> None:
     if list(data.labels) != model.config.label_names:
         raise UserError(f"{request.run} tags other labels than this data has; evaluate it on data with its own labels")
     with processes() as accelerator:
-        clips = data.read((request.split,))[0]
+        clips, groups = data.read((request.split,))
         scores_CL, losses_C = predict(
             model.to(accelerator.device), clips, accelerator, settings["train"]["score_views"]
         )
         if accelerator.is_main_process:
             targets_CL = clips.labels.table()
             scores = score(scores_CL, targets_CL)
-            again = replicates(scores_CL, targets_CL, count=request.replicates)
+            predictions = Predictions(
+                keys=list(clips.keys),
+                groups=list(groups),
+                labels=list(data.labels),
+                scores_CL=scores_CL,
+                targets_CL=targets_CL,
+            )
+            again = predictions.replicates(request.replicates)
             classes = [
                 {"label": label, "positives": int(positives), "ap": float(ap) if positives else None}
                 for label, positives, ap in zip(data.labels, scores.positives_L, scores.ap_L, strict=True)

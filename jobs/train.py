@@ -193,7 +193,11 @@ def _run(request: Train, data: "TrainingData", trial: "Trial", folder: "RunFolde
     if accelerator.is_main_process:
         folder.write_classes(data.labels, dict(zip(parts.places, (chosen.validation, tested), strict=True)))
         predictions = Predictions(
-            keys=list(parts.test.keys), labels=list(data.labels), scores_CL=scores_CL, targets_CL=targets_CL
+            keys=list(parts.test.keys),
+            groups=list(parts.test_groups),
+            labels=list(data.labels),
+            scores_CL=scores_CL,
+            targets_CL=targets_CL,
         )
         folder.write_predictions(predictions)
         sound = parts_of_model(data, request.tokens, request.shards, request.codebook)

@@ -1,8 +1,8 @@
 """Systems of work folders in a table, seeds averaged: `python -m benchmarks.studies.systems_table WORK [WORK ...]`.
 
 The folders are those of `audio-tokens run --folds`, of one seed or several. Every clip was tested by a system fitted on
-the other folds. Intervals (95 %) and p: bootstrap over the clips, seeds averaged. "Over the bag" is paired: token-bag
-by the same recipe, on the same clips, tokens and seeds. C clips, R replicates.
+the other folds. Intervals (95 %) and p: bootstrap over recordings (or speakers) and over seeds. "Over the bag" is
+paired: token-bag by the same recipe, on the same clips, tokens and seeds. C clips, R replicates.
 """
 
 import sys
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from audio_tokens.engine.scores.bootstrap import difference, interval, replicates
+from audio_tokens.engine.scores.bootstrap import difference, interval, over_seeds
 from audio_tokens.engine.scores.metrics import Scores, score
 from audio_tokens.jobs.artefacts.run_folder import Predictions, RunFolder
 
@@ -40,9 +40,9 @@ class Tested:
             [[_accuracy(score(fold.scores_CL, fold.targets_CL)) for fold in folds] for folds in folds_of_seed.values()],
             axis=0,
         )
-        again = [replicates(tested.scores_CL, tested.targets_CL, count=REPLICATES) for tested in seeds]
+        again = [tested.replicates(REPLICATES) for tested in seeds]
         self.mean = {name: float(np.mean([getattr(figures, name) for figures in scores])) for name in again[0]}
-        self.mean_R = {name: np.mean([figures[name] for figures in again], axis=0) for name in again[0]}
+        self.mean_R = {name: over_seeds(np.array([figures[name] for figures in again])) for name in again[0]}
 
     def cell(self, name: str) -> str:
         return f"{100 * self.mean[name]:.1f} {_bounds(*interval(self.mean_R[name]))}"

@@ -1,9 +1,9 @@
-"""How sure a figure is: clips drawn again with replacement, figures computed again.
+"""How sure a figure is: clips, or groups of them, are drawn again with replacement, and figures computed again.
 
-Axes: C clips, L labels, R replicates, N different scores of a label, S of them with a positive clip.
+Axes: C clips, L labels, R replicates, N different scores of a label, S of them with a positive clip, or S seeds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,11 +34,19 @@ def interval(figures_R: Float64[np.ndarray, "R"]) -> tuple[float, float]:
 
 
 def replicates(
-    scores_CL: Float[np.ndarray, "C L"], targets_CL: Bool[np.ndarray, "C L"], *, count: int = 1000, seed: int = 0
+    scores_CL: Float[np.ndarray, "C L"],
+    targets_CL: Bool[np.ndarray, "C L"],
+    *,
+    groups: Sequence[str] | None = None,
+    count: int = 1000,
+    seed: int = 0,
 ) -> dict[str, Float64[np.ndarray, "R"]]:
     """Return mAP and, where every clip has one label, accuracy on `count` bootstrap samples of the clips.
 
-    The samples depend on the number of clips and the seed alone: two systems on the same clips meet the same ones.
+    `groups` names each clip's recording or speaker: whole groups are drawn then (the cluster bootstrap: Davison and
+    Hinkley, "Bootstrap methods and their application", 1997, 3.8), since clips of one are like each other and tell
+    less than as many strangers. Without it every clip is a group of its own.
+    The samples depend on the groups and the seed alone: two systems on the same clips meet the same ones.
     Memory is bounded; time is about count x C x L x 1 ns.
     """
     check(scores_CL, targets_CL)
@@ -47,11 +55,23 @@ def replicates(
     found: dict[str, list[np.ndarray]] = {"mAP": []}
     single = bool((targets_CL.sum(axis=1) == 1).all())
     right_C = scores_CL.argmax(axis=1) == targets_CL.argmax(axis=1)
-    for counts_RC in _samples(len(scores_CL), count, seed):
+    group_C = np.arange(len(scores_CL)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    for counts_RC in _samples(group_C, count, seed):
         found["mAP"].append(np.nanmean(weighted_average_precision(scores_CL, targets_CL, counts_RC), axis=1))
         if single:
-            found.setdefault("accuracy", []).append(counts_RC @ right_C / len(right_C))
+            found.setdefault("accuracy", []).append(counts_RC @ right_C / counts_RC.sum(axis=1))
     return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def over_seeds(figures_SR: Float64[np.ndarray, "S R"], seed: int = 0) -> Float64[np.ndarray, "R"]:
+    """Return replicates of the mean over S trainings that differ by their seed alone, which are drawn again as well.
+
+    So an interval holds both sources of variance: which clips were tested, and how a training began. Of two systems
+    with as many seeds the same ones are drawn.
+    """
+    seeds = len(figures_SR)
+    drawn_SR = generator(seed, "seeds", seeds).integers(seeds, size=figures_SR.shape)
+    return np.take_along_axis(figures_SR, drawn_SR, axis=0).mean(axis=0)
 
 
 def weighted_average_precision(
@@ -95,8 +115,10 @@ def difference(a_R: Float64[np.ndarray, "R"], b_R: Float64[np.ndarray, "R"], val
     return Difference(value=value, low=low, high=high, p=float(min(1.0, 2 * (tail + 1) / (len(apart_R) + 1))))
 
 
-def _samples(clips: int, count: int, seed: int) -> Iterator[Int64[np.ndarray, "R C"]]:
-    rng = generator(seed, "bootstrap", clips)
-    step = max(1, AT_ONCE // clips)
+def _samples(group_C: Int64[np.ndarray, "C"], count: int, seed: int) -> Iterator[Int64[np.ndarray, "R C"]]:
+    """Yield how often each clip counts in some of the replicates: as often as its group was drawn."""
+    groups = int(group_C.max()) + 1
+    rng = generator(seed, "bootstrap", groups)
+    step = max(1, AT_ONCE // len(group_C))
     for start in range(0, count, step):
-        yield rng.multinomial(clips, np.full(clips, 1 / clips), size=min(step, count - start))
+        yield rng.multinomial(groups, np.full(groups, 1 / groups), size=min(step, count - start))[:, group_C]

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from audio_tokens.engine.scores.bootstrap import interval, replicates
+from audio_tokens.engine.scores.bootstrap import interval
 from audio_tokens.jobs.artefacts.predictions import Predictions
 from audio_tokens.jobs.inputs.model_parts import ModelParts
 
@@ -42,8 +42,9 @@ Labels: {names}
 |---|---|---|
 {figures}
 
-Intervals are from {replicates} bootstrap samples of the tested clips. Evaluation id (sha256 of the tested clips' keys,
-sorted, a line each): `{evaluation_id}`. Figures of two models compare where their evaluation ids are equal.
+Intervals are from {replicates} bootstrap samples of the tested recordings or speakers. Evaluation id (sha256 of the
+tested clips' keys, sorted, a line each): `{evaluation_id}`. Figures of two models compare where their evaluation ids
+are equal.
 
 ## Recipe
 
@@ -67,7 +68,7 @@ def model_card(
     result: Mapping[str, Any], settings: Mapping[str, Any], predictions: Predictions, single: bool, parts: ModelParts
 ) -> str:
     """Return README.md of a model folder."""
-    again = replicates(predictions.scores_CL, predictions.targets_CL, count=REPLICATES)
+    again = predictions.replicates(REPLICATES)
     sure = {name: interval(figures_R) for name, figures_R in again.items()}
     recipe: dict[str, Any] = {name: settings[name] for name in ("system", "seed", "options", "train")}
     if parts.codebook is not None:

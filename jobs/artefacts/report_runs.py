@@ -7,14 +7,14 @@ import csv
 import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from audio_tokens.engine.scores.bootstrap import difference, interval, replicates
+from audio_tokens.engine.scores.bootstrap import difference, interval, over_seeds
 from audio_tokens.engine.scores.metrics import Scores, score
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.artefacts.leaderboard import FIGURES, finished_runs
@@ -54,7 +54,7 @@ class FinishedRun:
     def again(self, like: Predictions | None = None) -> dict[str, np.ndarray]:
         """Return bootstrap replicates of the figures, folds drawn apart; with `like`, on the clips in that order."""
         told = self.predictions if like is None else self.predictions.in_order_of(like)
-        return replicates(told.scores_CL, told.targets_CL, count=REPLICATES, seed=self.fold or 0)
+        return told.replicates(REPLICATES, seed=self.fold or 0)
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,20 @@ class RunGroup:
         return None if None in values else float(np.mean(values))
 
     def again(self, like: "RunGroup | None" = None) -> dict[str, np.ndarray]:
-        """Return replicates [R] of the means over the runs. Raises UserError where `like` was tested on other clips."""
+        """Return replicates [R] of the means over the runs, their seeds drawn again as well.
+
+        Raises UserError where `like` was tested on other clips.
+        """
         order = {} if like is None else {run.fold: run.predictions for run in like.first_seed}
         if like is not None and set(order) != {run.fold for run in self.runs}:
             raise UserError(f"{self.name} and {like.name} were tested on other folds")
-        found = [run.again(order.get(run.fold)) for run in self.runs]
-        common = set.intersection(*(set(figures) for figures in found))
-        return {name: np.mean([figures[name] for figures in found], axis=0) for name in sorted(common)}
+        found = [(run.result["seed"], run.again(order.get(run.fold))) for run in self.runs]
+        common = set.intersection(*(set(figures) for _, figures in found))
+
+        def by_seed(name: str) -> np.ndarray:
+            return np.array([np.mean([f[name] for s, f in found if s == seed], axis=0) for seed in self.seeds])
+
+        return {name: over_seeds(by_seed(name)) for name in sorted(common)}
 
 
 def run_groups(work: Path) -> tuple[str, list[RunGroup]]:
@@ -180,10 +187,8 @@ def _class_interval(group: RunGroup, label: int) -> Interval | None:
         for run in group.runs:
             if run.scores.positives_L[label]:
                 one, told = slice(label, label + 1), run.predictions
-                again = replicates(
-                    told.scores_CL[:, one], told.targets_CL[:, one], count=REPLICATES, seed=run.fold or 0
-                )
-                found.append(again["mAP"])
+                alone = replace(told, scores_CL=told.scores_CL[:, one], targets_CL=told.targets_CL[:, one])
+                found.append(alone.replicates(REPLICATES, seed=run.fold or 0)["mAP"])
         return interval(np.nanmean(found, axis=0)) if found else None
 
 

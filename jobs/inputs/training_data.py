@@ -110,13 +110,14 @@ class Parts:
     """Which clips a system learns from, is chosen on and is tested on.
 
     `refit` is everything it may learn from where the choice was made on a part of that, else None. `places` names
-    validation and test as the run reports them.
+    validation and test as the run reports them, `test_groups` the recording or speaker of every tested clip.
     """
 
     train: Clips
     validation: Clips
     refit: Clips | None
     test: Clips
+    test_groups: Sequence[str]
     places: tuple[str, str]
 
 
@@ -137,20 +138,28 @@ def parts_of(
     Raises UserError for a fold that is not there, or folds of which none is named.
     """
     learning, test = fitted_places(data, test_fold), tested_place(data, test_fold)
+    tested, test_groups = data.read((test,))
     clips, groups = data.read(learning)
     if subset is not None:
         taken = np.flatnonzero(subset.mask(clips.keys, groups))
         clips, groups = clips.select(taken), [groups[clip] for clip in taken.tolist()]
     if "val" in data.places:
         validation = data.read(("val",))[0]
-        tested = validation if test == "val" else data.read((test,))[0]
-        return Parts(train=clips, validation=validation, refit=None, test=tested, places=("val", test))
+        return Parts(
+            train=clips,
+            validation=validation,
+            refit=None,
+            test=tested,
+            test_groups=test_groups,
+            places=("val", test),
+        )
     held_C = held_out(groups, inner_share, seed)
     return Parts(
         train=clips.select(np.flatnonzero(~held_C)),
         validation=clips.select(np.flatnonzero(held_C)),
         refit=clips,
-        test=data.read((test,))[0],
+        test=tested,
+        test_groups=test_groups,
         places=("inner-val", test),
     )
 

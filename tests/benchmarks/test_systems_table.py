@@ -21,6 +21,7 @@ def finished(work: Path, system: str, seed: int, wrong: int) -> None:
         run.write_predictions(
             Predictions(
                 keys=[f"{fold}-{clip}" for clip in range(CLIPS)],
+                groups=[f"{fold}-{clip // 2}" for clip in range(CLIPS)],
                 labels=list("abcd"),
                 scores_CL=np.eye(CLASSES, dtype=np.float32)[said_C],
                 targets_CL=np.eye(CLASSES, dtype=bool)[true_C],
@@ -39,11 +40,11 @@ def test_figures_are_those_counted_by_hand(tmp_path: Path, capsys: pytest.Captur
     assert "| 90.0 80.0 | 85.0 85.0 |" in first
     assert second.startswith("| `token-bag` | some | 70.0 [")
     assert "| +15.00 [" in first
-    assert first.endswith("p 0.000 |")
+    assert float(first.split()[-2]) < 0.05
     bert = gather([tmp_path])["some", "token-bert"]
     low, high = np.quantile(bert.mean_R["accuracy"], [0.025, 0.975])
     assert low < 0.85 < high
-    assert high - low < 0.16
+    assert 0.1 < high - low < 0.25  # one of the two seeds, drawn twice, is 0.1 from the other
 
 
 def test_without_the_same_seeds_nothing_is_paired(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ LIGHT = ("faiss", "zarr", "sklearn.metrics", "soundfile", "soxr", "pebble", "pya
 HEAVY = (
     *("torch", "accelerate", "safetensors.torch", "matplotlib.figure", "torch.utils.tensorboard", "torch._dynamo"),
     *("audio_tokens.engine.systems.registry", "audio_tokens.engine.training.train_system"),
+    "audio_tokens.engine.systems.encoder",  # and with it transformers
 )
 PATIENCE_S = 180  # a command takes one to five seconds where nobody else is at work
 

@@ -280,8 +280,14 @@ def test_sweep(tmp_path: Path) -> None:
 
 def test_predictions_are_joined_only_where_they_fit() -> None:
     one = Predictions(
-        keys=["a", "b"], labels=["x"], scores_CL=np.zeros((2, 1), np.float32), targets_CL=np.ones((2, 1), bool)
+        keys=["a", "b"],
+        groups=["1", "2"],
+        labels=["x"],
+        scores_CL=np.zeros((2, 1), np.float32),
+        targets_CL=np.ones((2, 1), bool),
     )
+    turned = Predictions(**{**vars(one), "keys": ["b", "a"], "groups": ["2", "1"]})
+    assert (turned.in_order_of(one).keys, turned.in_order_of(one).groups) == (one.keys, one.groups)
     with pytest.raises(ValueError, match="tested on the same clips"):
         Predictions.joined([one, one])
     other = Predictions(**{**vars(one), "keys": ["b", "c"]})

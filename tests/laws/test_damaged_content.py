@@ -249,12 +249,13 @@ def test_predictions_come_back_as_they_were(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     wanted = Predictions(
         keys=["é", "b"],
+        groups=["speaker", ""],
         labels=["x", "y", "z"],
         scores_CL=rng.random((2, 3), np.float32),
         targets_CL=rng.random((2, 3)) < 0.5,
     )
     wanted.save(tmp_path / "p.npz")
     found = Predictions.load(tmp_path / "p.npz")
-    assert (found.keys, found.labels) == (wanted.keys, wanted.labels)
+    assert (found.keys, found.groups, found.labels) == (wanted.keys, wanted.groups, wanted.labels)
     assert np.array_equal(found.scores_CL, wanted.scores_CL)
     assert np.array_equal(found.targets_CL, wanted.targets_CL)

@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio_tokens.engine.scores.bootstrap import difference, interval, replicates, weighted_average_precision
+from audio_tokens.engine.scores.bootstrap import (
+    difference,
+    interval,
+    over_seeds,
+    replicates,
+    weighted_average_precision,
+)
 from audio_tokens.engine.scores.metrics import ranking, score
 
 
@@ -49,3 +55,28 @@ def test_a_real_difference_is_told_from_none() -> None:
     found = difference(a, c, value)
     assert found.p < 0.02
     assert 0 < found.low < value < found.high
+
+
+def test_a_group_is_drawn_whole_so_clips_that_are_alike_tell_less() -> None:
+    """Ten speakers, each either understood or not: a hundred clips tell as much as ten."""
+    rng = np.random.default_rng(2)
+    targets_CL = np.eye(2, dtype=bool)[rng.integers(2, size=100)]
+    speakers = [f"speaker {clip // 10}" for clip in range(100)]
+    right_C = np.repeat(np.arange(10) % 2 == 0, 10)
+    scores_CL = np.where(right_C[:, None], targets_CL, ~targets_CL).astype(np.float32)
+    alone_R = replicates(scores_CL, targets_CL, count=2000)["accuracy"]
+    together_R = replicates(scores_CL, targets_CL, groups=speakers, count=2000)["accuracy"]
+    assert alone_R.std() == pytest.approx(0.05, rel=0.1)  # sqrt(0.5 x 0.5 / 100)
+    assert together_R.std() == pytest.approx(0.5 / 10**0.5, rel=0.1)
+    assert set(np.round(10 * together_R, 6)) <= set(range(11))
+    one_each = replicates(scores_CL, targets_CL, groups=[f"{clip:03}" for clip in range(100)], count=2000)
+    np.testing.assert_array_equal(one_each["accuracy"], alone_R)
+
+
+def test_seeds_are_a_source_of_variance() -> None:
+    figures_SR = np.broadcast_to([[0.2], [0.4], [0.6]], (3, 20_000))
+    again_R = over_seeds(figures_SR)
+    assert again_R.shape == (20_000,)
+    assert again_R.mean() == pytest.approx(0.4, abs=0.005)
+    assert again_R.std() == pytest.approx(np.std([0.2, 0.4, 0.6]) / 3**0.5, rel=0.05)
+    np.testing.assert_array_equal(over_seeds(figures_SR[:1]), figures_SR[0])
