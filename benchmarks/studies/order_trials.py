@@ -30,6 +30,7 @@ SEQUENCE = {
 CONVS = SEQUENCE | {"convolutions": 2}
 VIEWED = CONVS | {"epochs": 20, "mask": 0.1}
 MIXED = {"mix": 0.5, "mix_kind": "embeddings", "average": "ema"}
+CNN = {"epochs": 20, "batch_clips": 64, "label_smoothing": 0.1, "mask": 0.1}
 BERT = {
     "epochs": 20,
     "batch_clips": 64,
@@ -67,6 +68,11 @@ STUDIES = {
     "e-bag-views": Study(tokens=SPEECH_VIEWS, streams=ALL, top=4),
     "e-lstm-mix": Study(tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-lstm", options=VIEWED | MIXED),
     "e-bert-views": Study(tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-bert", options=BERT),
+    "e-cnn-views": Study(tokens=SPEECH_VIEWS, system="raw-cnn", options=CNN),
+    "r-cnn": Study(tokens=SPEECH, system="raw-cnn", options=CNN),
+    "r-cnn-decoded-all": Study(tokens=SPEECH, streams=ALL, system="raw-cnn", options=CNN, decoded=True),
+    "r-cnn-decoded-4-8": Study(tokens=SPEECH, streams=(0, 1), system="raw-cnn", options=CNN, decoded=True),
+    "r-cnn-decoded-4": Study(tokens=SPEECH, streams=(0,), system="raw-cnn", options=CNN, decoded=True),
     "e-lstm-views-shuffled": Study(
         tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-lstm", options=VIEWED, shuffled=True
     ),
