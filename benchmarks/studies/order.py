@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from audio_tokens.engine.clips.labels import Labels
+from audio_tokens.engine.clips.mel_clips import MelRows
 from audio_tokens.engine.clips.table import Clips
 from audio_tokens.engine.clips.token_clips import TokenRows
 from audio_tokens.engine.codebook.codebook_file import Codebook
@@ -37,6 +38,7 @@ from audio_tokens.engine.scores.metrics import score
 from audio_tokens.engine.sound.log_mel import FrontEnd
 from audio_tokens.engine.sound.mel_config import MEL_CONFIGS
 from audio_tokens.engine.sound.view_config import ViewConfig
+from audio_tokens.engine.systems.registry import find
 from audio_tokens.engine.systems.tagger import TaggerConfig
 from audio_tokens.engine.train_config import model_options, training_of
 from audio_tokens.engine.training.evaluation import predict
@@ -73,7 +75,10 @@ class Tokens:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """One row: some streams of some tokens, `top` alternatives of each, and a system trained on them."""
+    """One row: some streams of some tokens, `top` alternatives of each, and a system trained on them.
+
+    A raw system reads the mel of the same clips and views; `decoded`, the mel that the nearest tokens stand for.
+    """
 
     tokens: Tokens
     streams: tuple[int, ...] = (0,)
@@ -81,6 +86,7 @@ class Study:
     system: str = "token-bag"
     options: dict[str, Any] = field(default_factory=dict)
     shuffled: bool = False
+    decoded: bool = False
     score_views: bool = False
     full: bool = False  # the product's own k-means budget rather than the study's
 
@@ -157,6 +163,29 @@ class Tokenized:
     def clips(self, place: str, study: Study) -> Clips:
         """Return the clips of a split, with the views that are learnt from, or scored."""
         views = self.tokens.views if place == "train" or study.score_views else ViewConfig()
+        reader = self._mel if find(study.system).reads == ("mel",) else self._tokens
+        return Clips.of(reader(place, study, views))
+
+    def _mel(self, place: str, study: Study, views: ViewConfig) -> MelRows:
+        mels = [mel_TF for version in self._sounds.mels(place, self.tokens.mel, views) for mel_TF in version]
+        if study.decoded:
+            tokenizer = AudioTokenizer(narrowed(self.codebook, study.streams))
+            mels = [tokenizer.decode(tokenizer.encode_mel(mel_TF)).astype(np.float16) for mel_TF in mels]
+        return MelRows(
+            fetch=mels.__getitem__,
+            lengths_R=np.array([len(mel_TF) for mel_TF in mels]),
+            labels=self._labels(place, len(mels)),
+            keys=self._sounds.listing(place)[0],
+            bands=mels[0].shape[1],
+        )
+
+    def _labels(self, place: str, rows: int) -> Labels:
+        """Return the labels of the clips and, after them, of each view of all of them."""
+        label_C = self._sounds.listing(place)[1]
+        label_R = np.tile(label_C, rows // len(label_C))
+        return Labels.one_after_the_other(label_R, np.ones_like(label_R), len(self._sounds.labels))
+
+    def _tokens(self, place: str, study: Study, views: ViewConfig) -> TokenRows:
         file = self._folder / (f"{place}-views-{digest(asdict(views))}.npz" if views.count else f"{place}.npz")
         if not file.exists():
             tokenizer = AudioTokenizer(self.codebook)
@@ -173,20 +202,30 @@ class Tokenized:
         streams, top = list(study.streams), study.top
         ids_PQM, cosines_PQM = (found[name][:, streams, :top] for name in ("ids", "cosines"))
         ids_PQ = ids_PQM[..., 0] if top == 1 else packed(ids_PQM, cosines_PQM)
-        keys, label_C, _ = self._sounds.listing(place)
         lengths = found["lengths"]
         if study.shuffled:
             ids_PQ = positions_permuted(ids_PQ, lengths, generator(self.seed, f"order control {place}"))
-        label_R = np.tile(label_C, len(lengths) // len(keys))  # the clips, and after them each view of all of them
-        rows = TokenRows(
+        return TokenRows(
             ids_PQ=ids_PQ,
             starts_R=np.cumsum(lengths) - lengths,
             lengths_R=lengths,
-            labels=Labels.one_after_the_other(label_R, np.ones_like(label_R), len(self._sounds.labels)),
-            keys=keys,
+            labels=self._labels(place, len(lengths)),
+            keys=self._sounds.listing(place)[0],
             vocab_sizes=tuple(self.tokens.clusters[stream] for stream in streams for _ in range(top)),
         )
-        return Clips.of(rows)
+
+
+def narrowed(codebook: Codebook, streams: Sequence[int]) -> Codebook:
+    """Return the codebook of some of its streams alone."""
+    slices = codebook.slices
+    chosen = {
+        name: tuple(each[s] for s in streams) for name in ("contexts", "bands") if (each := getattr(slices, name))
+    }
+    return replace(
+        codebook,
+        slices=replace(slices, **chosen),
+        streams=tuple(codebook.streams[stream] for stream in streams),
+    )
 
 
 def scored(study: Study, tokenized: Tokenized, folder: Path, scored_on: Clips) -> tuple[Trained, np.ndarray]:
@@ -194,12 +233,14 @@ def scored(study: Study, tokenized: Tokenized, folder: Path, scored_on: Clips) -
 
     The scores are [C, L], of `scored_on`.
     """
-    options = trainable(study.system).by(TrainingRecipe(), {"soft": study.top > 1} | study.options)
+    options = trainable(study.system).by(TrainingRecipe(), ({"soft": True} if study.top > 1 else {}) | study.options)
     config, clips = training_of(options), tokenized.clips("train", study)
+    bands = clips.rows.bands if isinstance(clips.rows, MelRows) else 0
     system = TaggerConfig(
         system=study.system,
-        vocab_sizes=[tokenized.tokens.clusters[stream] for stream in study.streams],
+        vocab_sizes=[] if bands else [tokenized.tokens.clusters[stream] for stream in study.streams],
         alternatives=study.top,
+        bands=bands,
         longest=int(max(version.lengths_C.max() for version in clips.versions())),
         single_label=True,
         options=model_options(options),

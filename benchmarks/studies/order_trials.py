@@ -28,6 +28,19 @@ SEQUENCE = {
     "label_smoothing": 0.1,
 }
 CONVS = SEQUENCE | {"convolutions": 2}
+VIEWED = CONVS | {"epochs": 20, "mask": 0.1}
+MIXED = {"mix": 0.5, "mix_kind": "embeddings", "average": "ema"}
+CNN = {"epochs": 20, "batch_clips": 64, "label_smoothing": 0.1, "mask": 0.1}
+BERT = {
+    "epochs": 20,
+    "batch_clips": 64,
+    "learning_rate": 1e-3,
+    "width": 96,
+    "dropout": 0.1,
+    "label_smoothing": 0.1,
+    "convolutions": 2,
+    "mask": 0.1,
+}
 
 STUDIES = {
     "a-default": Study(tokens=DEFAULT),
@@ -51,7 +64,16 @@ STUDIES = {
     "d-lstm-all-shuffled": Study(tokens=SPEECH, streams=ALL, top=4, system="token-lstm", options=CONVS, shuffled=True),
     "d-lstm-contexts": Study(tokens=SPEECH, streams=(0, 1), top=4, system="token-lstm", options=CONVS),
     "d-lstm-plain": Study(tokens=SPEECH, streams=ALL, top=4, system="token-lstm", options=SEQUENCE),
-    "e-lstm-views": Study(
-        tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-lstm", options=CONVS | {"epochs": 20, "mask": 0.1}
+    "e-lstm-views": Study(tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-lstm", options=VIEWED),
+    "e-bag-views": Study(tokens=SPEECH_VIEWS, streams=ALL, top=4),
+    "e-lstm-mix": Study(tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-lstm", options=VIEWED | MIXED),
+    "e-bert-views": Study(tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-bert", options=BERT),
+    "e-cnn-views": Study(tokens=SPEECH_VIEWS, system="raw-cnn", options=CNN),
+    "r-cnn": Study(tokens=SPEECH, system="raw-cnn", options=CNN),
+    "r-cnn-decoded-all": Study(tokens=SPEECH, streams=ALL, system="raw-cnn", options=CNN, decoded=True),
+    "r-cnn-decoded-4-8": Study(tokens=SPEECH, streams=(0, 1), system="raw-cnn", options=CNN, decoded=True),
+    "r-cnn-decoded-4": Study(tokens=SPEECH, streams=(0,), system="raw-cnn", options=CNN, decoded=True),
+    "e-lstm-views-shuffled": Study(
+        tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-lstm", options=VIEWED, shuffled=True
     ),
 }
