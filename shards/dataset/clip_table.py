@@ -11,6 +11,7 @@ C clips in the order of the manifest's shards, N labels of all of them. Arrays, 
 Two million clips take 200 MB. Each shard leaves such a table of its own clips for the commit, which joins them.
 """
 
+import errno
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -96,8 +97,13 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
 
 def read_arrays(file: Path | io.BytesIO) -> Arrays:
     """Return the arrays of a file, whose checksums are compared. Raises what numpy and zipfile raise."""
-    with np.load(file, allow_pickle=False) as found:
-        return {name: found[name] for name in KINDS}
+    try:
+        with np.load(file, allow_pickle=False) as found:
+            return {name: found[name] for name in KINDS}
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # a seek to before the file, by a damaged directory
+            raise ValueError("its members do not lie in it") from None
+        raise
 
 
 def read_table(location: str, shard_bytes_C: Int64[np.ndarray, "C"], labels: int) -> ClipTable:

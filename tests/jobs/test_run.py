@@ -16,7 +16,7 @@ from audio_tokens.shards.tokens.token_store import TokenStore
 
 ROW = {
     "system", "recipe", "seed", "clips_train", "clips_eval", "mAP", "mAUC", "dprime", "accuracy", "peak_val_mAP",
-    "parameters", "seconds", "notes", "folds",
+    "mAP_pooled", "parameters", "seconds", "notes", "folds",
 }  # fmt: skip
 
 

@@ -54,6 +54,14 @@ def a_table_whose_headers_are_no_python(at: Path) -> None:
     table.write_bytes(table.read_bytes().replace(b"}", b"("))
 
 
+def a_table_whose_members_lie_before_it(at: Path) -> None:
+    """The last 6 bytes of a zip say where its directory begins and how long a comment is."""
+    table = at / "shards" / "clips.npz"
+    data = bytearray(table.read_bytes())
+    data[-6:-2] = (int.from_bytes(data[-6:-2], "little") + 5000).to_bytes(4, "little")
+    table.write_bytes(data)
+
+
 def an_array_of_a_length_in_halves(at: Path) -> None:
     for shard in (at / "shards").glob("*.tar"):
         shard.write_bytes(shard.read_bytes().replace(b"'shape': (44, 64)", b"'shape': (4., 64)"))
@@ -90,6 +98,7 @@ def flipped(file: Path) -> None:
 FOUND: dict[str, tuple[str, Callable[[Path], None]]] = {
     "a member of predictions that is no array": ("run: predictions", a_member_that_is_no_array),
     "a table whose headers are no Python": ("shards: the table of clips", a_table_whose_headers_are_no_python),
+    "a table whose members lie before it": ("shards: the table of clips", a_table_whose_members_lie_before_it),
     "an array whose length is no whole number": ("shards: a tar", an_array_of_a_length_in_halves),
     "a fill value that fits no token": (
         "tokens: zarr.json",

@@ -15,7 +15,6 @@ from audio_tokens.engine.systems.tagger import TaggerConfig, TokenEmbedding
 from audio_tokens.engine.systems.token_bag import histograms
 from audio_tokens.engine.train_config import model_options
 from audio_tokens.engine.training.augment import masked_tokens, mixed_embeddings, mixed_tokens, rolled
-from audio_tokens.errors import UserError
 
 VOCAB, TOP, CLIPS, LABELS = (12, 7), 3, 9, 4
 
@@ -134,10 +133,3 @@ def test_augmentations_move_alternatives_with_their_shares_and_mask_all_of_them(
     assert masked_BT.any()
     expected_D = embed.special(TokenEmbedding.MASK)
     assert (embed(hidden)[masked_BT] - expected_D).abs().max() < 1e-5
-
-
-def test_an_id_beyond_the_vocabulary_is_refused_under_any_cosine():
-    top_ids_PQM, cosines_PQM, clips = drawn()
-    top_ids_PQM[0, 1, 2] = VOCAB[1]
-    with pytest.raises(UserError, match="token ids reach"):
-        replace(clips.rows, ids_PQ=packed(top_ids_PQM, cosines_PQM))
