@@ -4,6 +4,7 @@ The process that forks has imported all that a command needs and computed nothin
 """
 
 import atexit
+import gc
 import importlib
 import os
 import signal
@@ -104,6 +105,8 @@ def warm_up(*, torch: bool) -> None:
     ):
         importlib.import_module(name)
     assert threading.active_count() == 1, "a thread would be lost in every fork"
+    gc.collect()
+    gc.freeze()  # else every fork's collector would copy the memory of all that is imported
 
 
 def start(words: str, said: Path, within: Callable[[], None] = lambda: None) -> Running:
