@@ -113,12 +113,15 @@ def _tokenizer(run: "FinishedRun") -> "AudioTokenizer | None":
 
 def _clip_views(viewed: "Sequence[tuple[FinishedRun, Judged]]", samples: "dict[str, Sample]") -> "list[ClipView]":
     from audio_tokens.engine.systems.tagging.audio_tagger import AudioTagger
+    from audio_tokens.jobs.artefacts.report.simple_tokens import simple_tokenizer
     from audio_tokens.jobs.artefacts.report.sounds import clip_view
 
-    views = []
+    views: list[ClipView] = []
+    simple: AudioTokenizer | None = None
     for run, clip in viewed:
         if (tokenizer := _tokenizer(run)) is not None:
-            views.append(clip_view(tokenizer, AudioTagger.from_pretrained(run.path), clip, samples[clip.key]))
+            simple = simple or simple_tokenizer([sample.mel_TF for sample in samples.values()], tokenizer.mel)
+            views.append(clip_view(tokenizer, simple, AudioTagger.from_pretrained(run.path), clip, samples[clip.key]))
     return views
 
 

@@ -35,7 +35,7 @@ class Run:
         mel: the front end, mel22k, ast16k or speech16k
         workers: processes that build and encode; all cores unless given
         skip_failed: go on without what cannot be read of an input after three tries
-        force: replace artefacts that were made with another configuration
+        force: make every stage again, and replace what was made with another configuration
         allow: schemes of addresses that may be read besides file, http(s), s3, gs and hf, e.g. ftp,zip
     """
 

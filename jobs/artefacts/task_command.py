@@ -32,7 +32,7 @@ class TaskOptions:
             mel22k and 185 MB for ast16k, and for views its wave, some 5 GB an hour at 48 kHz
         skip_failed: go on without what cannot be read of an input after three tries: a torn tar, an unreachable shard;
             what lies before it is kept, and the result names what is missing
-        force: replace what another source or configuration left there
+        force: make it again, and replace what another source or configuration left there (in an array this alone)
         allow: schemes of addresses that may be read besides file, http(s), s3, gs and hf, e.g. ftp,zip
     """
 
@@ -96,7 +96,8 @@ def run_set(
 
     listed = with_kept_numbers(tasks, listed)
     try:
-        complete = prepare(tasks, listed, force=options.force)
+        alone = options.task_count == 1  # a job of an array would make again what the others have just finished
+        complete = prepare(tasks, listed, force=options.force, again=options.force and alone)
     except OtherContentError as error:
         raise UserError(f"{error}; --force replaces it") from None
     if complete:

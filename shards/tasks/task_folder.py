@@ -26,20 +26,21 @@ class OtherContentError(UserError):
     """A folder holds something made otherwise, which is replaced only when asked for."""
 
 
-def prepare(tasks: TaskSet, listed: Iterable[tuple[int, Task]], *, force: bool) -> bool:
+def prepare(tasks: TaskSet, listed: Iterable[tuple[int, Task]], *, force: bool, again: bool = False) -> bool:
     """Make the folder ready for the numbered tasks. Returns True where everything in it is finished already.
 
     Tasks of the same fingerprint are resumed. So are those of the same settings whose listing has changed since (a torn
     file was repaired), as long as everything that is finished is still listed as it was. Raises OtherContentError for
-    others unless `force`, which discards them, and UserError for a folder with other things in it.
+    others unless `force`, which discards them, and UserError for a folder with other things in it. With `again` what is
+    finished is discarded too, though it is of these very tasks.
     """
     folder = tasks.folder
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; name a folder")
     folder.mkdir(parents=True, exist_ok=True)
-    if _found(tasks) != tasks.fingerprint:
+    if again or _found(tasks) != tasks.fingerprint:
         with locked(folder, fcntl.LOCK_EX):
-            _begin(tasks, listed, force)
+            _begin(tasks, listed, force, again)
     with locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB) as alone:
         if alone:  # else another job of an array is at work, and what looks left behind may be its
             tasks.maker.sweep(folder, read_fingerprint(folder) is not None)
@@ -123,11 +124,11 @@ def locked(folder: Path, kind: int) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _begin(tasks: TaskSet, listed: Iterable[tuple[int, Task]], force: bool) -> None:
+def _begin(tasks: TaskSet, listed: Iterable[tuple[int, Task]], force: bool, again: bool) -> None:
     """Keep what is of these tasks, discard what others left, if `force`, and say what is being made."""
     folder, maker = tasks.folder, tasks.maker
-    found = _found(tasks)
-    if found == tasks.fingerprint:  # another job of the array came first
+    found, again = _found(tasks), again and maker.finished(folder) is not None
+    if found == tasks.fingerprint and not again:  # another job of the array came first
         return
     if found is not None and not _goes_on(tasks, listed):
         if not force:

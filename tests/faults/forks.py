@@ -133,6 +133,7 @@ def _live(words: str, said: Path, within: Callable[[], None]) -> None:
     code = 1
     try:
         os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # who starts a campaign in the background ignores it
         for number, ending in ((1, ".out"), (2, ".err")):
             file = os.open(said.with_suffix(ending), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(file, number)

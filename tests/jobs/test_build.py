@@ -117,6 +117,10 @@ def test_a_finished_build_is_skipped_and_another_refused(tmp_path: Path, capsys:
     assert cli.main([*words, "--dtype", "uint8"]) == 2
     assert "--force replaces it" in capsys.readouterr().err
     assert contents(tmp_path / "s") == before
+    shard = next((tmp_path / "s").glob("*.tar"))
+    shard.write_bytes(bytes(shard.stat().st_size))  # what a disk has damaged is made again when asked for
+    assert cli.main([*words, "--force"]) == 0
+    assert contents(tmp_path / "s") == before
     assert cli.main([*words, "--dtype", "uint8", "--zstd", "--force"]) == 0
     assert Dataset.open(tmp_path / "s").sample(0, 0).array_TF.dtype == np.float32
     assert cli.main(["verify", str(tmp_path / "s")]) == 0

@@ -15,10 +15,16 @@ import soundfile
 import torch
 from sklearn.metrics import average_precision_score
 
+from audio_tokens.engine.codebook.own_level import decode_at_level_of
+from audio_tokens.engine.codebook.slices import SliceConfig
+from audio_tokens.engine.sound.mel_config import MelConfig
 from audio_tokens.engine.systems.tagging.audio_tagger import AudioTagger
 from audio_tokens.jobs import cli
+from audio_tokens.jobs.artefacts.report import simple_tokens
 from audio_tokens.jobs.artefacts.report.order import clips_that_gain, order_pair
 from audio_tokens.jobs.artefacts.report.runs import class_rows, confusion, judged, leaderboard_rows, run_groups
+from audio_tokens.jobs.command import recipe_file
+from audio_tokens.jobs.plain_yaml import plain_yaml
 
 CLIPS, FOLDS, SEEDS = 24, 2, 2
 
@@ -122,6 +128,26 @@ def test_what_order_gives_is_the_difference_of_two_systems_and_its_evidence_that
             logits_L = tagger.model(torch.from_numpy(left[None]), torch.tensor([len(left)]))[0]
         np.testing.assert_allclose(scores_L, logits_L.softmax(dim=0).numpy(), rtol=1e-5)
     assert tagger.without_parts(mel_TF[:4], parts=5, share=4)[2].shape == (1, 3)
+
+
+def test_mel_errors_are_told_beside_those_of_simpler_tokens_and_of_none(work: Path) -> None:
+    seed = SliceConfig(**plain_yaml(recipe_file("seed").read_bytes())["slices"] | {"contexts": (1,)})
+    assert seed == simple_tokens.SLICES
+    rng = np.random.default_rng(0)
+    frames_KF = rng.normal(size=(9, 64)).astype(np.float32)
+    mels = [frames_KF[rng.integers(9, size=50)] for _ in range(4)]
+    simple = simple_tokens.simple_tokenizer(mels, MelConfig())
+    for mel_TF in mels:  # nine kinds of frames are nine of its fifty tokens
+        np.testing.assert_allclose(
+            decode_at_level_of(simple, mel_TF, simple.encode_mel(mel_TF)), mel_TF, atol=1e-3, rtol=1e-3
+        )
+    found = re.findall(
+        r"Mel error ([\d.]+) dB; ([\d.]+) dB by tokens of single frames \(recipe seed\), ([\d.]+) dB",
+        (work / "report.html").read_text(),
+    )
+    assert len(found) == 6
+    of_codebook, _, of_none = np.array(found, float).sum(axis=0)
+    assert 0 < of_codebook < of_none
 
 
 def test_the_page_shows_all_parts_and_asks_nothing_of_a_network(work: Path) -> None:

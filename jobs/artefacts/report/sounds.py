@@ -80,8 +80,13 @@ def _sounds(spec: str, keys: Collection[str], rate_hz: int) -> Iterator[tuple[st
                 yield clip.key, Played(wave_S=resample(wave_S, own_hz, rate_hz), rate_hz=rate_hz)
 
 
-def clip_view(tokenizer: AudioTokenizer, tagger: AudioTagger, clip: Judged, sample: Sample) -> ClipView:
-    """Return a clip from all sides; see ClipView. The `tokenizer` is the one beside the run of the `tagger`."""
+def clip_view(
+    tokenizer: AudioTokenizer, simple: AudioTokenizer, tagger: AudioTagger, clip: Judged, sample: Sample
+) -> ClipView:
+    """Return a clip from all sides; see ClipView.
+
+    The `tokenizer` is the one beside the run of the `tagger`, `simple` the one it is held against.
+    """
     mel_TF, config = sample.mel_TF, tokenizer.mel
     ids_PQ = tokenizer.encode_mel(mel_TF)
     decoded_TF = decode_at_level_of(tokenizer, mel_TF, ids_PQ)
@@ -94,6 +99,7 @@ def clip_view(tokenizer: AudioTokenizer, tagger: AudioTagger, clip: Judged, samp
         axis=1,
     )
     random_TF = decode_at_level_of(tokenizer, mel_TF, drawn_PQ)
+    simple_TF = decode_at_level_of(simple, mel_TF, simple.encode_mel(mel_TF))
     level = None if sample.sound is None else float(np.sqrt(np.mean(np.square(sample.sound.wave_S))))
     try:
         kept_TF = decoded_TF[: round(MOST_S * config.rate_hz / config.hop_samples)]
@@ -109,6 +115,7 @@ def clip_view(tokenizer: AudioTokenizer, tagger: AudioTagger, clip: Judged, samp
         resynthesis=heard,
         over_time=_over_time(tagger, clip, sample),
         error_db=_rms(decoded_TF - mel_TF),
+        simple_error_db=_rms(simple_TF - mel_TF),
         random_error_db=_rms(random_TF - mel_TF),
     )
 

@@ -106,7 +106,8 @@ class ClipView:
 
     `over_time` is what the system that judged it says of its parts.
 
-    `error_db` is the root mean square between the mels at the clip's own level, `random_error_db` the same with tokens
+    `error_db` is the root mean square between the mels at the clip's own level, `simple_error_db` the same by tokens of
+    single frames, as recipe `seed` makes them, and `random_error_db` with tokens
     drawn at random by their use: what a codebook without information would do.
     """
 
@@ -118,6 +119,7 @@ class ClipView:
     resynthesis: Played | None
     over_time: OverTime
     error_db: float
+    simple_error_db: float
     random_error_db: float
 
 

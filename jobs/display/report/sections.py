@@ -254,7 +254,8 @@ def _clip(view: ClipView) -> Iterator[str]:
     said = ", ".join(f"{html.escape(label)} {100 * score:.0f}&nbsp;%" for label, score in view.judged.said)
     yield (
         f"</div><p class=soft>{html.escape(view.judged.key)}; said: {said}. Mel error {view.error_db:.1f} dB; "
-        f"{view.random_error_db:.1f} dB with tokens drawn at random.</p></div>"
+        f"{view.simple_error_db:.1f} dB by tokens of single frames (recipe seed), {view.random_error_db:.1f} dB with "
+        "tokens drawn at random.</p></div>"
     )
 
 

@@ -218,6 +218,12 @@ def test_another_build_in_the_same_folder_is_refused_without_force(undisturbed: 
     toy_build(job, workers=1, force=True)
     assert contents(tmp_path / "s") == contents(undisturbed)
     assert prepare(job, listed(job), force=False)  # complete: nothing to do
+    assert prepare(job, listed(job), force=True)  # a job of an array that comes last
+    shard = next((tmp_path / "s").glob("*.tar"))
+    shard.write_bytes(bytes(shard.stat().st_size))
+    assert not prepare(job, listed(job), force=True, again=True)
+    toy_build(job, workers=1)
+    assert contents(tmp_path / "s") == contents(undisturbed)
     prepare(other, listed(other), force=True)
     with pytest.raises(OtherContentError, match="holds unfinished work of another source"):
         prepare(job, listed(job), force=False)
