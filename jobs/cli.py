@@ -13,6 +13,7 @@ from audio_tokens.errors import did_you_mean
 COMMANDS = {
     "demo": "every stage on the embedded soundscapes, then a leaderboard and a report",
     "run": "every stage on your data",
+    "plan": "what so many clips will take, stage by stage",
     "build": "audio source -> mel shards",
     "cluster": "mel shards -> codebook",
     "encode": "mel shards (or sound) + codebook -> tokens.zarr",

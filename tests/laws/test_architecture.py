@@ -53,6 +53,8 @@ MAY_IMPORT = {
     "jobs/typed": "",
     "jobs/training_recipe": "typed",
     "jobs/recipe": "training_recipe",
+    "jobs/bill": "bill/rates",
+    "jobs/bill/rates": "",
     "jobs/command": "plain_yaml typed training_recipe recipes display",
     "jobs/display": "",
     "jobs/display/report": "display",
@@ -61,7 +63,7 @@ MAY_IMPORT = {
     "jobs/artefacts/report": "display display/report artefacts",
 }
 COMMANDS_IMPORT = (
-    "training_recipe recipe command display display/report inputs artefacts artefacts/report"  # and each other
+    "training_recipe recipe command display display/report inputs artefacts artefacts/report bill"  # and each other
 )
 
 

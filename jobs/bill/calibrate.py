@@ -1,0 +1,154 @@
+"""Rates of this machine: every stage on two sizes of soundscapes, each in a process of its own, on one core.
+
+What does not grow with the clips (imports, opening) and what does are told apart by least squares that know no negative
+cost. C runs of a stage, U kinds of units.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import nnls
+
+from audio_tokens.engine.codebook.kmeans.config import KMeansConfig
+from audio_tokens.engine.codebook.slices import SliceConfig
+from audio_tokens.engine.sound.mel_config import MelConfig
+from audio_tokens.errors import UserError
+from audio_tokens.jobs.bill.stage_rates import Rates, StageRates
+from audio_tokens.jobs.bill.work import STAGES, Work
+
+EPOCHS = 2  # of each training that is measured
+LESS = 4  # the small set has a quarter of the clips, and once k-means is fitted to a quarter of the vectors
+LEAST_CLIPS = 400
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run of a stage: its work, what it took, and what it left on the disk."""
+
+    work: Work
+    seconds: float
+    gb: float
+    written_bytes: int
+
+
+def calibrate(clips: int, clip_s: float, say: Callable[[str], None]) -> Rates:
+    """Return the rates of this machine, from runs on `clips` clips and on a quarter of them.
+
+    Takes about as long as 1.5 runs on `clips` clips; nothing else should be at work. Raises UserError for too few.
+    """
+    if clips < LEAST_CLIPS:
+        raise UserError(f"--calibrate {clips}: on fewer than {LEAST_CLIPS} clips there is little but start-up to see")
+    found: dict[str, list[Measured]] = {stage: [] for stage in STAGES}
+    positions_s = MelConfig().rate_hz / MelConfig().hop_samples / SliceConfig().stride
+    with tempfile.TemporaryDirectory(prefix="audio-tokens-plan-") as folder:
+        for number in (clips // LESS, clips):
+            at = Path(folder) / str(number)
+            every = Work(clips=number, clip_s=clip_s, positions_s=positions_s, budget=0, epochs=EPOCHS)
+            few = Work(
+                clips=number, clip_s=clip_s, positions_s=positions_s, budget=int(every.positions) // LESS, epochs=EPOCHS
+            )
+            source = f"soundscapes:{number},clip_s={clip_s:g}"
+            for stage, work, words, out in _commands(source, at, every, few, whole=number == clips):
+                found[stage].append(_measure(words, work, out))
+                say(f"{number} clips, {stage}: {found[stage][-1].seconds:.1f} s")
+            shutil.rmtree(at)
+    return Rates(
+        machine=machine(),
+        recipe={
+            "clusters": list(KMeansConfig().clusters),
+            "positions_s": positions_s,
+            "budget_vectors": KMeansConfig().budget_vectors,
+            "calibrated_on": [clips // LESS, clips],
+        },
+        stages={stage: rates_of(stage, runs) for stage, runs in found.items()},
+    )
+
+
+def _commands(source: str, at: Path, every: Work, few: Work, *, whole: bool) -> list[tuple[str, Work, list[str], Path]]:
+    """Return the runs on one set: stage, work, command line, what it writes."""
+    shards, codebook, tokens = at / "shards", at / "codebook", at / "tokens.zarr"
+    lines = [
+        ("build", every, f"build --source {source} --out {shards} --workers 1", shards),
+        (
+            "cluster",
+            every,
+            f"cluster --shards {shards} --out {codebook} --recipe.kmeans.budget_vectors 0",
+            codebook,
+        ),
+        (
+            "encode",
+            every,
+            f"encode --shards {shards} --codebook {codebook} --out {tokens} --workers 1",
+            tokens,
+        ),
+    ]
+    if whole:
+        words = f"cluster --shards {shards} --out {at / 'few'} --recipe.kmeans.budget_vectors {few.budget}"
+        lines.append(("cluster", few, words, at / "few"))
+    for system in (stage.removeprefix("train ") for stage in STAGES if stage.startswith("train ")):
+        words = f"train --tokens {tokens} --system {system} --out {at / system} --options.epochs {EPOCHS}"
+        lines.append((f"train {system}", every, words, at / system))
+    # evaluated where most clips are
+    words = f"evaluate --run {at / 'token-linear'} --split train --replicates 1 --json"
+    lines.append(("evaluate", every, words, at / "nothing"))
+    return [(stage, work, line.split(), out) for stage, work, line, out in lines]
+
+
+def _measure(words: list[str], work: Work, out: Path) -> Measured:
+    """Run a command on one core. Raises UserError where it fails."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "audio_tokens.jobs.cli", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=environment,
+    )
+    assert process.stderr is not None
+    said = process.stderr.read().decode(errors="replace")
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    if os.waitstatus_to_exitcode(status):
+        raise UserError(f"audio-tokens {' '.join(words)} failed: {' '.join(said.split())[-300:]}")
+    written = sum(file.stat().st_size for file in out.rglob("*") if file.is_file()) if out.exists() else 0
+    return Measured(work, seconds, usage.ru_maxrss * 1024 / 1e9, written)
+
+
+def rates_of(stage: str, runs: list[Measured]) -> StageRates:
+    """Return the rates by which the runs of a stage are told best."""
+    kinds = list(runs[0].work.units(stage))
+    units_CU = np.array([[run.work.units(stage)[kind] for kind in kinds] for run in runs], float)
+
+    def told(values_C: list[float], columns_CU: np.ndarray) -> list[float]:
+        scale_U = columns_CU.max(axis=0)
+        ones_C1 = np.ones((len(runs), 1))
+        return (nnls(np.hstack([ones_C1, columns_CU / scale_U]), values_C)[0] / np.append(1.0, scale_U)).tolist()
+
+    fixed_s, *core_s = told([run.seconds for run in runs], units_CU)
+    fixed_gb, gb = told([run.gb for run in runs], np.array([[float(run.work.clips)] for run in runs]))
+    _, *written = told([float(run.written_bytes) for run in runs], units_CU)
+    return StageRates(
+        fixed_s=fixed_s,
+        core_s=dict(zip(kinds, core_s, strict=True)),
+        fixed_gb=fixed_gb,
+        gb=gb,
+        written_bytes=dict(zip(kinds, written, strict=True)),
+    )
+
+
+def machine() -> str:
+    """Return what this machine is: its processor, cores and memory."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
+    name = next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown processor"
+    )
+    memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return f"{name}, {os.cpu_count()} cores, {memory_gb:.0f} GB"
