@@ -9,29 +9,42 @@ from typing import Any
 from audio_tokens.shards.workers.child_process import portable
 from audio_tokens.shards.workers.retry import Executor
 
+LOCK_S = 5.0  # pebble's is a minute; a lock is held for as long as a few hundred bytes take through a pipe
+
 
 class LocalPool:
     """pebble's pool of processes, and another one where it breaks.
 
     It replaces a worker that died and fails only its task; a ProcessPoolExecutor would break as a whole. So does this
-    one where a worker dies with the pool's own lock in its hand: then every task in work fails, and is tried again.
+    one where a worker dies with the pool's own lock in its hand (killed as it takes a task or gives a result): the
+    others wait LOCK_S for the lock, end, and every task in work is tried again by a new pool.
     Workers come from a fork server: they hold nothing of this process, and start in a fraction of a second.
     """
 
     def __init__(self, workers: int) -> None:
         self.slots = workers
+        self._locked = False
         self.pool = self._new()
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future:
-        if not self.pool.active:
+        if self._locked or not self.pool.active:
             self.pool.stop()
+            self._locked = False
             self.pool = self._new()
-        return self.pool.schedule(_answer, args=(function, *arguments))
+        future = self.pool.schedule(_answer, args=(function, *arguments))
+        future.add_done_callback(self._see)
+        return future
+
+    def _see(self, future: Future) -> None:
+        """Notice a worker that ended by itself, which is how it ends when it has waited for the lock in vain."""
+        error = None if future.cancelled() else future.exception()
+        self._locked |= getattr(error, "exitcode", None) == 1  # of pebble's ProcessExpired
 
     def _new(self) -> Any:
         from pebble import ProcessPool
 
-        return ProcessPool(max_workers=self.slots, context=multiprocessing.get_context("forkserver"))
+        context = multiprocessing.get_context("forkserver")
+        return ProcessPool(self.slots, initializer=_wait_for_locks, initargs=(LOCK_S,), context=context)
 
 
 @contextmanager
@@ -47,6 +60,13 @@ def local_pool(workers: int) -> Iterator[Executor]:
         executor.pool.close()
     finally:
         executor.pool.join()
+
+
+def _wait_for_locks(seconds: float) -> None:
+    """Make this worker wait so long for a lock of its pool."""
+    from pebble.common import CONSTS
+
+    CONSTS.channel_lock_timeout = seconds
 
 
 def _answer(function: Callable[..., Any], /, *arguments: Any) -> Any:
