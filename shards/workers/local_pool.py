@@ -2,8 +2,9 @@
 
 import multiprocessing
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+from concurrent.futures import Future, InvalidStateError
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from audio_tokens.shards.workers.child_process import portable
@@ -24,21 +25,31 @@ class LocalPool:
     def __init__(self, workers: int) -> None:
         self.slots = workers
         self._locked = False
+        self._open: set[Future] = set()
         self.pool = self._new()
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future:
         if self._locked or not self.pool.active:
-            self.pool.stop()
-            self._locked = False
+            self._give_up()
             self.pool = self._new()
         future = self.pool.schedule(_answer, args=(function, *arguments))
+        self._open.add(future)
         future.add_done_callback(self._see)
         return future
 
     def _see(self, future: Future) -> None:
         """Notice a worker that ended by itself, which is how it ends when it has waited for the lock in vain."""
-        error = None if future.cancelled() else future.exception()
-        self._locked |= getattr(error, "exitcode", None) == 1  # of pebble's ProcessExpired
+        self._open.discard(future)
+        self._locked |= getattr(future.exception(), "exitcode", None) == 1  # of pebble's ProcessExpired
+
+    def _give_up(self) -> None:
+        """Stop the pool; it says no more of the calls that it had, so that is said here."""
+        self.pool.stop()
+        for future in list(self._open):
+            with suppress(InvalidStateError):  # one that ends just now
+                future.set_exception(BrokenProcessPool("a worker was killed with the pool's lock in its hand"))
+        self._open.clear()
+        self._locked = False
 
     def _new(self) -> Any:
         from pebble import ProcessPool

@@ -4,7 +4,7 @@ An executor is anything with `submit` that returns futures: the local pool, or a
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -62,7 +62,7 @@ def call_all(
             running[executor.submit(function, *call)] = (call, failed)
         for future in wait(running, timeout=POLL_S, return_when=FIRST_COMPLETED).done:
             call, failed = running.pop(future)
-            error = CancelledError() if future.cancelled() else future.exception()  # by a pool that was given up
+            error = future.exception()
             if error is None:
                 on_result(future.result())
             elif isinstance(error, UserError) or is_full(error):

@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ def square(number: int, folder: str, lock: str) -> int:
         (channel,) = [found for found in gc.get_objects() if isinstance(found, WorkerChannel)]
         getattr(channel.mutex, lock).acquire()
         os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.3 * (number % 3))  # some are in work, and some wait, when the lock is lost
     return number**2
 
 
