@@ -1,10 +1,12 @@
 """The processes of this machine as an executor."""
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from multiprocessing import forkserver
 from typing import Any
 
 from audio_tokens.shards.workers.child_process import portable
@@ -24,6 +26,7 @@ class LocalPool:
 
     def __init__(self, workers: int) -> None:
         self.slots = workers
+        _start_fork_server()
         self._locked = False
         self._open: set[Future] = set()
         self.pool = self._new()
@@ -71,6 +74,15 @@ def local_pool(workers: int) -> Iterator[Executor]:
         executor.pool.close()
     finally:
         executor.pool.join()
+
+
+def _start_fork_server() -> None:
+    """Start it with Ctrl-C held off: it ignores that later on, but Python's own start would print a traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _wait_for_locks(seconds: float) -> None:
