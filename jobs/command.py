@@ -6,6 +6,7 @@ Other exceptions are bugs and keep their traceback.
 
 import errno
 import json
+import logging
 import re
 import sys
 from argparse import ArgumentError
@@ -71,6 +72,7 @@ def command(
         print(masked(f"{prog}: error: {_shortened(cause)}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        logging.getLogger("asyncio").disabled = True  # zarr reads by it, and what it left undone is told at the end
         print(f"{prog}: interrupted; the same command resumes", file=sys.stderr)
         return 130
 

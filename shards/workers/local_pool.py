@@ -1,37 +1,64 @@
 """The processes of this machine as an executor."""
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+from concurrent.futures import Future, InvalidStateError
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver
 from typing import Any
 
 from audio_tokens.shards.workers.child_process import portable
 from audio_tokens.shards.workers.retry import Executor
+
+LOCK_S = 5.0  # pebble's is a minute; a lock is held for as long as a few hundred bytes take through a pipe
 
 
 class LocalPool:
     """pebble's pool of processes, and another one where it breaks.
 
     It replaces a worker that died and fails only its task; a ProcessPoolExecutor would break as a whole. So does this
-    one where a worker dies with the pool's own lock in its hand: then every task in work fails, and is tried again.
+    one where a worker dies with the pool's own lock in its hand (killed as it takes a task or gives a result): the
+    others wait LOCK_S for the lock, end, and every task in work is tried again by a new pool.
     Workers come from a fork server: they hold nothing of this process, and start in a fraction of a second.
     """
 
     def __init__(self, workers: int) -> None:
         self.slots = workers
+        _start_fork_server()
+        self._locked = False
+        self._open: set[Future] = set()
         self.pool = self._new()
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future:
-        if not self.pool.active:
-            self.pool.stop()
+        if self._locked or not self.pool.active:
+            self._give_up()
             self.pool = self._new()
-        return self.pool.schedule(_answer, args=(function, *arguments))
+        future = self.pool.schedule(_answer, args=(function, *arguments))
+        self._open.add(future)
+        future.add_done_callback(self._see)
+        return future
+
+    def _see(self, future: Future) -> None:
+        """Notice a worker that ended by itself, which is how it ends when it has waited for the lock in vain."""
+        self._open.discard(future)
+        self._locked |= getattr(future.exception(), "exitcode", None) == 1  # of pebble's ProcessExpired
+
+    def _give_up(self) -> None:
+        """Stop the pool; it says no more of the calls that it had, so that is said here."""
+        self.pool.stop()
+        for future in list(self._open):
+            with suppress(InvalidStateError):  # one that ends just now
+                future.set_exception(BrokenProcessPool("a worker was killed with the pool's lock in its hand"))
+        self._open.clear()
+        self._locked = False
 
     def _new(self) -> Any:
         from pebble import ProcessPool
 
-        return ProcessPool(max_workers=self.slots, context=multiprocessing.get_context("forkserver"))
+        context = multiprocessing.get_context("forkserver")
+        return ProcessPool(self.slots, initializer=_wait_for_locks, initargs=(LOCK_S,), context=context)
 
 
 @contextmanager
@@ -47,6 +74,22 @@ def local_pool(workers: int) -> Iterator[Executor]:
         executor.pool.close()
     finally:
         executor.pool.join()
+
+
+def _start_fork_server() -> None:
+    """Start it with Ctrl-C held off: it ignores that later on, but Python's own start would print a traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _wait_for_locks(seconds: float) -> None:
+    """Make this worker wait so long for a lock of its pool."""
+    from pebble.common import CONSTS
+
+    CONSTS.channel_lock_timeout = seconds
 
 
 def _answer(function: Callable[..., Any], /, *arguments: Any) -> Any:

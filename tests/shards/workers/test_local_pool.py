@@ -1,14 +1,40 @@
-"""The pool of this machine's processes goes on where it breaks as a whole."""
+"""A worker that is killed with a lock of the pool in its hand costs seconds, and no task."""
 
-from pebble.pool.base_pool import PoolStatus
+import gc
+import os
+import signal
+import time
+from pathlib import Path
 
-from audio_tokens.shards.workers.local_pool import LocalPool, local_pool
+import pytest
+
+from audio_tokens.shards.workers.local_pool import local_pool
+from audio_tokens.shards.workers.retry import call_all
 
 
-def test_a_broken_pool_is_another_one() -> None:
-    """Fault: a worker that died with the pool's own lock in its hand ended the whole command in a traceback."""
-    with local_pool(1) as executor:
-        assert isinstance(executor, LocalPool)
-        assert executor.submit(abs, -1).result() == 1
-        executor.pool._context.status = PoolStatus.ERROR  # as pebble does where its lock is not given back
-        assert executor.submit(abs, -2).result() == 2
+def square(number: int, folder: str, lock: str) -> int:
+    """Return the square; the first worker asked for 3 takes a lock of its pool's channel and is killed."""
+    from pebble.pool.channel import WorkerChannel
+
+    flag = Path(folder) / "killed"
+    if number == 3 and not flag.exists():
+        flag.touch()
+        (channel,) = [found for found in gc.get_objects() if isinstance(found, WorkerChannel)]
+        getattr(channel.mutex, lock).acquire()
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.3 * (number % 3))  # some are in work, and some wait, when the lock is lost
+    return number**2
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("lock", ["reader_mutex", "writer_mutex"])
+def test_a_lock_that_is_lost_does_not_stop_the_others(
+    lock: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("audio_tokens.shards.workers.local_pool.LOCK_S", 0.5)
+    found: list[int] = []
+    with local_pool(2) as executor:
+        calls = [(number, str(tmp_path), lock) for number in range(12)]
+        assert call_all(executor, square, calls, found.append) == []
+    assert (tmp_path / "killed").exists()
+    assert sorted(found) == [number**2 for number in range(12)]
