@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from audio_tokens.engine.ranges import Count, Natural, NotNegative, Positive, check
-from audio_tokens.errors import UserError
 from audio_tokens.jobs.command import command
 
 
@@ -28,11 +27,12 @@ class Plan:
         build_clips_s: clips a second and worker, as `build --dry-run` measured on your own files
         disk_mb_s: MB a second that the disk gives all cores together
         price_core_h: money for a core hour, in whatever currency
-        rates: packaged rates by name, or a JSON file of those of another machine, which --calibrate writes
-        calibrate: measure the rates on so many soundscapes first, and write them into the file of --rates
+        rates: the JSON file of a machine's rates
+        calibrate: measure this machine's rates on so many soundscapes first, and write them into that file
         json: print one JSON object
     """
 
+    rates: str
     clips: Count = 2_000_000
     clip_s: Positive = 10.0
     epochs: Count = 20
@@ -41,14 +41,11 @@ class Plan:
     build_clips_s: Positive | None = None
     disk_mb_s: Positive = 500.0
     price_core_h: NotNegative = 0.0
-    rates: str = "epyc-2-cores"
     calibrate: Natural = 0
     json: bool = False
 
     def __post_init__(self) -> None:
         check(self)
-        if self.calibrate and not self.rates.endswith(".json"):
-            raise UserError(f"--calibrate {self.calibrate} writes the rates into a file: name one, --rates mine.json")
 
 
 def plan(job: Plan) -> None:
@@ -62,7 +59,7 @@ def plan(job: Plan) -> None:
         from audio_tokens.jobs.bill.calibrate import calibrate
 
         calibrate(job.calibrate, job.clip_s, lambda line: say(f"plan: {line}")).save(Path(job.rates))
-    rates = Rates.load(job.rates)
+    rates = Rates.load(Path(job.rates))
     if job.build_clips_s is not None:
         rates = rates.with_build(1 / (job.build_clips_s * job.clip_s))
     work = of_recipe(rates.recipe, job.clips, job.clip_s, job.epochs)

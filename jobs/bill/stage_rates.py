@@ -6,13 +6,11 @@ A stage's work is counted in one or two kinds of units: clustering reads drawn c
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from audio_tokens.errors import UserError, checked, did_you_mean, json_of
+from audio_tokens.errors import UserError, checked, json_of
 
-RATES = "audio_tokens.jobs.bill.rates"  # the package that holds those of some machines
 FIELDS = {"machine": str, "recipe": dict, "stages": dict}
 STAGE = {"fixed_s": (float, int), "core_s": dict, "fixed_gb": (float, int), "gb": (float, int), "written_bytes": dict}
 
@@ -54,22 +52,13 @@ class Rates:
         file.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
-    def load(cls, name_or_file: str) -> "Rates":
-        """Return packaged rates by name, or those of a file. Raises UserError where there are none, or damaged ones."""
-        folder = resources.files(RATES)
-        names = [Path(str(file)).stem for file in folder.iterdir() if str(file).endswith(".json")]
-        file = Path(name_or_file)
-        if file.suffix != ".json":
-            if name_or_file not in names:
-                raise UserError(f"no rates are called {name_or_file!r}; {did_you_mean(name_or_file, names)}")
-            data = (folder / f"{name_or_file}.json").read_bytes()
-        elif file.is_file():
-            data = file.read_bytes()
-        else:
-            raise UserError(f"{file}: there are no such rates; `audio-tokens plan --calibrate 3000 --rates {file}`")
+    def load(cls, file: Path) -> "Rates":
+        """Return what `save` wrote. Raises UserError where there are none, or damaged ones."""
+        if not file.is_file():
+            raise UserError(f"there are no rates in {file}; `audio-tokens plan --calibrate 4000 --rates {file}`")
         try:
-            found = checked(json_of(data), FIELDS)
+            found = checked(json_of(file.read_bytes()), FIELDS)
             stages = {name: StageRates(**checked(stage, STAGE)) for name, stage in found["stages"].items()}
         except (ValueError, TypeError) as error:
-            raise UserError(f"{name_or_file} holds no rates ({' '.join(str(error).split())})") from None
+            raise UserError(f"{file} holds no rates ({' '.join(str(error).split())})") from None
         return cls(machine=found["machine"], recipe=found["recipe"], stages=stages)

@@ -79,7 +79,7 @@ def test_the_command_prints_a_line_a_stage_and_the_digits_for_machines(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     some_rates().save(tmp_path / "mine.json")
-    assert Rates.load(f"{tmp_path}/mine.json") == some_rates()
+    assert Rates.load(tmp_path / "mine.json") == some_rates()
     words = ["plan", "--rates", f"{tmp_path}/mine.json", "--clips", "1000", "--cores", "2"]
     assert cli.main([*words, "--price_core_h", "3"]) == 0
     first, heads, *lines = capsys.readouterr().out.splitlines()
@@ -98,12 +98,11 @@ def test_the_command_prints_a_line_a_stage_and_the_digits_for_machines(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--rates nobody", "no rates are called 'nobody'"),
-        ("--rates AT/none.json", "there are no such rates"),
+        ("--rates AT/none.json", "there are no rates in"),
         ("--rates AT/damaged.json", "holds no rates"),
-        ("--calibrate 1000", "writes the rates into a file"),
+        ("--calibrate 1000", "rates"),
         ("--calibrate 10 --rates AT/new.json", "there is little but start-up to see"),
-        ("--clips 0", "clips is 0"),
+        ("--rates AT/none.json --clips 0", "clips is 0"),
     ],
 )
 def test_mistakes_are_one_line(words: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,7 +118,7 @@ def test_rates_of_this_machine_tell_a_size_between_those_measured(tmp_path: Path
     """Every stage runs; what they took is within the bill's own words, since no time is a law."""
     words = ["plan", "--calibrate", "400", "--clip_s", "1", "--rates", f"{tmp_path}/here.json", "--clips", "200"]
     assert cli.main(words) == 0
-    found = Rates.load(f"{tmp_path}/here.json")
+    found = Rates.load(tmp_path / "here.json")
     assert list(found.stages) == list(STAGES)
     assert all(0 < stage.fixed_s + sum(stage.core_s.values()) < 600 for stage in found.stages.values())
     assert found.stages["encode"].written_bytes["position"] == pytest.approx(2, rel=0.5)  # a uint16 a position
