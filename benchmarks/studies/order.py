@@ -218,12 +218,10 @@ class Tokenized:
 def narrowed(codebook: Codebook, streams: Sequence[int]) -> Codebook:
     """Return the codebook of some of its streams alone."""
     slices = codebook.slices
-    chosen = {
-        name: tuple(each[s] for s in streams) for name in ("contexts", "bands") if (each := getattr(slices, name))
-    }
+    bands = tuple(slices.bands[stream] for stream in streams) if slices.bands else ()
     return replace(
         codebook,
-        slices=replace(slices, **chosen),
+        slices=replace(slices, contexts=tuple(slices.contexts[stream] for stream in streams), bands=bands),
         streams=tuple(codebook.streams[stream] for stream in streams),
     )
 

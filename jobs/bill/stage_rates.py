@@ -12,7 +12,13 @@ from typing import Any
 from audio_tokens.errors import UserError, checked, json_of
 
 FIELDS = {"machine": str, "recipe": dict, "stages": dict}
-STAGE = {"fixed_s": (float, int), "core_s": dict, "fixed_gb": (float, int), "gb": (float, int), "written_bytes": dict}
+STAGE: dict[str, type | tuple[type, ...]] = {
+    "fixed_s": (float, int),
+    "core_s": dict,
+    "fixed_gb": (float, int),
+    "gb": (float, int),
+    "written_bytes": dict,
+}
 
 
 @dataclass(frozen=True, kw_only=True)

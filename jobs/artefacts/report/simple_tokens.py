@@ -16,7 +16,7 @@ CLUSTERS, PASSES = 500, 3
 BLOCK_CLIPS = 16
 
 
-@dataclass(frozen=True)
+@dataclass
 class _InMemory:
     """Clips at hand, as a fit reads them."""
 
