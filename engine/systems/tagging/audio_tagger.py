@@ -122,7 +122,7 @@ class AudioTagger:
         Args:
             mel_TF: the clip's log mel, in dB
             parts: how many parts there are at most, evenly placed; they may overlap
-            share: a part is one `share`th of the clip's positions, and at least one of them
+            share: how many parts would cover the clip side by side; a part has at least one position
 
         Returns:
             The first position of each part, how many positions a part has, and probabilities 0..1: the first row is
