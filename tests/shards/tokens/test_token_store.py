@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from audio_tokens.errors import UserError
 from audio_tokens.shards.tokens import token_parts
+from audio_tokens.shards.tokens.store_check import check_values
 from audio_tokens.shards.tokens.token_parts import TokenClip, pack, write_part
 from audio_tokens.shards.tokens.token_store import RAGGED, TokenStore
 
@@ -192,3 +193,11 @@ def test_a_killed_pack_leaves_nothing_under_the_final_name(tmp_path, monkeypatch
     monkeypatch.undo()
     stored(tmp_path)
     TokenStore.open(tmp_path / "tokens.zarr")
+
+
+def test_an_alternative_beyond_the_vocabulary_is_refused() -> None:
+    top_ids_PQM = np.zeros((5, 2, 3), np.uint16)
+    top_ids_PQM[0, 0, 2], top_ids_PQM[4, 1, 1] = 3, 6
+    check_values("top_ids", top_ids_PQM, (4, 7), labels=1)
+    with pytest.raises(ValueError, match="top_ids go up to 6, beyond the codebook's"):
+        check_values("top_ids", top_ids_PQM, (4, 6), labels=1)

@@ -1,4 +1,4 @@
-"""A worker that is killed with a lock of the pool in its hand costs seconds, and no task."""
+"""The pool of this machine's processes goes on where it breaks as a whole, or loses a lock with a worker."""
 
 import gc
 import os
@@ -7,9 +7,19 @@ import time
 from pathlib import Path
 
 import pytest
+from pebble.pool.base_pool import PoolStatus
 
-from audio_tokens.shards.workers.local_pool import local_pool
+from audio_tokens.shards.workers.local_pool import LocalPool, local_pool
 from audio_tokens.shards.workers.retry import call_all
+
+
+def test_a_broken_pool_is_another_one() -> None:
+    """Fault: a worker that died with the pool's own lock in its hand ended the whole command in a traceback."""
+    with local_pool(1) as executor:
+        assert isinstance(executor, LocalPool)
+        assert executor.submit(abs, -1).result() == 1
+        executor.pool._context.status = PoolStatus.ERROR  # as pebble does where its lock is not given back
+        assert executor.submit(abs, -2).result() == 2
 
 
 def square(number: int, folder: str, lock: str) -> int:
