@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -181,13 +181,10 @@ def _is_at(descriptor: int, file: Path) -> bool:
 
 def _unlock(descriptor: int, file: Path) -> None:
     """Let go; the last to do so removes the lock file."""
-    try:
+    with suppress(OSError):  # other slices go on, or the file system knows no locks
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         file.unlink(missing_ok=True)
-    except OSError:  # other slices go on, or the file system knows no locks
-        pass
-    finally:
-        os.close(descriptor)
+    os.close(descriptor)
 
 
 def _lock_file(target: Path) -> Path:

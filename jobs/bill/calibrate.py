@@ -116,7 +116,8 @@ def _measure(words: list[str], work: Work, out: Path) -> Measured:
     said = process.stderr.read().decode(errors="replace")
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
-    if os.waitstatus_to_exitcode(status):
+    process.returncode = os.waitstatus_to_exitcode(status)  # else Popen takes it for one that still runs
+    if process.returncode:
         raise UserError(f"audio-tokens {' '.join(words)} failed: {' '.join(said.split())[-300:]}")
     written = sum(file.stat().st_size for file in out.rglob("*") if file.is_file()) if out.exists() else 0
     return Measured(work, seconds, usage.ru_maxrss * 1024 / 1e9, written)

@@ -32,9 +32,7 @@ class Work:
         if stage == "cluster":
             fitted = min(self.positions, self.budget) if self.budget else self.positions
             return {"vector fitted to": fitted, "vector counted": self.positions}
-        if stage == "encode":
-            return {"position": self.positions}
-        if stage == "evaluate":
+        if stage in ("encode", "evaluate"):
             return {"position": self.positions}
         return {"position and epoch": self.positions * self.epochs}
 

@@ -20,10 +20,15 @@ LEAST = 1e-6  # probability below which log odds say nothing more
 
 
 def order_pair(groups: Sequence[RunGroup]) -> tuple[RunGroup, RunGroup] | None:
-    """Return the best group that reads order, and the bag of the same recipe; None where one of them is missing."""
+    """Return the best group that reads order, and the bag of its recipe, tested on the same clips; None without."""
     bags = {group.recipe: group for group in groups if group.system == BAG}
     pairs = ((group, bags[group.recipe]) for group in groups if group.system in ORDERED and group.recipe in bags)
-    return next(pairs, None)
+    return next((pair for pair in pairs if _tested(pair[0]) == _tested(pair[1])), None)
+
+
+def _tested(group: RunGroup) -> list[tuple[int | None, list[str], list[str]]]:
+    """Return fold, labels and clips of every run of the first seed."""
+    return [(run.fold, run.predictions.labels, sorted(run.predictions.keys)) for run in group.first_seed]
 
 
 def clips_that_gain(
@@ -33,20 +38,23 @@ def clips_that_gain(
 
     As (run of `sequence`, clip, label, the bag's probability of it).
     """
-    gains = {row.label: row.ap[sequence.name] - row.ap[bag.name] for row in classes if len(row.ap) > 1}
-    clips, found = {clip.key: (run, clip) for run, clip in judged(sequence)}, []
+    gains = {row.label: gain for row in classes if (gain := row.gain(sequence.name, bag.name)) is not None}
+    judged_by = {clip.key: (run, clip) for run, clip in judged(sequence)}
+    keys, labels = [], sequence.runs[0].predictions.labels
+    parts: list[tuple[np.ndarray, ...]] = []
+    for run, counted in zip(sequence.first_seed, bag.first_seed, strict=True):
+        told = run.predictions
+        keys += told.keys
+        counts_CL = counted.probabilities_of(counted.predictions.in_order_of(told))
+        parts.append((run.probabilities_of(told), counts_CL, told.targets_CL))
+    read_CL, counted_CL, targets_CL = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    gain_CL = np.where(targets_CL, read_CL - counted_CL, 0.0)
+    found = []
     for label in sorted(gains, key=lambda label: (-gains[label], label))[:EXAMPLES]:
-        best: tuple[float, str, float] | None = None
-        for run, counted in zip(sequence.first_seed, bag.first_seed, strict=True):
-            read, other = run.predictions, counted.predictions.in_order_of(run.predictions)
-            column = read.labels.index(label)
-            mine_C, theirs_C = run.probabilities_of(read)[:, column], counted.probabilities_of(other)[:, column]
-            for clip in np.flatnonzero(read.targets_CL[:, column]).tolist():
-                gain = float(mine_C[clip] - theirs_C[clip])
-                if best is None or gain > best[0]:
-                    best = gain, read.keys[clip], float(theirs_C[clip])
-        if best is not None and best[0] > 0:
-            found.append((*clips[best[1]], label, best[2]))
+        column = labels.index(label)
+        clip = int(gain_CL[:, column].argmax())
+        if gain_CL[clip, column] > 0:
+            found.append((*judged_by[keys[clip]], label, float(counted_CL[clip, column])))
     return found
 
 

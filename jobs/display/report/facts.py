@@ -49,6 +49,10 @@ class ClassRow:
     ap: Mapping[str, float]
     interval: Interval | None
 
+    def gain(self, system: str, over: str) -> float | None:
+        """Return what one system has more than another; None where either has no clip of the label."""
+        return self.ap[system] - self.ap[over] if system in self.ap and over in self.ap else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Confusion:
@@ -107,8 +111,8 @@ class ClipView:
     `over_time` is what the system that judged it says of its parts.
 
     `error_db` is the root mean square between the mels at the clip's own level, `simple_error_db` the same by tokens of
-    single frames, as recipe `seed` makes them, and `random_error_db` with tokens
-    drawn at random by their use: what a codebook without information would do.
+    single frames, as recipe `seed` makes them, and `random_error_db` with tokens drawn at random by their use: what a
+    codebook without information would do.
     """
 
     judged: Judged

@@ -108,11 +108,7 @@ def order(report: Report, view: OrderView) -> Iterator[str]:
         "from the same codebook. Average precision of each label by both, and the difference. (That it is order, and "
         "not just another kind of model, shows where the same model learns from shuffled tokens.)</p>"
     )
-    rows = [
-        (row.ap[view.sequence] - row.ap[view.bag], row)
-        for row in report.classes
-        if view.sequence in row.ap and view.bag in row.ap
-    ]
+    rows = [(gain, row) for row in report.classes if (gain := row.gain(view.sequence, view.bag)) is not None]
     cells = [
         (
             "",
