@@ -100,6 +100,18 @@ def test_complete_is_left_alone_other_settings_are_refused_and_force_replaces(
     assert json.loads((tmp_path / "run" / "result.json").read_text())["seed"] == 1
 
 
+def test_what_was_damaged_before_the_commit_is_written_again(work: Path, tmp_path: Path) -> None:
+    words = f"train --tokens {work}/splits.zarr --system token-linear --out {tmp_path}/run {QUICK}"
+    assert run(words) == 0
+    kept = {name: (tmp_path / "run" / name).read_bytes() for name in ("metrics.csv", "metrics-gradients.csv")}
+    for late in ("result.json", "integrity.json"):
+        (tmp_path / "run" / late).unlink()
+    for name in kept:
+        (tmp_path / "run" / name).write_bytes(b"torn")
+    assert run(words) == 0
+    assert kept == {name: (tmp_path / "run" / name).read_bytes() for name in kept}
+
+
 def test_the_tested_fold_is_seen_by_nothing_and_recordings_stay_together(work: Path) -> None:
     data = open_data(f"{work}/folds.zarr", None)
     parts = parts_of(data, 2, 0.3, seed=0)
