@@ -84,8 +84,9 @@ class RunFolder:
         sweep_below(self.path)
         found = self._fingerprint()
         if found == settings["fingerprint"] and not force:
-            return not (self.path / "result.json").is_file()
-        if found is not None:
+            if (self.path / "result.json").is_file():
+                return False
+        elif found is not None:
             if not force:
                 raise UserError(
                     f"{self.path} holds a run made with other settings or from other data; --force replaces it, or "

@@ -103,13 +103,14 @@ def test_complete_is_left_alone_other_settings_are_refused_and_force_replaces(
 def test_what_was_damaged_before_the_commit_is_written_again(work: Path, tmp_path: Path) -> None:
     words = f"train --tokens {work}/splits.zarr --system token-linear --out {tmp_path}/run {QUICK}"
     assert run(words) == 0
-    kept = {name: (tmp_path / "run" / name).read_bytes() for name in ("metrics.csv", "metrics-gradients.csv")}
+    files = [tmp_path / "run" / name for name in ("config.yaml", "metrics.csv", "metrics-gradients.csv")]
+    kept = [file.read_bytes() for file in files]
     for late in ("result.json", "integrity.json"):
         (tmp_path / "run" / late).unlink()
-    for name in kept:
-        (tmp_path / "run" / name).write_bytes(b"torn")
+    for file, data in zip(files, kept, strict=True):
+        file.write_bytes(data.replace(b"ts", b"tz"))  # still to be read, and wrong, as a flipped bit may leave it
     assert run(words) == 0
-    assert kept == {name: (tmp_path / "run" / name).read_bytes() for name in kept}
+    assert kept == [file.read_bytes() for file in files]
 
 
 def test_the_tested_fold_is_seen_by_nothing_and_recordings_stay_together(work: Path) -> None:
