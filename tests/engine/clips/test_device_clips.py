@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audio_tokens.engine.clips import device_clips
 from audio_tokens.engine.clips.batch import Batch
 from audio_tokens.engine.clips.device_clips import DeviceRows, where_they_train
 from audio_tokens.engine.train_config import TrainConfig
@@ -53,10 +54,11 @@ def test_ids_use_all_sixteen_bits() -> None:
     assert ids_BTQ.unique().tolist() == [65_000, 65_001]
 
 
-def test_soft_tokens_keep_their_cosines() -> None:
+def test_soft_tokens_keep_their_cosines(monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = token_clips([3, 2]).rows
-    soft = replace(tokens, ids_PQ=tokens.ids_PQ.astype(np.uint32) | np.uint32(255 << 16))
+    soft = replace(tokens, cosines_PQ=np.full(tokens.ids_PQ.shape, 255, np.uint8))
     part = np.array([1, 0])
+    monkeypatch.setattr(device_clips, "UPLOADED", 2)
     assert torch.equal(DeviceRows.on(CPU, soft).batch(part)[0], soft.batch(part)[0])
 
 
