@@ -77,7 +77,10 @@ def _upload(device: torch.device, tokens: TokenRows) -> Int16[Tensor, "P Q"] | I
 
 
 def where_they_train(clips: Clips, device: torch.device) -> Clips:
-    """Return `clips` as they are best gathered for `device`: tokens on an accelerator, all else by the CPU."""
+    """Return `clips` as they are best gathered for `device`: tokens on an accelerator, all else by the CPU.
+
+    What the CPU gathers for a CUDA device it gathers in pinned memory.
+    """
     if isinstance(clips.rows, TokenRows) and device.type != "cpu":
         return replace(clips, rows=DeviceRows.on(device, clips.rows))
-    return clips
+    return replace(clips, pinned=True) if device.type == "cuda" else clips
