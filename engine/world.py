@@ -107,12 +107,16 @@ def joined_world() -> "Iterator[World]":
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield World()
         return
+    with processes() as accelerator:
+        yield world_of(accelerator)
+
+
+def world_of(accelerator: "Accelerator") -> World:
+    """Return the processes that an Accelerator has found."""
     import torch
 
-    with processes() as accelerator:
+    def gather(array: np.ndarray) -> np.ndarray:
+        tensor = torch.from_numpy(np.array(array, order="C")[None]).to(accelerator.device)
+        return accelerator.gather(tensor).cpu().numpy()
 
-        def gather(array: np.ndarray) -> np.ndarray:
-            tensor = torch.from_numpy(np.array(array, order="C")[None]).to(accelerator.device)
-            return accelerator.gather(tensor).cpu().numpy()
-
-        yield World(accelerator.process_index, accelerator.num_processes, gather)
+    return World(accelerator.process_index, accelerator.num_processes, gather)

@@ -68,6 +68,7 @@ def cluster(request: Cluster) -> None:
     from audio_tokens.engine.sound.log_mel import MelConfig
     from audio_tokens.engine.world import joined_world
     from audio_tokens.jobs.artefacts.fingerprints import digest, is_done
+    from audio_tokens.jobs.artefacts.hosts import see_one_folder
     from audio_tokens.jobs.display.progress import clip_bar
     from audio_tokens.jobs.inputs.mel_lanes import MelLanes, mel_of
     from audio_tokens.shards.integrity import files_below, ids_of, seal
@@ -84,6 +85,7 @@ def cluster(request: Cluster) -> None:
     checkpoint = out.with_name(f".{out.name}.checkpoint.safetensors")
     with joined_world() as world, target_lock(out) if world.rank == 0 else nullcontext():
         first = world.rank == 0
+        see_one_folder(out, world)
         if is_done(out, "codebook", origin["fingerprint"], force=request.force):
             checkpoint.unlink(missing_ok=True)  # a kill may have come between
             _say(first, f"cluster: {out} is complete already")

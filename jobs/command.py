@@ -37,6 +37,10 @@ TRAINED_BY = frozenset(field.name for field in fields(TrainConfig))
 UNUSABLE_ERRNOS = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 BROKEN_ERRNOS = (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+# What the libraries between processes say when one of them ends, or its host is no longer reached.
+LOST_PEER = re.compile(
+    r"(?<=\] ).*([Tt]imed out|by peer|Broken pipe).*|remote process exited or there was a network error"
+)
 MOST_SAID = 900  # characters of a message
 NO_MEMORY = re.compile(r"can't allocate memory|out of memory|Unable to allocate", re.IGNORECASE)
 
@@ -94,6 +98,8 @@ def _of_the_machine(error: Exception) -> str | None:
             return str(error)
         if error.errno in BROKEN_ERRNOS:
             return f"cannot use {where}: {why}; mend that, and give the same command again"
+    elif lost := LOST_PEER.search(str(error)):
+        return f"another process of this job is gone ({lost[0]}); the same command on every host resumes"
     elif isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
         return f"not enough memory ({' '.join(str(error).split())[:200]}); ask for less, or take a larger machine"
     return None

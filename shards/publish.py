@@ -112,6 +112,29 @@ def published_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(_aside(path), ignore_errors=True)
 
 
+@contextmanager
+def seen_by_others(path: str | Path) -> Iterator[Path]:
+    """Yield a file beside `path`, there while the context lasts: a host that sees it shares this one's file system.
+
+    Its name is a new one, of which no network file system remembers that there was no such file.
+    """
+    mark = _sibling(Path(path))
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+    try:
+        yield mark
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+def not_seen(there: str, path: str | Path, here: str) -> UserError:
+    """What to tell the user where host `there` does not see in its `path` what host `here` writes."""
+    return UserError(
+        f"{there} does not see in {path} what {here} writes; all hosts that make one result need one file system for "
+        "--out, under the same path: mount it on each, or name a folder that they share"
+    )
+
+
 def is_full(error: BaseException | None) -> bool:
     """Whether an error says that there is no room left, in Python's words or in those of a library written in Rust."""
     told = re.search(r"\(os error (\d+)\)", str(error))

@@ -8,6 +8,7 @@ frequent tokens no longer drown the rest; every stream's histogram has length 1.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from audio_tokens.engine.clips.table import Clips
 from audio_tokens.engine.clips.token_clips import TokenRows
 from audio_tokens.engine.codebook.soft_tokens import unpacked
 from audio_tokens.engine.systems.logistic_in_blocks import logistic_regression_in_blocks
+from audio_tokens.engine.systems.options import TokenBagOptions
 from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, mask_from, soft_tokens
 
 # The most clips x features x labels that are held and solved as a whole, in float64: 4,000 clips of AudioSet's labels,
@@ -45,6 +47,14 @@ class TokenBag(Tagger):
     def forward(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B L"]:
         """Return the logits of every label."""
         return self.head(self.histogram(ids_BTQ, lengths_B))
+
+    def with_vote(
+        self, logits_BL: Float[Tensor, "B L"], ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]
+    ) -> Float[Tensor, "B L"]:
+        """Return the mean of another system's logits and the bag's own: of log-shares, where a clip has one label."""
+        both = (logits_BL, self(ids_BTQ, lengths_B))
+        first_BL, second_BL = (each.log_softmax(dim=1) for each in both) if self.config.single_label else both
+        return (first_BL + second_BL) / 2
 
     def histogram(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B K"]:
         """Return the square roots of each clip's token shares, the streams side by side: see `histograms`."""
@@ -80,6 +90,12 @@ class TokenBag(Tagger):
             x_CK = histograms(tokens_NQ, every.lengths_C, self.config.vocab_sizes, self.config.alternatives)
             found = logistic_regression(x_CK, every.labels.targets(np.arange(len(every))), C, single_label)
         return set_layer(self.head, *found)
+
+
+def bag_beside(config: TaggerConfig) -> TokenBag:
+    """Return the token-bag that votes beside a system with the option `bag`: solved, and never trained by steps."""
+    bag = TokenBag(replace(config, system="token-bag", options=asdict(TokenBagOptions())))
+    return bag.requires_grad_(False)
 
 
 def work(clips: Clips, layer: nn.Linear) -> int:

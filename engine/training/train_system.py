@@ -61,9 +61,16 @@ class Trial:
 
     def _train(self, phase: str, clips: Clips, validation: Clips | None, stop_after: int | None) -> Trained:
         model = fresh(self.system, self.context, self.vectors, self.initial)
+
+        def say(line: str) -> None:
+            self.context.say(f"{phase}: {line}")
+
         if find(self.system.system).solved:
-            trained = _solve(model, clips, lambda line: self.context.say(f"{phase}: {line}"))
+            trained = _solve(model, clips, say)
         else:
+            bag = getattr(model, "bag", None)
+            if bag is not None and not self.context.checkpoints(phase).begun:
+                bag.solve(clips, say)
             progress = train_by_steps(model, clips, validation, self._objective(clips), self.context, phase, stop_after)
             seconds = sum(row["seconds"] for row in progress.rows)
             trained = Trained(model=model, rows=progress.rows, best_epoch=progress.best_epoch, seconds=seconds)

@@ -10,8 +10,9 @@ from accelerate.utils import broadcast_object_list
 
 from audio_tokens.engine.train_config import TrainConfig
 from audio_tokens.engine.training.run_context import Interrupted, RunContext
-from audio_tokens.engine.world import processes
+from audio_tokens.engine.world import processes, world_of
 from audio_tokens.jobs.artefacts.fingerprints import digest
+from audio_tokens.jobs.artefacts.hosts import see_one_folder
 from audio_tokens.jobs.artefacts.outputs import claim
 from audio_tokens.jobs.artefacts.run_folder import RunFolder, asked_to_stop
 from audio_tokens.jobs.artefacts.tracker import tracking
@@ -51,7 +52,7 @@ def open_run(
     Runs of equal `settings` are the same run; `facts` stand beside them in config.yaml. SIGTERM saves the last state
     and exits with 143. What the request names as tokens, shards, codebook and init are the parents of the run. Without
     `epochs` there are no curves, and the tracker is left alone.
-    Raises UserError as claim, RunFolder.begin and `processes` do.
+    Raises UserError as claim, see_one_folder, RunFolder.begin and `processes` do.
     """
     inputs = {role: getattr(request, role, None) for role in ("tokens", "shards", "codebook", "init")}
     claim(request.out, "run", inputs.values())
@@ -63,6 +64,7 @@ def open_run(
         folder.lock(accelerator),
         ExitStack() as ends,
     ):
+        see_one_folder(folder.path / "hosts", world_of(accelerator))
         begun = [False]
         if accelerator.is_main_process:
             begun = [folder.begin({"fingerprint": digest(settings)} | settings | facts, request.force)]
@@ -81,6 +83,7 @@ def open_run(
             publish=published_file,
             stopping=stopping,
             on_epoch=_both(folder.curves(log), epoch_lines(command)),
+            on_end=folder.write_curves,
             say=(lambda line: say(f"{command}: {line}")) if accelerator.is_main_process else lambda line: None,
             watched=partial(step_bar, command, first=accelerator.is_main_process),
         )

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from audio_tokens.engine.ranges import Range, check
@@ -62,14 +63,17 @@ class TaskOptions:
     def processes(self) -> int:
         return self.workers or os.cpu_count() or 1
 
-    def pool(self, most: int) -> "AbstractContextManager[Executor]":
-        """Return where the tasks run: the cluster, at most `most` processes, or for 0 of them this process."""
+    def pool(self, most: int, folder: Path) -> "AbstractContextManager[Executor]":
+        """Return where the tasks run: the cluster, if its workers see `folder`, or processes here.
+
+        There are at most `most` of these; for 0, this process.
+        """
         from audio_tokens.shards.workers.dask_pool import dask_pool
         from audio_tokens.shards.workers.local_pool import local_pool
         from audio_tokens.shards.workers.this_process import ThisProcess
 
         if self.dask is not None:
-            return dask_pool(self.dask)
+            return dask_pool(self.dask, folder)
         return local_pool(min(self.processes, most)) if most else nullcontext(ThisProcess())
 
 
@@ -93,6 +97,7 @@ def run_set(
     from audio_tokens.shards.tasks.commit import commit
     from audio_tokens.shards.tasks.run_tasks import run_tasks
     from audio_tokens.shards.tasks.task_folder import OtherContentError, is_recorded, prepare, with_kept_numbers
+    from audio_tokens.shards.tasks.task_set import TASKS
 
     listed = with_kept_numbers(tasks, listed)
     try:
@@ -108,7 +113,7 @@ def run_set(
     say(f"{title}: {masked(way)}: {len(todo)} of {len(mine)} tasks to do")
     if todo:
         work = [task for _, task in todo]
-        with options.pool(most_processes(work)) as executor, ClipBar(work, title) as bar:
+        with options.pool(most_processes(work), tasks.folder / TASKS) as executor, ClipBar(work, title) as bar:
             failures = run_tasks(executor, tasks, todo, bar.show)
             if options.skip_failed:
                 failures = run_tasks(executor, tasks, [(*failure.call, failure.reason) for failure in failures])

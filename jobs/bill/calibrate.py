@@ -56,7 +56,7 @@ def calibrate(clips: int, clip_s: float, say: Callable[[str], None]) -> Rates:
                 clips=number, clip_s=clip_s, positions_s=positions_s, budget=int(every.positions) // LESS, epochs=EPOCHS
             )
             source = f"soundscapes:{number},clip_s={clip_s:g}"
-            for stage, work, words, out in _commands(source, at, every, few, whole=number == clips):
+            for stage, work, words, out in commands(source, at, every, few, whole=number == clips):
                 found[stage].append(_measure(words, work, out))
                 say(f"{number} clips, {stage}: {found[stage][-1].seconds:.1f} s")
             shutil.rmtree(at)
@@ -72,7 +72,7 @@ def calibrate(clips: int, clip_s: float, say: Callable[[str], None]) -> Rates:
     )
 
 
-def _commands(source: str, at: Path, every: Work, few: Work, *, whole: bool) -> list[tuple[str, Work, list[str], Path]]:
+def commands(source: str, at: Path, every: Work, few: Work, *, whole: bool) -> list[tuple[str, Work, list[str], Path]]:
     """Return the runs on one set: stage, work, command line, what it writes."""
     shards, codebook, tokens = at / "shards", at / "codebook", at / "tokens.zarr"
     lines = [

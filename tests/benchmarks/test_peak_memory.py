@@ -27,6 +27,12 @@ def test_children_count() -> None:
     assert peak.total_bytes > 200 * MB > peak.process_bytes
 
 
+def test_the_processor_time_of_children_counts() -> None:
+    busy = python("while time.process_time() < 0.4: pass")
+    peak = peak_memory(python(f"import subprocess\nsubprocess.run({busy!r})"))
+    assert 0.35 < peak.cpu_s < peak.seconds + 0.4
+
+
 def test_a_mapped_file_does_not_count(tmp_path: Path) -> None:
     file = tmp_path / "big"
     file.write_bytes(bytes(200 * MB))

@@ -2,23 +2,25 @@
 
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
 
 from audio_tokens.errors import UserError
+from audio_tokens.shards.publish import seen_by_others
 from audio_tokens.shards.tasks.commit import commit
 from audio_tokens.shards.tasks.run_tasks import run_tasks
 from audio_tokens.shards.tasks.task_folder import prepare
-from audio_tokens.shards.tasks.task_set import TaskSet
-from audio_tokens.shards.workers.dask_pool import dask_pool
+from audio_tokens.shards.tasks.task_set import TASKS, TaskSet
+from audio_tokens.shards.workers.dask_pool import call_where_seen, dask_pool
 from tests.shards.tasks.toy_build import ToyTransform, contents, listed, toy_build, toy_tasks
 from tests.shards.workers.toy_cluster import cluster
 
 
 def build_on(address: str, tasks: TaskSet) -> None:
     assert not prepare(tasks, listed(tasks), force=False)
-    with dask_pool(address) as executor:
+    with dask_pool(address, tasks.folder / TASKS) as executor:
         assert run_tasks(executor, tasks, listed(tasks)) == []
     assert commit(tasks, range(len(listed(tasks))))
 
@@ -54,7 +56,17 @@ def test_dask_gives_the_local_bytes_whoever_is_killed(tmp_path: Path) -> None:
     assert signal.SIGSEGV.name in (tmp_path / "crashing" / "rejects.jsonl").read_text()
 
 
-def test_a_scheduler_that_is_not_there_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scheduler_that_is_not_there_is_a_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("audio_tokens.shards.workers.dask_pool.ANSWER_TIMEOUT", "1s")
     with pytest.raises(UserError, match="no Dask scheduler answers at tcp"):
-        dask_pool("tcp://127.0.0.1:9").__enter__()
+        dask_pool("tcp://127.0.0.1:9", tmp_path).__enter__()
+
+
+def test_a_worker_that_does_not_see_the_folder_is_refused_by_its_name(tmp_path: Path) -> None:
+    with seen_by_others(tmp_path / "hosts") as mark:
+        assert call_where_seen(mark, "here", max, 3, 7) == 7
+    with pytest.raises(
+        UserError, match=rf"{socket.gethostname()} does not see in {tmp_path} what here writes; all hosts"
+    ):
+        call_where_seen(mark, "here", max, 3, 7)
+    assert list(tmp_path.iterdir()) == []
