@@ -41,6 +41,7 @@ BENCHES = {
     "batches": Entry("benchmarks.speed.batches"),
     "training": Entry("benchmarks.speed.training_step"),
     "encode": Entry("benchmarks.speed.encode_throughput"),
+    "kmeans-budget": Entry("benchmarks.scale.kmeans_budget"),
     "memory": Entry("benchmarks.scale.memory_growth", cores=0),
     "build-memory": Entry("benchmarks.scale.build_memory", cores=0),
 }

@@ -47,20 +47,28 @@ def weighted_order(clips: int, seed: int, epoch: int, *, weights_C: Float64[np.n
 
 
 def bucketed_order(
-    order_C: Int64[np.ndarray, "C"], seed: int, epoch: int, *, lengths_C: Int64[np.ndarray, "C"], batch_clips: int
+    order_C: Int64[np.ndarray, "C"],
+    seed: int,
+    epoch: int,
+    *,
+    lengths_C: Int64[np.ndarray, "C"],
+    batch_clips: int,
+    pool_clips: int | None = None,
 ) -> Int64[np.ndarray, "C"]:
     """Return `order_C` rearranged so that the clips of a batch have similar lengths: each as often as it stood there.
 
-    Windows of BUCKET_BATCHES batches are sorted by length, and then all batches are shuffled. The uneven rest stays the
-    last batch, of clips as they came: were it sorted along, the longest clips would meet again in it every epoch.
+    Windows of BUCKET_BATCHES batches are sorted by length, and then all batches are shuffled; those of every
+    `pool_clips` among themselves, so that what a windowed order reads together stays together. The uneven rest stays
+    the last batch, of clips as they came: were it sorted along, the longest clips would meet again in it every epoch.
     `lengths_C` is by clip number.
     """
     whole = len(order_C) // batch_clips * batch_clips
-    window = np.arange(whole) // (BUCKET_BATCHES * batch_clips)
-    by_length = np.lexsort((lengths_C[order_C[:whole]], window))
-    batches = order_C[by_length].reshape(-1, batch_clips)
-    shuffled = generator(seed, "bucketed order", epoch).permutation(batches)
-    return np.concatenate([shuffled.reshape(-1), order_C[whole:]])
+    pool_batches = max(1, (pool_clips or whole) // batch_clips)
+    pool, place = np.divmod(np.arange(whole), pool_batches * batch_clips)
+    by_length = np.lexsort((lengths_C[order_C[:whole]], place // (BUCKET_BATCHES * batch_clips), pool))
+    batches, rng = order_C[by_length].reshape(-1, batch_clips), generator(seed, "bucketed order", epoch)
+    pools = np.split(batches, range(pool_batches, len(batches), pool_batches))
+    return np.concatenate([*(rng.permutation(part).reshape(-1) for part in pools), order_C[whole:]])
 
 
 def rank_batch(

@@ -11,8 +11,9 @@ and slower for its k-means++ at k=5000.
 N vectors, D dimensions, K centroids.
 """
 
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import faiss
@@ -111,25 +112,37 @@ def _curve(fit: Fit, x_ND: np.ndarray) -> Curve:
         far.append(float(far_N.mean(dtype=np.float64)))
 
 
-@dataclass
+@dataclass(frozen=True)
 class ClipLanes:
-    """Vectors of clips in memory, read in the plan in which a fit reads shards."""
+    """Vectors of clips in memory, read in the plan in which a fit reads shards, until the budget is spent."""
 
     clips: list[np.ndarray]
-    lanes: int
-    block_clips: int
-    dims: int
+    config: KMeansConfig
+
+    @property
+    def lanes(self) -> int:
+        return self.config.lanes
+
+    @property
+    def dims(self) -> int:
+        return int(self.clips[0].shape[1])
 
     def blocks(self, lane: int, epoch: int) -> Iterator[np.ndarray]:
-        if lane < self.lanes:
-            plan = lane_blocks(np.array([len(self.clips)]), self.lanes, self.block_clips, 0, epoch)
-            for _, start, stop in plan[lane].tolist():
-                yield np.concatenate(self.clips[start:stop])
+        if lane >= self.lanes:
+            return
+        left = -(-self.config.budget_vectors // self.lanes) or math.inf
+        plan = lane_blocks(np.array([len(self.clips)]), self.lanes, self.config.block_clips, 0, epoch)
+        for _, start, stop in plan[lane].tolist():
+            if left <= 0:
+                return
+            x_ND = np.concatenate(self.clips[start:stop])
+            left -= len(x_ND)
+            yield x_ND
 
 
 def _ours(clips: list[np.ndarray], clusters: int) -> Iterator[np.ndarray]:
     config = KMeansConfig(clusters=(clusters,))
-    lanes = ClipLanes(clips, config.lanes, config.block_clips, dims=clips[0].shape[1])
+    lanes = ClipLanes(clips, config)
     for state in states(Problem(lanes, clusters, config)):
         yield state.centroids("cosine")
 
@@ -156,10 +169,15 @@ def _sklearn(x_ND: np.ndarray, clusters: int) -> Iterator[np.ndarray]:
 
 def _vectors(count: int) -> list[np.ndarray]:
     """Return each clip's vectors by the default recipe, clips ordered by class; soundscapes where no real clip is."""
-    config, slices = MelConfig(), SliceConfig()
-    waves = sounds.esc10(count, rate_hz=config.rate_hz, by_class=True) or sounds.soundscapes(
-        count, seconds=5, rate_hz=config.rate_hz
+    rate_hz = MelConfig().rate_hz
+    return whitened(
+        sounds.esc10(count, rate_hz=rate_hz, by_class=True) or sounds.soundscapes(count, seconds=5, rate_hz=rate_hz)
     )
+
+
+def whitened(waves: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """Return each clip's vectors by the default recipe."""
+    config, slices = MelConfig(), SliceConfig()
     quantizer = Quantizer(slices, "cosine", None, ())
     clips = [quantizer.prepare(mel_TF) for mel_TF in map(LogMel(config), waves)]
     whitening = fit_whitening(

@@ -1,11 +1,12 @@
-"""Which tokens keep a word, and what does order add? arabic-commands, by order_protocol.md.
+"""Which tokens keep a word or a sound, and what does order add? arabic-commands and ESC-50, by order_protocol.md.
 
     python -m benchmarks.studies.order --work W [NAME ...]    what has no line in the results yet
     python -m benchmarks.studies.order --work W --test NAME   a frozen one, on the test speakers; its line is the log
     python -m benchmarks.studies.order --work W --table [--against NAME]
 
-Figures are those of validation speakers, after the last epoch; only `--test` reads the test speakers. What a run is
-made of (mel of every view, tokens, checkpoints) lies in the work folder and is made once.
+Figures are those of the part that chooses (validation speakers; fold 5 where folds 2 to 4 are learnt from, fold 1 being
+left alone), after the last epoch; only `--test` reads the test speakers. What a run is made of (mel of every view,
+tokens, checkpoints) lies in the work folder and is made once.
 
 C clips, T frames, F mel bands, P positions of all clips, Q token streams, M alternatives of a soft token.
 """
@@ -54,6 +55,11 @@ from audio_tokens.shards.sources.clip import Clip
 from audio_tokens.shards.sources.registry import open_source
 from benchmarks.studies.recipe_study import MemoryLanes
 
+SOURCES = {"arabic-commands": "csv:{}/arabic-commands/clips.csv", "esc50-16k": "esc50:{}/esc50-16k"}
+PLACES = {  # what each split is to the study; of ESC-50 two of five folds at most choose, and no fold is tested here
+    "arabic-commands": {"train": ("train",), "val": ("val",), "test": ("test",)},
+    "esc50-16k": {"train": ("fold-2", "fold-3", "fold-4"), "val": ("fold-5",)},
+}
 RESULTS = Path(__file__).parents[1] / "results" / "order.jsonl"
 SOFT = 4  # alternatives stored for every position; a trial reads the first few of them
 
@@ -80,6 +86,7 @@ class Study:
     A raw system reads the mel of the same clips and views; `decoded`, the mel that the nearest tokens stand for.
     """
 
+    sounds: str = "arabic-commands"
     tokens: Tokens
     streams: tuple[int, ...] = (0,)
     top: int = 1
@@ -99,8 +106,8 @@ def digest(fields: Any) -> str:
 class Sounds:
     """Mel of all clips of some splits and of their views, made once and kept in the work folder."""
 
-    def __init__(self, data: Path, work: Path) -> None:
-        self._source, self._work = open_source(f"csv:{data / 'arabic-commands' / 'clips.csv'}"), work
+    def __init__(self, name: str, data: Path, work: Path) -> None:
+        self._source, self._places, self._work = open_source(SOURCES[name].format(data)), PLACES[name], work
         self.labels = self._source.labels
 
     def mels(self, place: str, mel: str, views: ViewConfig, seed: int = 0) -> list[list[np.ndarray]]:
@@ -123,7 +130,7 @@ class Sounds:
 
     @cache  # noqa: B019 (one object a process)
     def listing(self, place: str) -> tuple[list[str], list[int], list[str]]:
-        """Return key, label and speaker of every clip."""
+        """Return key, label and speaker (or recording) of every clip."""
         clips = list(self._clips(place))
         return (
             [c.key for c in clips],
@@ -135,7 +142,7 @@ class Sounds:
         for task in self._source.tasks():
             for clip in self._source.clips(task):
                 assert isinstance(clip, Clip), f"{clip.source_id}: {clip.reason}"  # the published set is complete
-                if clip.place == place:
+                if clip.place in self._places[place]:
                     yield clip
 
 
@@ -280,7 +287,7 @@ def run(name: str, study: Study, seed: int, sounds: Sounds, work: Path, place: s
         "place": place,
         "accuracy": round(found.accuracy, 4),
         "mAP": round(found.mAP, 4),
-        "speakers": by_speaker(right_C, sounds.listing(place)[2]),
+        "speakers": by_speaker(right_C, sounds.listing(place)[2]) if study.sounds == "arabic-commands" else {},
         "cpu_s": round(cpu_s),
         "parameters": fitted.model.trainable_parameters,
         "date": datetime.date.today().isoformat(),
@@ -313,16 +320,18 @@ def table(rows: Sequence[dict[str, Any]], against: str | None) -> str:
     titles = ("run", "seed", "speakers", "accuracy % [95 %]", "mAP %", "over it, points", "CPU s", "parameters")
     lines = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
     for row in rows:
-        low, high = interval(list(row["speakers"].values()))
         base = [r for r in rows if r["name"] == against and (r["seed"], r["place"]) == (row["seed"], row["place"])]
-        over = ""
-        if base and base[0] is not row:
-            apart = [row["speakers"][name] - base[0]["speakers"][name] for name in row["speakers"]]
-            over = f"{100 * np.mean(apart):+.1f} [{100 * interval(apart)[0]:+.1f}, {100 * interval(apart)[1]:+.1f}]"
+        over = within = ""
+        if row["speakers"]:
+            low, high = interval(list(row["speakers"].values()))
+            within = f" [{100 * low:.1f}, {100 * high:.1f}]"
+        if base and base[0] is not row and row["speakers"].keys() == base[0]["speakers"].keys():
+            over = f"{100 * (row['accuracy'] - base[0]['accuracy']):+.1f}"
+            if apart := [row["speakers"][name] - base[0]["speakers"][name] for name in row["speakers"]]:
+                over += f" [{100 * interval(apart)[0]:+.1f}, {100 * interval(apart)[1]:+.1f}]"
         lines.append(
-            f"| {row['name']} | {row['seed']} | {row['place']} | {100 * row['accuracy']:.1f} "
-            f"[{100 * low:.1f}, {100 * high:.1f}] | {100 * row['mAP']:.1f} | {over} | {row['cpu_s']} | "
-            f"{row['parameters']:,} |"
+            f"| {row['name']} | {row['seed']} | {row['place']} | {100 * row['accuracy']:.1f}{within} | "
+            f"{100 * row['mAP']:.1f} | {over} | {row['cpu_s']} | {row['parameters']:,} |"
         )
     return "\n".join(lines)
 
@@ -346,17 +355,17 @@ def main() -> None:
     if words.table:
         print(table(results(), words.against))
         return
-    words.work.mkdir(parents=True, exist_ok=True)
     place = "test" if words.test else "val"
-    sounds = Sounds(Path(words.data), words.work)
     for name, study in STUDIES.items():
         done = {(row["name"], row["seed"], row["place"]) for row in results()}
         if words.names and not any(name.startswith(wanted) for wanted in words.names):
             continue
         if (name, words.seed, place) in done:
             continue
-        start = time.perf_counter()
-        row = run(name, study, words.seed, sounds, words.work, place)
+        work = words.work / study.sounds
+        work.mkdir(parents=True, exist_ok=True)
+        sounds, start = Sounds(study.sounds, Path(words.data), work), time.perf_counter()
+        row = run(name, study, words.seed, sounds, work, place)
         with RESULTS.open("a") as file:
             file.write(json.dumps(row) + "\n")
         print(f"{time.perf_counter() - start:.0f} s {json.dumps(row)}", flush=True)

@@ -30,6 +30,29 @@ SEQUENCE = {
 CONVS = SEQUENCE | {"convolutions": 2}
 VIEWED = CONVS | {"epochs": 20, "mask": 0.1}
 MIXED = {"mix": 0.5, "mix_kind": "embeddings", "average": "ema"}
+ESC = "esc50-16k"
+SOUND = Tokens(
+    slices=SliceConfig(contexts=(4, 16), stride=2, whiten_variance=0.99), clusters=(500, 200), views=ViewConfig(count=7)
+)
+SOUND_BANDS = Tokens(
+    slices=SliceConfig(
+        contexts=(4, 16, 8, 8, 8, 8), stride=2, whiten_variance=0.99, bands=(FULL, FULL, LOW, MID, HIGH, TOP)
+    ),
+    clusters=(500, 200, 300, 300, 300, 300),
+    views=ViewConfig(count=7),
+)
+TWO = (0, 1)
+SOUND_LSTM = {
+    "epochs": 40,
+    "dropout": 0.4,
+    "pooling": "attention",
+    "convolutions": 2,
+    "mix": 0.5,
+    "mix_kind": "embeddings",
+    "mask": 0.1,
+    "roll": True,
+    "label_smoothing": 0.1,
+}
 CNN = {"epochs": 20, "batch_clips": 64, "label_smoothing": 0.1, "mask": 0.1}
 BERT = {
     "epochs": 20,
@@ -75,5 +98,49 @@ STUDIES = {
     "r-cnn-decoded-4": Study(tokens=SPEECH, streams=(0,), system="raw-cnn", options=CNN, decoded=True),
     "e-lstm-views-shuffled": Study(
         tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-lstm", options=VIEWED, shuffled=True
+    ),
+    "s-bag": Study(sounds=ESC, tokens=SOUND, streams=TWO, top=4, score_views=True),
+    "s-lstm": Study(
+        sounds=ESC, tokens=SOUND, streams=TWO, top=4, score_views=True, system="token-lstm", options=SOUND_LSTM
+    ),
+    "s-bag-bands": Study(sounds=ESC, tokens=SOUND_BANDS, streams=ALL, top=4, score_views=True),
+    "s-lstm-bands": Study(
+        sounds=ESC, tokens=SOUND_BANDS, streams=ALL, top=4, score_views=True, system="token-lstm", options=SOUND_LSTM
+    ),
+    "s-cnn": Study(
+        sounds=ESC,
+        tokens=SOUND,
+        score_views=True,
+        system="raw-cnn",
+        options=CNN | {"epochs": 40, "mix": 0.5, "roll": True},
+    ),
+    "s-cnn-decoded": Study(
+        sounds=ESC,
+        tokens=SOUND,
+        streams=TWO,
+        score_views=True,
+        system="raw-cnn",
+        options=CNN | {"epochs": 40, "mix": 0.5, "roll": True},
+        decoded=True,
+    ),
+    "s-rocket": Study(sounds=ESC, tokens=SOUND, streams=TWO, top=4, score_views=True, system="token-rocket"),
+    "s-lstm-long": Study(
+        sounds=ESC,
+        tokens=SOUND,
+        streams=TWO,
+        top=4,
+        score_views=True,
+        system="token-lstm",
+        options=SOUND_LSTM | {"epochs": 80},
+    ),
+    "s-lstm-shuffled": Study(
+        sounds=ESC,
+        tokens=SOUND,
+        streams=TWO,
+        top=4,
+        score_views=True,
+        system="token-lstm",
+        options=SOUND_LSTM,
+        shuffled=True,
     ),
 }

@@ -1,7 +1,7 @@
 """Systems of work folders in a table, seeds averaged: `python -m benchmarks.studies.systems_table WORK [WORK ...]`.
 
-The folders are those of `audio-tokens run --folds`, of one seed or several. Every clip was tested by a system fitted on
-the other folds. Intervals (95 %) and p: bootstrap over recordings (or speakers) and over seeds. "Over the bag" is
+The folders are those of `audio-tokens run`, of one seed or several; of folds, every clip was tested by a system fitted
+on the other folds. Intervals (95 %) and p: bootstrap over recordings (or speakers) and over seeds. "Over the bag" is
 paired: token-bag by the same recipe, on the same clips, tokens and seeds. C clips, R replicates.
 """
 
@@ -51,8 +51,8 @@ class Tested:
 def gather(works: Sequence[Path]) -> dict[tuple[str, str], Tested]:
     """Return what was tested, by (recipe, system). Raises UserError where a run is not complete."""
     runs: dict[tuple[str, str], dict[int, Sequence[Predictions]]] = {}
-    for base in sorted(base for work in works for base in work.glob("*-*") if (base / "fold-1").is_dir()):
-        folds = sorted(base.glob("fold-*"), key=lambda fold: int(fold.name.removeprefix("fold-")))
+    for base in sorted(base for work in works for base in work.glob("*-*")):
+        folds = sorted(base.glob("fold-*"), key=lambda fold: int(fold.name.removeprefix("fold-"))) or [base]
         for system in sorted(result.parent.name for result in folds[0].glob("*/result.json")):
             recipe, _, seed = base.name.rpartition("-")
             parts = [RunFolder(fold / system).predictions() for fold in folds]
@@ -103,7 +103,7 @@ def main(argv: Sequence[str]) -> int:
     table = rows(gather([Path(work) for work in argv]))
     if not table:
         print(
-            "usage: python -m benchmarks.studies.systems_table WORK [WORK ...], folders of `run --folds`",
+            "usage: python -m benchmarks.studies.systems_table WORK [WORK ...], folders of `run`",
             file=sys.stderr,
         )
         return 2

@@ -98,6 +98,10 @@ class Clips:
         step = len(self.rows.keys)
         return [replace(self, at_C=self.at_C + version * step, views=0) for version in range(1 + self.views)]
 
+    def every_version(self) -> "Clips":
+        """Return all versions of the clips as clips of their own: those as they are, and then view by view."""
+        return replace(self, at_C=np.concatenate([version.at_C for version in self.versions()]), views=0)
+
     def batches(self, parts: Iterable[Int64[np.ndarray, "..."]]) -> Iterator[Batch]:
         """Yield one batch per array of clip numbers; those of stored rows are announced and made ahead."""
         if not isinstance(self.rows, Stored):

@@ -32,6 +32,7 @@ def to_bytes(state: FitCheckpoint, fingerprint: str) -> bytes:
             "stage": kmeans.stage,
             "epoch": kmeans.epoch,
             "step": kmeans.step,
+            "far_means": kmeans.far_means,
             "history": kmeans.history,
         }
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
@@ -74,6 +75,7 @@ def _from_bytes(data: bytes) -> tuple[FitCheckpoint, str]:
             means_KD=arrays["means"],
             counts_K=arrays["counts"],
             recent_K=arrays["recent"],
+            far_means=tuple(now["far_means"]),
             history=tuple(now["history"]),
         )
     state = FitCheckpoint(

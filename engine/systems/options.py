@@ -63,6 +63,7 @@ class TokenLstmOptions(TrainConfig):
         dropout: share of the embeddings and of the pooled vector
         pooling: how positions become one vector; attention has learnt weights
         convolutions: layers of convolutions over neighbouring positions before the LSTM; 0 for none
+        bag: let a token-bag that is solved on the same clips vote too; scores are the mean of both
         embedding: what tokens' vectors begin as: drawn, or an image of the codebook's centroids
     """
 
@@ -70,6 +71,7 @@ class TokenLstmOptions(TrainConfig):
     dropout: ShareBelow1 = 0.2
     pooling: Literal["first", "mean", "max", "mean-max", "attention"] = "mean-max"
     convolutions: Natural = 0
+    bag: bool = False
     embedding: Literal["drawn", "centroids"] = "drawn"
     learning_rate: Positive = 3e-3
 

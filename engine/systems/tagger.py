@@ -5,15 +5,16 @@ token, C clips, L labels.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int64, UInt
+from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor, nn
 
+from audio_tokens.engine.clips.table import Clips
 from audio_tokens.engine.codebook.slices import SliceConfig, position_count
 from audio_tokens.engine.codebook.soft_tokens import ID, ID_BITS, TEMPERATURE
 from audio_tokens.errors import UserError, checked
@@ -121,15 +122,8 @@ class Tagger(nn.Module):
             assert isinstance(embed, TokenEmbedding), "only systems of tokens have this option"
             embed.start_from(centroids)
 
-    def solve(
-        self,
-        ids_PQ: UInt[np.ndarray, "P QM"],
-        starts_C: Int64[np.ndarray, "C"],
-        lengths_C: Int64[np.ndarray, "C"],
-        targets_CL: Float32[np.ndarray, "C L"],
-        versions: int = 1,
-    ) -> float:
-        """Fit to all clips at once, where the registry says that the system is solved; see TokenBag."""
+    def solve(self, clips: Clips, say: Callable[[str], None] = lambda line: None) -> float:
+        """Fit to all versions of the clips at once, where the registry says that the system is solved; see TokenBag."""
         raise NotImplementedError
 
     def losses(self, logits_BL: Float[Tensor, "B L"], targets_BL: Float[Tensor, "B L"]) -> Float[Tensor, "B"]:
@@ -212,6 +206,8 @@ def soft_tokens(
 ) -> tuple[Int64[Tensor, "B T Q M"], Float[Tensor, "B T Q M"]]:
     """Return ids and shares of soft tokens, as soft_tokens.unpacked does; of plain ones, shares of 1."""
     tokens_BTQM = tokens.unflatten(2, (-1, alternatives))
+    if alternatives == 1:  # a softmax of one takes longer than all else that a bag of tokens does
+        return tokens_BTQM, torch.ones(tokens_BTQM.shape, device=tokens.device)
     return tokens_BTQM & ID, ((tokens_BTQM >> ID_BITS) / (127.5 * TEMPERATURE)).softmax(dim=-1)
 
 

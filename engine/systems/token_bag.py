@@ -7,7 +7,8 @@ The square root makes the dot product of two histograms their Bhattacharyya coef
 frequent tokens no longer drown the rest; every stream's histogram has length 1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -15,9 +16,18 @@ from jaxtyping import Float, Float32, Float64, Int64, UInt
 from scipy import sparse, special
 from torch import Tensor, nn
 
+from audio_tokens.engine.clips.device_clips import where_they_train
 from audio_tokens.engine.clips.runs import entries_of
+from audio_tokens.engine.clips.table import Clips
+from audio_tokens.engine.clips.token_clips import TokenRows
 from audio_tokens.engine.codebook.soft_tokens import unpacked
+from audio_tokens.engine.systems.logistic_in_blocks import logistic_regression_in_blocks
+from audio_tokens.engine.systems.options import TokenBagOptions
 from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, mask_from, soft_tokens
+
+# The most clips x features x labels that are held and solved as a whole, in float64: 4,000 clips of AudioSet's labels,
+# 40,000 of 50. A step then takes about a second and 0.1 to 4 GB, and by blocks a fifth of the time.
+AT_ONCE = 1 << 30
 
 
 class TokenBag(Tagger):
@@ -36,33 +46,69 @@ class TokenBag(Tagger):
 
     def forward(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B L"]:
         """Return the logits of every label."""
+        return self.head(self.histogram(ids_BTQ, lengths_B))
+
+    def with_vote(
+        self, logits_BL: Float[Tensor, "B L"], ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]
+    ) -> Float[Tensor, "B L"]:
+        """Return the mean of another system's logits and the bag's own: of log-shares, where a clip has one label."""
+        both = (logits_BL, self(ids_BTQ, lengths_B))
+        first_BL, second_BL = (each.log_softmax(dim=1) for each in both) if self.config.single_label else both
+        return (first_BL + second_BL) / 2
+
+    def histogram(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B K"]:
+        """Return the square roots of each clip's token shares, the streams side by side: see `histograms`."""
         ids_BTQM, shares_BTQM = soft_tokens(ids_BTQ, self.config.alternatives)
         real_BT11 = mask_from(lengths_B, ids_BTQ.shape[1], ids_BTQ.device)[..., None, None]
         columns_BTQM = (ids_BTQM + self.first_Q[:, None]).masked_fill(~real_BT11, 0)
         counts_BK = self.head.weight.new_zeros(len(ids_BTQ), self.head.in_features)
         counts_BK.scatter_add_(1, columns_BTQM.flatten(1), (shares_BTQM * real_BT11).flatten(1).to(counts_BK.dtype))
-        return self.head((counts_BK / lengths_B.to(counts_BK.device)[:, None]).sqrt())
+        return (counts_BK / lengths_B.to(counts_BK.device)[:, None]).sqrt()
 
-    def solve(
-        self,
-        ids_PQ: UInt[np.ndarray, "P QM"],
-        starts_C: Int64[np.ndarray, "C"],
-        lengths_C: Int64[np.ndarray, "C"],
-        targets_CL: Float32[np.ndarray, "C L"],
-        versions: int = 1,
-    ) -> float:
-        """Fit the linear layer to the clips ids_PQ[starts_C : starts_C + lengths_C], and return a clip's mean loss.
+    @torch.no_grad()
+    def solve(self, clips: Clips, say: Callable[[str], None] = lambda line: None) -> float:
+        """Fit the linear layer to all versions of the clips, and return a clip's mean loss.
 
-        Where every clip is there in several versions, the loss of a clip is the mean of theirs.
+        Where a clip is there in several versions, its loss is the mean of theirs. Work of more than AT_ONCE is done by
+        blocks of clips, and `say` is told beforehand what it takes.
         """
-        x_CK = histograms(ids_PQ, starts_C, lengths_C, self.config.vocab_sizes, self.config.alternatives)
-        weights_KL, bias_L, loss = logistic_regression(
-            x_CK, targets_CL, self.config.options["C"] / versions, self.config.single_label
-        )
-        with torch.no_grad():
-            self.head.weight.copy_(torch.from_numpy(weights_KL.T))
-            self.head.bias.copy_(torch.from_numpy(bias_L))
-        return loss
+        every, C = clips.every_version(), self.config.options["C"] / (1 + clips.views)
+        single_label = self.config.single_label
+        if work(every, self.head) > AT_ONCE:
+            there = where_they_train(every, self.head.weight.device)
+
+            def block(clips_B: Int64[np.ndarray, "B"]) -> tuple[Float32[Tensor, "B K"], Float32[Tensor, "B L"]]:
+                batch = there.batch(clips_B)
+                return self.histogram(batch.input, batch.lengths_B), batch.targets
+
+            by_length_C = np.argsort(every.lengths_C, kind="stable")  # little padding
+            found = logistic_regression_in_blocks(block, by_length_C, C, single_label, lambda line: say(f"bag: {line}"))
+        else:
+            tokens, at_C = every.rows, every.at_C
+            assert isinstance(tokens, TokenRows), "token-bag reads tokens"
+            x_CK = histograms(
+                tokens.ids_PQ, tokens.starts_R[at_C], every.lengths_C, self.config.vocab_sizes, self.config.alternatives
+            )
+            found = logistic_regression(x_CK, every.labels.targets(np.arange(len(every))), C, single_label)
+        return set_layer(self.head, *found)
+
+
+def bag_beside(config: TaggerConfig) -> TokenBag:
+    """Return the token-bag that votes beside a system with the option `bag`: solved, and never trained by steps."""
+    bag = TokenBag(replace(config, system="token-bag", options=asdict(TokenBagOptions())))
+    return bag.requires_grad_(False)
+
+
+def work(clips: Clips, layer: nn.Linear) -> int:
+    """Return how many products a layer is of all clips, one by one: clips x features x labels."""
+    return len(clips) * layer.in_features * layer.out_features
+
+
+def set_layer(layer: nn.Linear, weights_KL: np.ndarray | Tensor, bias_L: np.ndarray | Tensor, loss: float) -> float:
+    """Give a layer the weights and biases that were found, and return their loss."""
+    layer.weight.copy_(torch.as_tensor(weights_KL).T)
+    layer.bias.copy_(torch.as_tensor(bias_L))
+    return loss
 
 
 def histograms(

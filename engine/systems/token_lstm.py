@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from audio_tokens.engine.systems.conv_front import ConvFront
 from audio_tokens.engine.systems.pooling import Pooling
 from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding, mask_from
+from audio_tokens.engine.systems.token_bag import bag_beside
 
 
 class TokenLstm(Tagger):
@@ -21,6 +22,7 @@ class TokenLstm(Tagger):
         self.lstm = nn.LSTM(width, width, batch_first=True, bidirectional=True)
         self.pooling = Pooling(config.options["pooling"], 2 * width)
         self.head = nn.Linear(self.pooling.width, config.label_count)
+        self.bag = bag_beside(config) if config.options.get("bag", False) else None
 
     def forward(
         self,
@@ -29,7 +31,7 @@ class TokenLstm(Tagger):
         weights_BTQ: Float[Tensor, "B T Q"] | None = None,
     ) -> Float[Tensor, "B L"]:
         """Return the logits of every label."""
-        x_BTD = self.dropout(self.embed(ids_BTQ, weights_BTQ))
+        x_BTD, real_B = self.dropout(self.embed(ids_BTQ, weights_BTQ)), lengths_B
         if self.conv_front is not None:
             x_BTD, lengths_B = self.conv_front(x_BTD, lengths_B)
         longest, lengths_B = x_BTD.shape[1], lengths_B.cpu()  # under DistributedDataParallel they come on its GPU
@@ -39,4 +41,5 @@ class TokenLstm(Tagger):
             packed = nn.utils.rnn.pack_padded_sequence(x_BTD, lengths_B, batch_first=True, enforce_sorted=False)
             x_BTD = nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=longest)[0]
         pooled_BD = self.pooling(x_BTD, mask_from(lengths_B, longest, ids_BTQ.device))
-        return self.head(self.dropout(pooled_BD))
+        logits_BL = self.head(self.dropout(pooled_BD))
+        return logits_BL if self.bag is None or self.training else self.bag.with_vote(logits_BL, ids_BTQ, real_B)

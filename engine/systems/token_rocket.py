@@ -9,16 +9,22 @@ a linear layer. It is solved apart from the bag's and their logits are added: so
 training clips exactly, leaves the kernels' layer close to zero.
 """
 
-from collections.abc import Sequence
+import math
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64, UInt
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 
-from audio_tokens.engine.clips.runs import ragged
+from audio_tokens.engine.clips.device_clips import where_they_train
+from audio_tokens.engine.clips.table import Clips
+from audio_tokens.engine.systems.logistic_in_blocks import logistic_regression_in_blocks
 from audio_tokens.engine.systems.tagger import TaggerConfig, TokenEmbedding, mask_from
-from audio_tokens.engine.systems.token_bag import TokenBag, logistic_regression
+from audio_tokens.engine.systems.token_bag import AT_ONCE, TokenBag, logistic_regression, set_layer, work
 from audio_tokens.errors import UserError
 
 TAPS = 9
@@ -28,7 +34,8 @@ FIRST_STREAM = 0.7  # share of the kernels that read the first stream; the rest 
 LEAST_POWER = 1e-3  # of a response, whose spread is about 1
 LEAST_BAR = 1e-3  # added to every bar: where nothing moves a response is 0 but for rounding, which must not count
 EVENED = 0.1  # share of the features' mean deviation that is added to each: those that hardly move stay small
-AT_ONCE = 16  # clips whose responses are held at a time when solving: 30 MB for 500 kernels
+GROUP_CLIPS = 16  # whose responses are held at a time when solving: 30 MB for 500 kernels
+BAR_CLIPS = 4 * GROUP_CLIPS  # whose responses the bars are taken from
 
 
 class TokenRocket(TokenBag):
@@ -109,49 +116,71 @@ class TokenRocket(TokenBag):
         return torch.cat([*often, 0.5 * (power_BN + LEAST_POWER).log()], dim=1)
 
     @torch.no_grad()
-    def solve(
-        self,
-        ids_PQ: UInt[np.ndarray, "P QM"],
-        starts_C: Int64[np.ndarray, "C"],
-        lengths_C: Int64[np.ndarray, "C"],
-        targets_CL: Float32[np.ndarray, "C L"],
-        versions: int = 1,
-    ) -> float:
+    def solve(self, clips: Clips, say: Callable[[str], None] = lambda line: None) -> float:
         """Fit the bag, then the kernels' bars and layer, to the same clips; return the bag's mean loss of a clip.
 
-        The bars are the thirds of the responses to clips spread evenly over all of them.
+        Where work is done by blocks (see TokenBag), features lie in a file without a name in TMPDIR. Raises UserError
+        where that has no room for them.
         """
-        loss = super().solve(ids_PQ, starts_C, lengths_C, targets_CL, versions)
-        device = self.head.weight.device
-
-        def batch(clips_B: np.ndarray) -> tuple[Tensor, Tensor]:
-            ids_BTQ, real_BT = ragged(ids_PQ, starts_C[clips_B], lengths_C[clips_B])
-            ids_BTQ = np.where(real_BT[..., None], ids_BTQ.astype(np.int64), 0)
-            return torch.from_numpy(ids_BTQ).to(device), torch.from_numpy(lengths_C[clips_B])
-
-        spread = np.unique(np.linspace(0, len(starts_C) - 1, 4 * AT_ONCE).astype(np.int64))
-        sampled = []
-        for clips_B in np.split(spread, range(AT_ONCE, len(spread), AT_ONCE)):
-            ids_BTQ, lengths_B = batch(clips_B)
-            sampled.append(self.responses(ids_BTQ, lengths_B)[mask_from(lengths_B, ids_BTQ.shape[1], device)])
-        thirds_2N = np.quantile(torch.cat(sampled).cpu().numpy(), [1 / 3, 2 / 3], axis=0)
-        self.high_2N.copy_(torch.from_numpy(thirds_2N + LEAST_BAR))
-
-        order_C = np.argsort(lengths_C, kind="stable")  # little padding
-        x_CD = torch.empty(len(order_C), len(self.mean_D), device=device)
-        for clips_B in np.split(order_C, range(AT_ONCE, len(order_C), AT_ONCE)):
-            x_CD[torch.from_numpy(clips_B)] = self.features(*batch(clips_B))
+        every, C = clips.every_version(), self.config.options["C"] / (1 + clips.views)
+        single_label = self.config.single_label
+        there, by_blocks = where_they_train(every, self.head.weight.device), work(every, self.kernel_head) > AT_ONCE
+        self._set_bars(there)
+        x_CD = self._file_of_features(there, say) if by_blocks else self.mean_D.new_empty(len(there), len(self.mean_D))
+        loss = super().solve(clips, say)
+        by_length_C = np.argsort(there.lengths_C, kind="stable")  # little padding
+        for clips_B in np.split(by_length_C, range(GROUP_CLIPS, len(there), GROUP_CLIPS)):
+            x_CD[torch.from_numpy(clips_B)] = self._features_of(there, clips_B).to(x_CD.device)
         self.mean_D.copy_(x_CD.mean(dim=0))
         self.spread_D.copy_(
             torch.cat([_spread(part_CD) for part_CD in x_CD.tensor_split([len(self.mean_D) // 3 * 2], 1)])
         )
-        x_CD = (x_CD - self.mean_D) / self.spread_D
-        weights_DL, bias_L, _ = logistic_regression(
-            x_CD.double().cpu().numpy(), targets_CL, self.config.options["C"] / versions, self.config.single_label
-        )
-        self.kernel_head.weight.copy_(torch.from_numpy(weights_DL.T))
-        self.kernel_head.bias.copy_(torch.from_numpy(bias_L))
+        if by_blocks:
+
+            def block(clips_B: Int64[np.ndarray, "B"]) -> tuple[Float32[Tensor, "B D"], Float32[Tensor, "B L"]]:
+                x_BD = x_CD[torch.from_numpy(clips_B)].to(self.mean_D.device)
+                targets_BL = torch.from_numpy(every.labels.targets(clips_B)).to(self.mean_D.device)
+                return (x_BD - self.mean_D) / self.spread_D, targets_BL
+
+            every_C = np.arange(len(every))
+            found = logistic_regression_in_blocks(block, every_C, C, single_label, lambda line: say(f"kernels: {line}"))
+        else:
+            x_CD = ((x_CD - self.mean_D) / self.spread_D).double().cpu()
+            found = logistic_regression(x_CD.numpy(), every.labels.targets(np.arange(len(every))), C, single_label)
+        set_layer(self.kernel_head, *found)
         return loss
+
+    def _set_bars(self, clips: Clips) -> None:
+        """Set the bars to the thirds of the responses to clips spread evenly over all of them."""
+        spread = np.unique(np.linspace(0, len(clips) - 1, BAR_CLIPS).astype(np.int64))
+        sampled = []
+        for clips_B in np.split(spread, range(GROUP_CLIPS, len(spread), GROUP_CLIPS)):
+            batch = clips.batch(clips_B)
+            real_BT = mask_from(batch.lengths_B, batch.input.shape[1], batch.input.device)
+            sampled.append(self.responses(batch.input, batch.lengths_B)[real_BT])
+        thirds_2N = np.quantile(torch.cat(sampled).cpu().numpy(), [1 / 3, 2 / 3], axis=0)
+        self.high_2N.copy_(torch.from_numpy(thirds_2N + LEAST_BAR))
+
+    def _features_of(self, clips: Clips, clips_B: Int64[np.ndarray, "B"]) -> Float32[Tensor, "B D"]:
+        batch = clips.batch(clips_B)
+        return self.features(batch.input, batch.lengths_B)
+
+    def _file_of_features(self, clips: Clips, say: Callable[[str], None]) -> Float32[Tensor, "C D"]:
+        """Return a file's mapping that has room for all features, and say what it takes to make them."""
+        shape, folder = (len(clips), len(self.mean_D)), tempfile.gettempdir()
+        size, free = 4 * math.prod(shape), shutil.disk_usage(folder).free
+        start, some = time.perf_counter(), np.arange(min(len(clips), BAR_CLIPS))
+        for clips_B in np.split(some, range(GROUP_CLIPS, len(some), GROUP_CLIPS)):
+            self._features_of(clips, clips_B).cpu()
+        minutes = (time.perf_counter() - start) / len(some) * len(clips) / 60
+        say(f"kernels: features of {len(clips):,} clips, about {minutes:.1f} min and {size / 1e9:.1f} GB in {folder}")
+        if free < size:
+            raise UserError(
+                f"the kernels' features need {size / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB; "
+                "set TMPDIR to a folder with room, or --options.kernels to fewer"
+            )
+        with tempfile.TemporaryFile() as file:
+            return torch.from_numpy(np.memmap(file, np.float32, mode="w+", shape=shape))
 
 
 def bumps(bands: int, kernels: int) -> Float[Tensor, "F N"]:

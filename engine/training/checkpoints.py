@@ -28,6 +28,11 @@ class Checkpoints:
     folder: Path
     publish: Publish
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is a state to go on from."""
+        return (self.folder / "last.safetensors").is_file()
+
     def save(
         self,
         name: str,

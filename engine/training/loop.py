@@ -73,6 +73,8 @@ def train_by_steps(
                 # before the state: killed in between, the epoch is done and told again
                 context.on_epoch(phase, progress, last_epoch)
             training.save("last")
+    if accelerator.is_main_process:
+        context.on_end(phase, progress)
     accelerator.wait_for_everyone()
     training.checkpoints.load("best", training.model)
     return progress

@@ -19,7 +19,7 @@ from audio_tokens.engine.systems.token_bert import TokenBert
 from audio_tokens.engine.training.augment import spans
 from audio_tokens.errors import UserError, damaged
 
-HEADS = ("head.", "encoder.pooling.", "ast.classifier.")  # what belongs to a task, and is not started from
+HEADS = ("head.", "bag.", "encoder.pooling.", "ast.classifier.")  # what belongs to a task, and is not started from
 INPUTS = ("embed.", "project.", "cls")  # what belongs to what is read, and may be there in one of two systems only
 
 

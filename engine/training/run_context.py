@@ -55,7 +55,8 @@ class RunContext:
 
     `order` says who sees which of the clips when; checkpoints lie in a folder a phase (choose, refit, pretrain) below
     `folder`, made atomic by `publish`. `stopping` is asked at every step; `on_epoch(phase, progress, last_epoch)` is
-    called on the main process at the end of every epoch; `say` tells the user a line, on the main process alone.
+    called on the main process at the end of every epoch, `on_end(phase, progress)` at that of a training, also of one
+    that had ended before it was resumed; `say` tells the user a line, on the main process alone.
     `watched(steps, title, done, total)` yields the steps left in an epoch and may show how far it is.
     """
 
@@ -67,6 +68,7 @@ class RunContext:
     publish: Publish
     stopping: Callable[[], bool] = lambda: False
     on_epoch: Callable[[str, Progress, int], None] = lambda phase, progress, last_epoch: None
+    on_end: Callable[[str, Progress], None] = lambda phase, progress: None
     say: Callable[[str], None] = lambda line: None
     watched: Callable[[Iterable[Any], str, int, int], Iterable[Any]] = lambda steps, title, done, total: steps
 

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from audio_tokens.engine.clips.table import Clips
-from audio_tokens.engine.clips.token_clips import TokenRows
 from audio_tokens.engine.scores.metrics import Scores
 from audio_tokens.engine.systems.registry import build, find
 from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding
@@ -62,9 +61,16 @@ class Trial:
 
     def _train(self, phase: str, clips: Clips, validation: Clips | None, stop_after: int | None) -> Trained:
         model = fresh(self.system, self.context, self.vectors, self.initial)
+
+        def say(line: str) -> None:
+            self.context.say(f"{phase}: {line}")
+
         if find(self.system.system).solved:
-            trained = _solve(model, clips)
+            trained = _solve(model, clips, say)
         else:
+            bag = getattr(model, "bag", None)
+            if bag is not None and not self.context.checkpoints(phase).begun:
+                bag.solve(clips, say)
             progress = train_by_steps(model, clips, validation, self._objective(clips), self.context, phase, stop_after)
             seconds = sum(row["seconds"] for row in progress.rows)
             trained = Trained(model=model, rows=progress.rows, best_epoch=progress.best_epoch, seconds=seconds)
@@ -104,11 +110,8 @@ def fresh(
         return model.to(context.accelerator.device)
 
 
-def _solve(model: Tagger, clips: Clips) -> Trained:
+def _solve(model: Tagger, clips: Clips, say: Callable[[str], None]) -> Trained:
     """Solve a system on all versions of the clips; each process for itself, since the solution takes no draws."""
-    start, versions, tokens = time.perf_counter(), clips.versions(), clips.rows
-    assert isinstance(tokens, TokenRows)
-    rows_C = np.concatenate([version.at_C for version in versions])
-    targets_CL = clips.row_labels.targets(rows_C)
-    model.solve(tokens.ids_PQ, tokens.starts_R[rows_C], tokens.lengths_R[rows_C], targets_CL, versions=len(versions))
+    start = time.perf_counter()
+    model.solve(clips, say)
     return Trained(model=model, rows=[], best_epoch=0, seconds=time.perf_counter() - start)

@@ -83,6 +83,7 @@ def open_run(
             publish=published_file,
             stopping=stopping,
             on_epoch=_both(folder.curves(log), epoch_lines(command)),
+            on_end=folder.write_curves,
             say=(lambda line: say(f"{command}: {line}")) if accelerator.is_main_process else lambda line: None,
             watched=partial(step_bar, command, first=accelerator.is_main_process),
         )

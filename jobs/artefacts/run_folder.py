@@ -84,8 +84,9 @@ class RunFolder:
         sweep_below(self.path)
         found = self._fingerprint()
         if found == settings["fingerprint"] and not force:
-            return not (self.path / "result.json").is_file()
-        if found is not None:
+            if (self.path / "result.json").is_file():
+                return False
+        elif found is not None:
             if not force:
                 raise UserError(
                     f"{self.path} holds a run made with other settings or from other data; --force replaces it, or "
@@ -137,13 +138,17 @@ class RunFolder:
         table.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
         publish_bytes(self.path / name, text.getvalue().encode())
 
+    def write_curves(self, phase: str, progress: "Progress") -> None:
+        """Publish a training's epochs and gradients as CSV files."""
+        self.write_rows(f"{_curves_of(phase)}.csv", progress.rows)
+        self.write_rows(f"{_curves_of(phase)}-gradients.csv", progress.gradients)
+
     def curves(self, log: "Log") -> "Callable[[str, Progress, int], None]":
-        """Return what publishes a training's epochs and gradients as CSV files and sends the last to `log`."""
+        """Return what publishes a training's epochs and gradients and sends the last to `log`."""
 
         def publish(phase: str, progress: "Progress", last_epoch: int) -> None:
-            name = "refit" if phase == "refit" else "metrics"
-            self.write_rows(f"{name}.csv", progress.rows)
-            self.write_rows(f"{name}-gradients.csv", progress.gradients)
+            name = _curves_of(phase)
+            self.write_curves(phase, progress)
             values = {f"{name}/{key}": v for key, v in progress.rows[-1].items() if isinstance(v, float)}
             for row in progress.gradients:
                 if row["epoch"] == len(progress.rows):
@@ -245,6 +250,10 @@ def asked_to_stop() -> Iterator[Callable[[], bool]]:
         yield asked.is_set
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _curves_of(phase: str) -> str:
+    return "refit" if phase == "refit" else "metrics"
 
 
 def _cell(value: Any) -> Any:

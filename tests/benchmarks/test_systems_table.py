@@ -11,12 +11,12 @@ from benchmarks.studies.systems_table import gather, main, rows
 CLASSES, CLIPS = 4, 40
 
 
-def finished(work: Path, system: str, seed: int, wrong: int) -> None:
-    """Two folds of clips, of each of which the first `wrong` are taken for the next class."""
-    for fold in (1, 2):
+def finished(work: Path, system: str, seed: int, wrong: int, folds: tuple[str, ...] = ("fold-1", "fold-2")) -> None:
+    """Folds of clips, of each of which the first `wrong` are taken for the next class."""
+    for fold in folds:
         true_C = np.arange(CLIPS) % CLASSES
         said_C = np.where(np.arange(CLIPS) < wrong, (true_C + 1) % CLASSES, true_C)
-        run = RunFolder(work / f"some-{seed}" / f"fold-{fold}" / system)
+        run = RunFolder(work / f"some-{seed}" / fold / system)
         run.path.mkdir(parents=True)
         run.write_predictions(
             Predictions(
@@ -45,6 +45,11 @@ def test_figures_are_those_counted_by_hand(tmp_path: Path, capsys: pytest.Captur
     low, high = np.quantile(bert.mean_R["accuracy"], [0.025, 0.975])
     assert low < 0.85 < high
     assert 0.1 < high - low < 0.25  # one of the two seeds, drawn twice, is 0.1 from the other
+
+
+def test_a_data_set_with_splits_is_one_part(tmp_path: Path) -> None:
+    finished(tmp_path, "token-bag", 0, 4, folds=("",))
+    assert gather([tmp_path])["some", "token-bag"].by_fold == pytest.approx([0.9])
 
 
 def test_without_the_same_seeds_nothing_is_paired(tmp_path: Path) -> None:

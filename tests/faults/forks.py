@@ -117,9 +117,13 @@ def start(words: str, said: Path, within: Callable[[], None] = lambda: None) -> 
     sys.stdout.flush()
     sys.stderr.flush()
     started = time.monotonic()
-    pid = os.fork()
-    if pid == 0:
-        _live(words, said, within)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what stands here must not be what it interrupts
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _live(words, said, within)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     return Running(pid, said, started)
 
 
@@ -133,12 +137,15 @@ def _live(words: str, said: Path, within: Callable[[], None]) -> None:
     code = 1
     try:
         os.setsid()
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # who starts a campaign in the background ignores it
+        # a process dies of it until Python has begun; who starts a campaign in the background ignores it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         for number, ending in ((1, ".out"), (2, ".err")):
             file = os.open(said.with_suffix(ending), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(file, number)
             os.close(file)
         within()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         code = cli.main(words.split())
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the job is done: what is left is the libraries' own farewell
     except SystemExit as end:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
+from audio_tokens.engine.systems.registry import load
 from audio_tokens.jobs import cli
 from audio_tokens.jobs.artefacts.run_folder import Predictions, RunFolder
 from audio_tokens.jobs.inputs.training_data import open_data, parts_of
@@ -98,6 +100,19 @@ def test_complete_is_left_alone_other_settings_are_refused_and_force_replaces(
     assert "holds a run made with other settings or from other data; --force replaces it" in capsys.readouterr().err
     assert run(f"{words} --seed 1 --force") == 0
     assert json.loads((tmp_path / "run" / "result.json").read_text())["seed"] == 1
+
+
+def test_what_was_damaged_before_the_commit_is_written_again(work: Path, tmp_path: Path) -> None:
+    words = f"train --tokens {work}/splits.zarr --system token-linear --out {tmp_path}/run {QUICK}"
+    assert run(words) == 0
+    files = [tmp_path / "run" / name for name in ("config.yaml", "metrics.csv", "metrics-gradients.csv")]
+    kept = [file.read_bytes() for file in files]
+    for late in ("result.json", "integrity.json"):
+        (tmp_path / "run" / late).unlink()
+    for file, data in zip(files, kept, strict=True):
+        file.write_bytes(data.replace(b"ts", b"tz"))  # still to be read, and wrong, as a flipped bit may leave it
+    assert run(words) == 0
+    assert kept == [file.read_bytes() for file in files]
 
 
 def test_the_tested_fold_is_seen_by_nothing_and_recordings_stay_together(work: Path) -> None:
@@ -227,6 +242,23 @@ def test_embeddings_begin_with_the_centroids_of_the_tokens_codebook(
     assert run(f"{pretrained} --codebook {work}/splits-book {small}") == 0
     words = words.replace("token-linear", "token-bert").replace(f"{tmp_path}/run", f"{tmp_path}/tuned")
     assert run(f"{words} --init {tmp_path}/body {small}") == 0, "a run to start from brings its own embeddings"
+
+
+def test_a_bag_beside_an_lstm_votes_and_changes_nothing_else(work: Path, tmp_path: Path) -> None:
+    words = f"train --tokens {work}/splits.zarr --options.epochs 1 --system token-lstm"
+    assert run(f"{words} --out {tmp_path}/alone") == 0
+    assert run(f"{words} --out {tmp_path}/both --options.bag true") == 0
+    assert run(f"train --tokens {work}/splits.zarr --system token-bag --out {tmp_path}/bag") == 0
+    alone, both, bag = (load(tmp_path / name / "model") for name in ("alone", "both", "bag"))
+    for name, weights in alone.state_dict().items():
+        assert torch.equal(weights, both.state_dict()[name])
+    ids_BTQ, lengths_B = (
+        torch.randint(8, (3, 9, 1), generator=torch.Generator().manual_seed(0)),
+        torch.tensor([9, 4, 1]),
+    )
+    with torch.no_grad():
+        mean_BL = (alone(ids_BTQ, lengths_B) + bag(ids_BTQ, lengths_B)) / 2  # clips of several labels
+        assert torch.allclose(both(ids_BTQ, lengths_B), mean_BL, atol=1e-5)
 
 
 def test_kernels_hear_the_spectra_of_the_tokens_codebook(

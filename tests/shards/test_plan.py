@@ -92,9 +92,10 @@ def test_ranks_are_a_disjoint_cover_of_every_batch(clips: int, batch_clips: int,
     epoch=st.integers(0, 3),
     longest=st.sampled_from([1, 3, 1000]),
     weighted=st.booleans(),
+    pool_clips=st.sampled_from([None, 5, 60, 200]),
 )
 def test_buckets_hold_the_clips_of_the_order_batch_by_batch_of_one_window(
-    clips: int, batch_clips: int, seed: int, epoch: int, longest: int, weighted: bool
+    clips: int, batch_clips: int, seed: int, epoch: int, longest: int, weighted: bool, pool_clips: int | None
 ) -> None:
     """Each clip as often as before, a draw with replacement too; a batch is a run of its window sorted by length."""
     rng = np.random.default_rng(clips)
@@ -104,16 +105,21 @@ def test_buckets_hold_the_clips_of_the_order_batch_by_batch_of_one_window(
         if weighted
         else epoch_order(clips, seed, epoch)
     )
-    bucketed_C = bucketed_order(order_C, seed, epoch, lengths_C=lengths_C, batch_clips=batch_clips)
-    assert (bucketed_C == bucketed_order(order_C, seed, epoch, lengths_C=lengths_C, batch_clips=batch_clips)).all()
+    given = {"lengths_C": lengths_C, "batch_clips": batch_clips, "pool_clips": pool_clips}
+    bucketed_C = bucketed_order(order_C, seed, epoch, **given)
+    assert (bucketed_C == bucketed_order(order_C, seed, epoch, **given)).all()
     assert sorted(bucketed_C.tolist()) == sorted(order_C.tolist())
     whole = clips // batch_clips * batch_clips
     assert bucketed_C[whole:].tolist() == order_C[whole:].tolist()
-    slow = []
-    for start in range(0, whole, BUCKET_BATCHES * batch_clips):
-        window = sorted(order_C[start : min(whole, start + BUCKET_BATCHES * batch_clips)].tolist(), key=lengths_C.item)
-        slow += [tuple(window[i : i + batch_clips]) for i in range(0, len(window), batch_clips)]
-    assert sorted(tuple(batch) for batch in bucketed_C[:whole].reshape(-1, batch_clips).tolist()) == sorted(slow)
+    pool = whole if pool_clips is None else max(1, pool_clips // batch_clips) * batch_clips
+    for first in range(0, whole, max(1, pool)):
+        slow, last = [], min(whole, first + pool)
+        for start in range(first, last, BUCKET_BATCHES * batch_clips):
+            window = order_C[start : min(last, start + BUCKET_BATCHES * batch_clips)].tolist()
+            window.sort(key=lengths_C.item)
+            slow += [tuple(window[i : i + batch_clips]) for i in range(0, len(window), batch_clips)]
+        of_pool = bucketed_C[first:last].reshape(-1, batch_clips).tolist()
+        assert sorted(tuple(batch) for batch in of_pool) == sorted(slow)
 
 
 def test_buckets_are_shuffled_differ_by_epoch_and_save_padding() -> None:

@@ -17,11 +17,15 @@ from audio_tokens.engine.lanes import in_lane_order
 from audio_tokens.seeds import generator
 
 DEAD_AFTER = 20  # vectors per centroid after which one that met none counts as dead
+FLAT_BATCHES = 64  # mini-batches whose mean distance is held against that of as many before; 393,000 vectors by default
 SHUFFLE_CHUNKS = 16  # chunks that a lane mixes at a time: 16 x 512 x 150 float32 are 5 MB
 
 
 def batches(problem: Problem, state: KMeansState) -> Iterator[KMeansState]:
-    """Go on with an epoch of mini-batches, and yield the state every `checkpoint_batches` of them and at its end."""
+    """Go on with an epoch of mini-batches, and yield the state every `checkpoint_batches` of them and at its end.
+
+    The last epoch ends before all is read where mini-batches no longer pay: see `flat`.
+    """
     epoch, size = state.epoch, problem.config.chunk_vectors
     mine = range(problem.world.rank, problem.data.lanes + problem.world.size, problem.world.size)
     chunks = {lane: _chunks(problem.data, lane, epoch, size, problem.seed) for lane in mine}
@@ -45,6 +49,9 @@ def batches(problem: Problem, state: KMeansState) -> Iterator[KMeansState]:
             yield replace(state, epoch=epoch + 1, step=0)
             return
         state = _after(problem, state, x_ND, ids_N, far_N)
+        if flat(state.far_means, problem.config.tolerance):
+            yield replace(state, epoch=problem.config.batch_epochs, step=0)
+            return
         if state.step % problem.config.checkpoint_batches == 0:
             yield state
 
@@ -56,7 +63,15 @@ def _after(problem: Problem, state: KMeansState, x_ND: np.ndarray, ids_N: np.nda
         state.means_KD, state.counts_K, sums_KD.astype(np.float64), batch_K, problem.config.memory_vectors
     )
     recent_K = state.recent_K + batch_K
-    state = replace(state, step=state.step + 1, means_KD=means_KD, counts_K=counts_K, recent_K=recent_K)
+    window = state.far_means if len(state.far_means) < 2 * FLAT_BATCHES else state.far_means[FLAT_BATCHES:]
+    state = replace(
+        state,
+        step=state.step + 1,
+        means_KD=means_KD,
+        counts_K=counts_K,
+        recent_K=recent_K,
+        far_means=(*window, float(far_N.mean(dtype=np.float64))),
+    )
     if recent_K.sum() < DEAD_AFTER * problem.clusters:
         return state
     reservoir = Reservoir(
@@ -64,6 +79,17 @@ def _after(problem: Problem, state: KMeansState, x_ND: np.ndarray, ids_N: np.nda
     )
     reservoir.add(x_ND, far_N)
     return replace(reseeded(state, recent_K == 0, reservoir.x_RD), recent_K=np.zeros_like(recent_K))
+
+
+def flat(far_means: tuple[float, ...], tolerance: float) -> bool:
+    """Say whether FLAT_BATCHES mini-batches are no more than `tolerance` nearer to centroids than as many before them.
+
+    Looked at once in FLAT_BATCHES: to look after each one would be to wait for a lucky one.
+    """
+    if len(far_means) < 2 * FLAT_BATCHES:
+        return False
+    before, after = np.mean(far_means[:FLAT_BATCHES]), np.mean(far_means[FLAT_BATCHES:])
+    return bool(before - after <= tolerance * before)
 
 
 def moved(

@@ -18,11 +18,11 @@ class KMeansConfig:
         metric: cosine (spherical k-means) or euclidean
         start: how the first centroids are drawn from a sample of the vectors: k-means++, afk-mc2 or random
         sample_per_centroid: vectors sampled for the start, per centroid
-        batch_epochs: epochs of mini-batches before the exact passes
+        batch_epochs: epochs of mini-batches before the exact passes, at most
         chunk_vectors: vectors a lane adds to one mini-batch
         memory_vectors: a count is cut to this before a mini-batch, so that older vectors fade; 0 forgets nothing
         passes: exact passes over the data, at most
-        tolerance: passes end when the distortion falls by less than this share
+        tolerance: passes, and mini-batches, end when the distortion falls by less than this share
         budget_vectors: about so many vectors, of clips drawn at random, are what whitening and centroids are fitted to,
             in every reading of the data; 0 for all. How often each centroid is used is counted over all clips after it.
         checkpoint_batches: mini-batches between checkpoints

@@ -30,7 +30,8 @@ class KMeansState:
     """Where k-means stands; continuing from any state equals never having stopped.
 
     `epoch` counts the finished epochs of the stage, `step` the mini-batches done in the current one, `recent_K` the
-    vectors met since the last look for dead centroids; `history` has one row per exact pass.
+    vectors met since the last look for dead centroids; `far_means` are the mean distances of the vectors of the last
+    mini-batches, `history` has one row per exact pass.
     """
 
     stage: Literal["batches", "passes", "done"]
@@ -39,6 +40,7 @@ class KMeansState:
     means_KD: Float64[np.ndarray, "K D"]
     counts_K: Int64[np.ndarray, "K"]
     recent_K: Int64[np.ndarray, "K"]
+    far_means: tuple[float, ...] = ()
     history: tuple[dict[str, int | float], ...] = ()
 
     def centroids(self, metric: Metric) -> Float32[np.ndarray, "K D"]:

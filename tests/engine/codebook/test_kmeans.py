@@ -91,6 +91,20 @@ def test_going_on_from_any_state_equals_never_having_stopped(batch_epochs):
         assert last.history == every[-1].history
 
 
+def test_mini_batches_end_when_they_no_longer_pay_and_are_gone_on_from_alike():
+    x_ND = np.random.default_rng(5).permutation(blobs(5, centres=20, per_centre=800, spread=0.2))
+    config = replace(CONFIG, batch_epochs=4, passes=1, tolerance=0.02)  # the noise of such small batches
+    problem = Problem(ArrayLanes(np.array_split(x_ND, 200)), 20, config, seed=3)
+    every = list(states(problem))
+    batches = 4 * len(x_ND) // (12 * problem.config.chunk_vectors)
+    assert len(every) * problem.config.checkpoint_batches < batches * 2 / 3
+    *_, longer = states(replace(problem, config=replace(problem.config, passes=4, tolerance=0.0)))
+    assert served(every[-1], x_ND).mean() < 1.02 * served(longer, x_ND).mean()
+    for state in every[20:-1:30]:
+        *_, last = states(problem, state)
+        assert np.array_equal(last.means_KD, every[-1].means_KD)
+
+
 @pytest.mark.parametrize("size", [2, 3, 5])
 def test_the_number_of_processes_does_not_change_one_bit(size):
     blocks = np.array_split(blobs(5, centres=40, per_centre=50, spread=0.2), 25)

@@ -20,6 +20,7 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {name: (name, {}) for name 
     "hybrid-bert, rotary": ("hybrid-bert", {"positions": "rotary", "pooling": "mean"}),
     "token-lstm, attention": ("token-lstm", {"pooling": "attention"}),
     "token-lstm, convolutions": ("token-lstm", {"convolutions": 2}),
+    "token-lstm, bag": ("token-lstm", {"bag": True}),
     "token-bert, rotary, attention": ("token-bert", {"positions": "rotary", "pooling": "attention"}),
     "token-bert, convolution": ("token-bert", {"conv": 5, "pooling": "mean-max"}),
 }

@@ -1,5 +1,7 @@
 """token-bag solves scikit-learn's own objective: same scores, single-label and multi-label, one stream and several."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -59,7 +61,7 @@ def test_equals_logistic_regression(vocab: tuple[int, ...], single_label: bool) 
     )
     model = build(config)
     assert isinstance(model, TokenBag)
-    model.solve(clips.rows.ids_PQ, clips.rows.starts_R, clips.lengths_C, clips.labels.targets(np.arange(CLIPS)))
+    model.solve(clips)
     with torch.no_grad():
         batch = clips.batch(np.arange(CLIPS))
         logits_CL = model(batch.input, batch.lengths_B).numpy()
@@ -97,13 +99,15 @@ def test_every_streams_histogram_has_length_one() -> None:
 
 
 def test_a_label_without_a_positive_clip_is_never_preferred() -> None:
-    clips, targets_CL = drawn((12,), False)
-    targets_CL[:, 2] = False
+    clips, _ = drawn((12,), False)
+    labels = clips.row_labels.only([0, 1, 3])
+    labels = replace(labels, ids=np.where(labels.ids == 2, 3, labels.ids), count=LABELS)  # and 2 is no clip's
+    clips = replace(clips, row_labels=labels)
     config = TaggerConfig(
         system="token-bag", vocab_sizes=(12,), options={"C": 10.0}, id2label={i: str(i) for i in range(LABELS)}
     )
     model = build(config)
     assert isinstance(model, TokenBag)
-    model.solve(clips.rows.ids_PQ, clips.rows.starts_R, clips.lengths_C, targets_CL.astype(np.float32))
+    model.solve(clips)
     batch = clips.batch(np.arange(CLIPS))
     assert model(batch.input, batch.lengths_B)[:, 2].max() < -5

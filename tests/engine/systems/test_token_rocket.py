@@ -55,9 +55,8 @@ def rising_and_falling(count: int, seed: int) -> Clips:
     )
 
 
-def solved(model: TokenBag, clips: Clips, versions: int = 1) -> TokenBag:
-    every = np.arange(len(clips))
-    model.solve(clips.rows.ids_PQ, clips.rows.starts_R, clips.lengths_C, clips.labels.targets(every), versions)
+def solved(model: TokenBag, clips: Clips) -> TokenBag:
+    model.solve(clips)
     return model
 
 
