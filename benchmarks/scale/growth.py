@@ -125,7 +125,17 @@ def _run(clips: int, budget: int, folder: Path) -> dict[str, Peak]:
 def _peak(words: Sequence[str], folder: Path) -> Peak:
     with (folder / "log").open("w+") as log:
         peak = peak_memory(
-            ["env", "OMP_NUM_THREADS=1", sys.executable, "-m", "audio_tokens.jobs.cli", *words], stdout=log, stderr=log
+            [
+                "env",
+                "OMP_NUM_THREADS=1",
+                "CUDA_VISIBLE_DEVICES=",
+                sys.executable,
+                "-m",
+                "audio_tokens.jobs.cli",
+                *words,
+            ],
+            stdout=log,
+            stderr=log,
         )
         log.seek(0)
         assert peak.exit_code == 0, log.read()

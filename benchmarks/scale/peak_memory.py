@@ -61,21 +61,28 @@ def tree_bytes(root: int) -> dict[int, int]:
 def tree_held(root: int) -> dict[int, Held]:
     """Return what `root` and each of its descendants alive now hold, by process id."""
     parents: dict[int, int] = {}
-    found: dict[int, Held] = {}
+    anonymous: dict[int, int] = {}
     for status in PROC.glob("[0-9]*/status"):
         try:
             fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
-            times = (status.parent / "stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
             continue
         pid = int(status.parent.name)
         parents[pid] = int(fields["PPid"])
-        held_bytes = 1024 * int(fields.get("RssAnon", "0 kB").split()[0])  # a zombie has none
-        found[pid] = Held(held_bytes, (int(times[11]) + int(times[12])) / TICKS_A_SECOND)  # in user and in system mode
+        anonymous[pid] = 1024 * int(fields.get("RssAnon", "0 kB").split()[0])  # a zombie has none
     tree = {root}
     while grown := {pid for pid, parent in parents.items() if parent in tree} - tree:
         tree |= grown
-    return {pid: found[pid] for pid in tree if pid in found}
+    return {pid: Held(anonymous[pid], _cpu_s(pid)) for pid in tree if pid in anonymous}
+
+
+def _cpu_s(pid: int) -> float:
+    """Return how long a process has worked so far, in user and in system mode; 0 of one that has ended meanwhile."""
+    try:
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
 
 
 def own_peak_bytes() -> int:
