@@ -82,14 +82,14 @@ class TokenBag(Tagger):
                 return self.histogram(batch.input, batch.lengths_B), batch.targets
 
             by_length_C = np.argsort(every.lengths_C, kind="stable")  # little padding
-            found = logistic_regression_in_blocks(block, by_length_C, C, single_label, lambda line: say(f"bag: {line}"))
-        else:
-            tokens = every.rows
-            assert isinstance(tokens, TokenRows), "token-bag reads tokens"
-            tokens_NQ = tokens.tokens(entries_of(tokens.starts_R[every.at_C], every.lengths_C))
-            x_CK = histograms(tokens_NQ, every.lengths_C, self.config.vocab_sizes, self.config.alternatives)
-            found = logistic_regression(x_CK, every.labels.targets(np.arange(len(every))), C, single_label)
-        return set_layer(self.head, *found)
+            tell = lambda line: say(f"bag: {line}")  # noqa: E731
+            return set_layer(self.head, *logistic_regression_in_blocks(block, by_length_C, C, single_label, tell))
+        tokens = every.rows
+        assert isinstance(tokens, TokenRows), "token-bag reads tokens"
+        tokens_NQ = tokens.tokens(entries_of(tokens.starts_R[every.at_C], every.lengths_C))
+        x_CK = histograms(tokens_NQ, every.lengths_C, self.config.vocab_sizes, self.config.alternatives)
+        targets_CL = every.labels.targets(np.arange(len(every)))
+        return set_layer(self.head, *logistic_regression(x_CK, targets_CL, C, single_label))
 
 
 def bag_beside(config: TaggerConfig) -> TokenBag:

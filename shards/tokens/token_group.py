@@ -147,10 +147,10 @@ class TokenGroup:
         with reading(self._path, " and ".join(place for place, _ in self._parts)):
             values = np.empty((sum(array.shape[0] for array in arrays), *arrays[0].shape[1:]), arrays[0].dtype)
         filled = 0
-        for place, arrays in self._parts:
-            rows = (arrays[name].shards or (BLOCK_ROWS,))[0]  # as many as one file holds
-            for start in range(0, arrays[name].shape[0], rows):
-                block = self._read(place, arrays, name, slice(start, start + rows))
+        for place, found in self._parts:
+            rows = (found[name].shards or (BLOCK_ROWS,))[0]  # as many as one file holds
+            for start in range(0, found[name].shape[0], rows):
+                block = self._read(place, found, name, slice(start, start + rows))
                 values[filled : filled + len(block)] = block
                 filled += len(block)
         return values
