@@ -11,6 +11,7 @@ import numpy as np
 from audio_tokens.errors import UserError
 
 if TYPE_CHECKING:
+    import torch
     from accelerate import Accelerator
     from torch import nn
 
@@ -37,6 +38,23 @@ def precision_of(wanted: str, bf16_on_cpu: bool) -> str:
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
     return "bf16" if bf16_on_cpu and torch.cpu._is_avx512_bf16_supported() else "fp32"
+
+
+@contextmanager
+def tf32(device: "torch.device") -> Iterator[None]:
+    """Let a CUDA device multiply float32 matrices as TF32 while the context lasts; nothing changes on another device.
+
+    TF32 has float32's range and 10 bits behind the point: logits move by about a thousandth, several times as fast.
+    """
+    import torch
+
+    before = torch.get_float32_matmul_precision()
+    try:
+        if device.type == "cuda":
+            torch.set_float32_matmul_precision("high")
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def unwrapped(model: "nn.Module") -> Any:

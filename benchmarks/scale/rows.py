@@ -11,10 +11,15 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from audio_tokens.engine.clips.table import Clips
 from audio_tokens.engine.scores.bootstrap import replicates
 from audio_tokens.engine.scores.metrics import score
+from audio_tokens.engine.systems.logistic_in_blocks import logistic_regression_in_blocks
+from audio_tokens.engine.systems.tagger import TaggerConfig
+from audio_tokens.engine.systems.token_bag import TokenBag
 from audio_tokens.engine.train_config import TrainConfig
 from audio_tokens.jobs import cli
 from audio_tokens.jobs.inputs.epoch_order import order_of
@@ -22,7 +27,7 @@ from audio_tokens.jobs.inputs.training_data import open_data
 from audio_tokens.seeds import generator
 from audio_tokens.shards.plan import rank_batch
 from audio_tokens.shards.tasks.commit import commit
-from benchmarks.scale.stores import LABELS, token_store, unfinished_build
+from benchmarks.scale.stores import LABELS, VOCABULARY, token_store, unfinished_build
 
 BATCH_CLIPS, BATCHES = 64, 1_000
 EVALUATED, REPLICATES = 20_000, 1_000
@@ -88,6 +93,34 @@ def batches_of_mel(folder: Path, clips: int) -> Action:
     return lambda: _batches(opened, BATCHES)
 
 
+def bag_by_blocks(folder: Path, clips: int) -> Action:
+    """Token-bag's solver until it has told what it will take, by the seconds of a sample of clips."""
+    opened = _tokens(folder)
+    labels = {label: str(label) for label in range(LABELS)}
+    model = TokenBag(TaggerConfig(system="token-bag", vocab_sizes=[VOCABULARY], options={"C": 100.0}, id2label=labels))
+
+    def block(clips_B: np.ndarray) -> tuple[Tensor, Tensor]:
+        batch = opened.batch(clips_B)
+        return model.histogram(batch.input, batch.lengths_B), batch.targets
+
+    def told(line: str) -> None:
+        raise _ToldError(line)
+
+    def begin() -> str:
+        try:
+            with torch.no_grad():
+                logistic_regression_in_blocks(block, np.arange(len(opened)), 100.0, False, told)
+        except _ToldError as line:
+            return str(line)
+        raise AssertionError("the solver begins by telling what it will take")
+
+    return begin
+
+
+class _ToldError(Exception):
+    """What was to be told was told."""
+
+
 def evaluation(folder: Path, clips: int) -> Action:
     scores_CL, targets_CL = _scored(clips)
     return lambda: f"{scores_CL.shape[0]:,} x {LABELS}, mAP {score(scores_CL, targets_CL).mAP:.3f}"
@@ -118,6 +151,7 @@ ROWS: dict[str, Callable[[Path, int], Action]] = {
     "open and first batch, mel": first_batch_of_mel,
     "1,000 batches of 64, tokens": batches_of_tokens,
     "1,000 batches of 64, mel": batches_of_mel,
+    "token-bag by blocks, up to its estimate": bag_by_blocks,
     "evaluation": evaluation,
     "bootstrap": bootstrap,
     "describe tokens": described("tokens.zarr"),

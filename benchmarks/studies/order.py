@@ -33,7 +33,6 @@ from audio_tokens.engine.codebook.codebook_file import Codebook
 from audio_tokens.engine.codebook.fit_codebook import CodebookFit
 from audio_tokens.engine.codebook.kmeans.config import KMeansConfig
 from audio_tokens.engine.codebook.slices import SliceConfig
-from audio_tokens.engine.codebook.soft_tokens import packed
 from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
 from audio_tokens.engine.scores.metrics import score
 from audio_tokens.engine.sound.log_mel import FrontEnd
@@ -207,13 +206,16 @@ class Tokenized:
                 )
         found = np.load(file)
         streams, top = list(study.streams), study.top
-        ids_PQM, cosines_PQM = (found[name][:, streams, :top] for name in ("ids", "cosines"))
-        ids_PQ = ids_PQM[..., 0] if top == 1 else packed(ids_PQM, cosines_PQM)
         lengths = found["lengths"]
+        ids_PQ, cosines_PQ = (found[name][:, streams, :top].reshape(lengths.sum(), -1) for name in ("ids", "cosines"))
         if study.shuffled:
-            ids_PQ = positions_permuted(ids_PQ, lengths, generator(self.seed, f"order control {place}"))
+            ids_PQ, cosines_PQ = (
+                positions_permuted(values_PQ, lengths, generator(self.seed, f"order control {place}"))
+                for values_PQ in (ids_PQ, cosines_PQ)
+            )
         return TokenRows(
             ids_PQ=ids_PQ,
+            cosines_PQ=None if top == 1 else cosines_PQ,
             starts_R=np.cumsum(lengths) - lengths,
             lengths_R=lengths,
             labels=self._labels(place, len(lengths)),

@@ -5,7 +5,7 @@ Axes: B batch, T positions or frames, Q token streams, F mel bands, D dimensions
 
 import queue
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -27,9 +27,16 @@ class Batch(NamedTuple):
     beside: Mapping[str, Tensor] = MappingProxyType({})
 
     def to(self, device: torch.device) -> "Batch":
-        """Return the batch with all but the lengths on `device`."""
-        beside = {name: array.to(device) for name, array in self.beside.items()}
-        return Batch(self.input.to(device), self.lengths_B, self.targets.to(device), beside)
+        """Return the batch with all but the lengths on `device`; what is pinned is copied while the CPU goes on."""
+        return self._each(lambda array: array.to(device, non_blocking=True))
+
+    def pinned(self) -> "Batch":
+        """Return the batch with all but the lengths in pinned memory, from which a CUDA device copies by itself."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, moved: Callable[[Tensor], Tensor]) -> "Batch":
+        beside = {name: moved(array) for name, array in self.beside.items()}
+        return Batch(moved(self.input), self.lengths_B, moved(self.targets), beside)
 
     def pieces(self, clips: int) -> "list[Batch]":
         """Cut the batch into parts of at most `clips` clips."""

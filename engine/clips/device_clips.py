@@ -16,6 +16,8 @@ from audio_tokens.engine.clips.labels import Labels
 from audio_tokens.engine.clips.table import Clips
 from audio_tokens.engine.clips.token_clips import TokenRows
 
+UPLOADED = 1 << 22  # positions that go to a device at a time: 8 MB a stream
+
 # Evaluation asks at every epoch for what training has uploaded.
 _uploaded: WeakKeyDictionary[TokenRows, dict[torch.device, Tensor]] = WeakKeyDictionary()
 
@@ -36,8 +38,7 @@ class DeviceRows:
         """Copy `tokens` to `device`, unless they are there already."""
         copies = _uploaded.setdefault(tokens, {})
         if device not in copies:
-            signed = np.int16 if tokens.ids_PQ.dtype == np.uint16 else np.int32
-            copies[device] = torch.from_numpy(tokens.ids_PQ.view(signed)).to(device)
+            copies[device] = _upload(device, tokens)
         return cls(tokens=tokens, bits_PQ=copies[device])
 
     @property
@@ -65,8 +66,21 @@ class DeviceRows:
         return torch.where(real_BT[..., None], ids_BTQ, pad_Q), {}
 
 
+def _upload(device: torch.device, tokens: TokenRows) -> Int16[Tensor, "P Q"] | Int32[Tensor, "P Q"]:
+    """Return the tokens on a device; soft ones are put together some at a time, and never held whole here."""
+    signed = torch.int16 if tokens.cosines_PQ is None else torch.int32
+    bits_PQ = torch.empty(tokens.ids_PQ.shape, dtype=signed, device=device)
+    for start in range(0, len(bits_PQ), UPLOADED):
+        part = slice(start, start + UPLOADED)
+        bits_PQ[part] = torch.from_numpy(tokens.tokens(part)).view(signed)
+    return bits_PQ
+
+
 def where_they_train(clips: Clips, device: torch.device) -> Clips:
-    """Return `clips` as they are best gathered for `device`: tokens on an accelerator, all else by the CPU."""
+    """Return `clips` as they are best gathered for `device`: tokens on an accelerator, all else by the CPU.
+
+    What the CPU gathers for a CUDA device it gathers in pinned memory.
+    """
     if isinstance(clips.rows, TokenRows) and device.type != "cpu":
         return replace(clips, rows=DeviceRows.on(device, clips.rows))
-    return clips
+    return replace(clips, pinned=True) if device.type == "cuda" else clips

@@ -46,12 +46,16 @@ class Stored(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Clips:
-    """Clip c is row `at_C[c]` of `rows`, with its labels in `row_labels`; `views` further versions may be drawn."""
+    """Clip c is row `at_C[c]` of `rows`, with its labels in `row_labels`; `views` further versions may be drawn.
+
+    Batches of stored rows are made in pinned memory where a CUDA device will take them from there.
+    """
 
     rows: Rows
     at_C: Int64[np.ndarray, "C"]
     row_labels: Labels
     views: int
+    pinned: bool = False
 
     @classmethod
     def of(cls, rows: Rows) -> "Clips":
@@ -106,7 +110,8 @@ class Clips:
         """Yield one batch per array of clip numbers; those of stored rows are announced and made ahead."""
         if not isinstance(self.rows, Stored):
             return map(self.batch, parts)
-        return ahead(map(self.batch, self._announced(parts, self.rows)), READING_AHEAD)
+        made = map(self.batch, self._announced(parts, self.rows))
+        return ahead(map(Batch.pinned, made) if self.pinned else made, READING_AHEAD)
 
     def _announced(self, parts: Iterable[Int64[np.ndarray, "..."]], rows: Stored) -> Iterator[Int64[np.ndarray, "..."]]:
         """Yield the parts, those of a window when the next window is announced: a pool of a windowed order."""

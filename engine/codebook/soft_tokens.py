@@ -43,12 +43,9 @@ def shares(cosines: UInt8[np.ndarray, "*rows M"]) -> Float32[np.ndarray, "*rows 
     return weight / weight.sum(axis=-1, keepdims=True)
 
 
-def packed(
-    top_ids_PQM: UInt16[np.ndarray, "P Q M"], top_cosines_PQM: UInt8[np.ndarray, "P Q M"]
-) -> UInt32[np.ndarray, "P QM"]:
-    """Return soft tokens, the M alternatives of every stream side by side."""
-    tokens_PQM = top_cosines_PQM.astype(np.uint32) << ID_BITS | top_ids_PQM
-    return tokens_PQM.reshape(len(tokens_PQM), -1)
+def packed(ids: UInt16[np.ndarray, "*rows"], cosines: UInt8[np.ndarray, "*rows"]) -> UInt32[np.ndarray, "*rows"]:
+    """Return soft tokens of ids and their cosines' bytes."""
+    return cosines.astype(np.uint32) << ID_BITS | ids
 
 
 def unpacked(

@@ -82,15 +82,14 @@ class TokenBag(Tagger):
                 return self.histogram(batch.input, batch.lengths_B), batch.targets
 
             by_length_C = np.argsort(every.lengths_C, kind="stable")  # little padding
-            found = logistic_regression_in_blocks(block, by_length_C, C, single_label, lambda line: say(f"bag: {line}"))
-        else:
-            tokens, at_C = every.rows, every.at_C
-            assert isinstance(tokens, TokenRows), "token-bag reads tokens"
-            x_CK = histograms(
-                tokens.ids_PQ, tokens.starts_R[at_C], every.lengths_C, self.config.vocab_sizes, self.config.alternatives
-            )
-            found = logistic_regression(x_CK, every.labels.targets(np.arange(len(every))), C, single_label)
-        return set_layer(self.head, *found)
+            tell = lambda line: say(f"bag: {line}")  # noqa: E731
+            return set_layer(self.head, *logistic_regression_in_blocks(block, by_length_C, C, single_label, tell))
+        tokens = every.rows
+        assert isinstance(tokens, TokenRows), "token-bag reads tokens"
+        tokens_NQ = tokens.tokens(entries_of(tokens.starts_R[every.at_C], every.lengths_C))
+        x_CK = histograms(tokens_NQ, every.lengths_C, self.config.vocab_sizes, self.config.alternatives)
+        targets_CL = every.labels.targets(np.arange(len(every)))
+        return set_layer(self.head, *logistic_regression(x_CK, targets_CL, C, single_label))
 
 
 def bag_beside(config: TaggerConfig) -> TokenBag:
@@ -112,15 +111,17 @@ def set_layer(layer: nn.Linear, weights_KL: np.ndarray | Tensor, bias_L: np.ndar
 
 
 def histograms(
-    ids_PQ: UInt[np.ndarray, "P QM"],
-    starts_C: Int64[np.ndarray, "C"],
+    tokens_PQ: UInt[np.ndarray, "P QM"],
     lengths_C: Int64[np.ndarray, "C"],
     vocab_sizes: Sequence[int],
     alternatives: int = 1,
 ) -> sparse.csr_array:
-    """Return the square roots of each clip's token shares, float64 [C, K], the streams side by side."""
+    """Return the square roots of each clip's token shares, float64 [C, K], the streams side by side.
+
+    The tokens are those of the clips, one clip after the other.
+    """
     first_Q = np.cumsum([0, *vocab_sizes[:-1]])
-    ids_PQM, shares_PQM = unpacked(ids_PQ[entries_of(starts_C, lengths_C)], alternatives)
+    ids_PQM, shares_PQM = unpacked(tokens_PQ, alternatives)
     columns_PQM = ids_PQM + first_Q[:, None]
     rows_PQM = np.repeat(np.arange(len(lengths_C)), lengths_C * len(vocab_sizes) * alternatives)
     shape = (len(lengths_C), sum(vocab_sizes))

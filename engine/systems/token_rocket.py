@@ -135,6 +135,7 @@ class TokenRocket(TokenBag):
         self.spread_D.copy_(
             torch.cat([_spread(part_CD) for part_CD in x_CD.tensor_split([len(self.mean_D) // 3 * 2], 1)])
         )
+        every_C = np.arange(len(every))
         if by_blocks:
 
             def block(clips_B: Int64[np.ndarray, "B"]) -> tuple[Float32[Tensor, "B D"], Float32[Tensor, "B L"]]:
@@ -142,12 +143,13 @@ class TokenRocket(TokenBag):
                 targets_BL = torch.from_numpy(every.labels.targets(clips_B)).to(self.mean_D.device)
                 return (x_BD - self.mean_D) / self.spread_D, targets_BL
 
-            every_C = np.arange(len(every))
-            found = logistic_regression_in_blocks(block, every_C, C, single_label, lambda line: say(f"kernels: {line}"))
+            tell = lambda line: say(f"kernels: {line}")  # noqa: E731
+            set_layer(self.kernel_head, *logistic_regression_in_blocks(block, every_C, C, single_label, tell))
         else:
             x_CD = ((x_CD - self.mean_D) / self.spread_D).double().cpu()
-            found = logistic_regression(x_CD.numpy(), every.labels.targets(np.arange(len(every))), C, single_label)
-        set_layer(self.kernel_head, *found)
+            set_layer(
+                self.kernel_head, *logistic_regression(x_CD.numpy(), every.labels.targets(every_C), C, single_label)
+            )
         return loss
 
     def _set_bars(self, clips: Clips) -> None:

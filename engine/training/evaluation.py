@@ -13,7 +13,7 @@ from audio_tokens.engine.clips.device_clips import where_they_train
 from audio_tokens.engine.clips.table import Clips
 from audio_tokens.engine.scores.metrics import Scores, score
 from audio_tokens.engine.systems.tagger import Tagger
-from audio_tokens.engine.world import unwrapped
+from audio_tokens.engine.world import tf32, unwrapped
 
 EVALUATION_BATCH_CLIPS = 64  # fixed: what a clip scores must not depend on how it was trained
 
@@ -29,11 +29,13 @@ def predict(
 ) -> tuple[Float32[np.ndarray, "C L"], Float32[np.ndarray, "C"]]:
     """Return the scores of every clip (log-probabilities of the softmax, or logits of sigmoids) and its loss, in fp32.
 
+    On a CUDA device products of matrices are TF32's (see world.tf32).
     With `views` both are means over the clip and its views, as far as there are any.
     """
     clips = where_they_train(clips, accelerator.device)
     versions = clips.versions() if views else [clips]
-    scores, losses = zip(*(_predict(model, version, accelerator) for version in versions), strict=True)
+    with tf32(accelerator.device):
+        scores, losses = zip(*(_predict(model, version, accelerator) for version in versions), strict=True)
     return np.mean(scores, axis=0), np.mean(losses, axis=0)
 
 

@@ -91,7 +91,7 @@ def bag_score(store: TokenStore, fitted: Sequence[str], unseen: Sequence[str]) -
     for places in (fitted, unseen):
         group = store.group(*places)
         lengths_C = np.diff(group.offsets)
-        x_CK.append(histograms(group.ids_PQ, group.offsets[:-1], lengths_C, list(store.vocab_sizes)))
+        x_CK.append(histograms(group.ids_PQ, lengths_C, list(store.vocab_sizes)))
         targets.append(_targets(store, group))
     inverse_strength = TokenBagOptions().C
     targets_CL = targets[0].astype(np.float32)

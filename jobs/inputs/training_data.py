@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt32
 
 from audio_tokens.engine.clips.labels import Labels
 from audio_tokens.engine.clips.mel_clips import MelRows
@@ -16,7 +15,6 @@ from audio_tokens.engine.clips.table import Chosen, Clips
 from audio_tokens.engine.clips.token_clips import TokenRows
 from audio_tokens.engine.codebook.codebook_file import Codebook
 from audio_tokens.engine.codebook.slices import SliceConfig
-from audio_tokens.engine.codebook.soft_tokens import packed
 from audio_tokens.engine.sound.mel_config import MelConfig
 from audio_tokens.engine.systems.registry import find
 from audio_tokens.errors import UserError
@@ -25,7 +23,6 @@ from audio_tokens.jobs.inputs.places import fitted_places, tested_place
 from audio_tokens.jobs.training_recipe import must_read
 from audio_tokens.shards.dataset.manifest import Dataset
 from audio_tokens.shards.plan import held_out
-from audio_tokens.shards.tokens.token_group import TokenGroup
 from audio_tokens.shards.tokens.token_store import VIEWS, TokenStore
 
 MOST_LABELS = 20_000  # AudioSet has 527; scores and targets of all clips are held label by label
@@ -183,7 +180,8 @@ def _tokens(path: Path, soft: bool) -> TrainingData:
             rows.label_ids, np.diff(rows.label_offsets), len(store.labels), rows.label_shares
         )
         tokens = TokenRows(
-            ids_PQ=_soft_ids(rows) if soft else rows.ids_PQ,
+            ids_PQ=_columns(rows.top_ids_PQM) if soft else rows.ids_PQ,
+            cosines_PQ=_columns(rows.top_cosines_PQM) if soft else None,
             starts_R=rows.offsets[:-1][order_R],
             lengths_R=np.diff(rows.offsets)[order_R],
             labels=labels.select(order_R),
@@ -210,14 +208,10 @@ def _tokens(path: Path, soft: bool) -> TrainingData:
     )
 
 
-def _soft_ids(group: TokenGroup) -> UInt32[np.ndarray, "P QM"]:
-    """Return soft tokens, packed a block of positions at a time: the stored alternatives are never held whole."""
-    parts = group.blocks("top_ids", "top_cosines")
-    tokens_PQ, filled = np.empty((int(group.offsets[-1]), group.streams * group.alternatives), np.uint32), 0
-    for top_ids_PQM, top_cosines_PQM in parts:
-        tokens_PQ[filled : filled + len(top_ids_PQM)] = packed(top_ids_PQM, top_cosines_PQM)
-        filled += len(top_ids_PQM)
-    return tokens_PQ
+def _columns(values_PQM: np.ndarray | None) -> np.ndarray:
+    """Return the alternatives of all streams side by side, [P, Q M]; a mapping stays one."""
+    assert values_PQM is not None, "soft tokens are asked for where there are alternatives alone"
+    return values_PQM.reshape(len(values_PQM), -1)
 
 
 def _mel(path: Path, scale: str) -> TrainingData:

@@ -23,7 +23,11 @@ ARRAYS = {
     **{name: (np.int64, 1, name) for name in ("offsets", "label_offsets", "key_offsets", "group_offsets")},
 }
 MOST_TOKENS = 1 << 16  # ids are uint16
-PLAIN = ("ids",)  # one chunk without a codec: the file of an array is its numbers and nothing else
+PLAIN = (
+    "ids",
+    "top_ids",
+    "top_cosines",
+)  # one chunk without a codec: the file of an array is its numbers and nothing else
 MAY_LACK = ("top_ids", "top_cosines", "label_shares")
 ATTRIBUTES = {
     "places": list,

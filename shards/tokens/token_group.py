@@ -48,8 +48,7 @@ class TokenGroup:
     @cached_property
     def ids_PQ(self) -> UInt16[np.ndarray, "P Q"]:
         """The token of every position and stream; of one place a mapping, of several a copy."""
-        parts = [self._mapped(place, arrays) for place, arrays in self._parts]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return self._together("ids")
 
     @cached_property
     def offsets(self) -> Int64[np.ndarray, "C1"]:
@@ -102,13 +101,13 @@ class TokenGroup:
 
     @cached_property
     def top_ids_PQM(self) -> UInt16[np.ndarray, "P Q M"] | None:
-        """The nearest tokens of every position, nearest first."""
-        return self._values("top_ids") if self.alternatives else None
+        """The nearest tokens of every position, nearest first; mapped or copied as `ids_PQ`."""
+        return self._together("top_ids") if self.alternatives else None
 
     @cached_property
     def top_cosines_PQM(self) -> UInt8[np.ndarray, "P Q M"] | None:
-        """How near they are: 0 is a cosine of -1, 255 of 1."""
-        return self._values("top_cosines") if self.alternatives else None
+        """How near they are: 0 is a cosine of -1, 255 of 1; mapped or copied as `ids_PQ`."""
+        return self._together("top_cosines") if self.alternatives else None
 
     def load(self) -> "TokenGroup":
         """Read all there is, and return the group itself."""
@@ -117,30 +116,28 @@ class TokenGroup:
                 list(getattr(self, name))
         return self
 
-    def blocks(self, *names: str) -> Iterator[tuple[np.ndarray, ...]]:
-        """Yield the same rows of some arrays of equal length, as many at a time as one file of the first holds.
+    def _together(self, name: str) -> np.ndarray:
+        """Return an array with a row a position: of one place a mapping, of several a copy."""
+        if name != "ids" and not all(_is_plain(arrays[name]) for _, arrays in self._parts):
+            return self._values(name)
+        parts = [self._mapped(place, arrays, name) for place, arrays in self._parts]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-        For what is made of values too large to be held beside it; nothing is kept.
-        """
-        for place, arrays in self._parts:
-            rows = (arrays[names[0]].shards or (BLOCK_ROWS,))[0]
-            for start in range(0, arrays[names[0]].shape[0], rows):
-                yield tuple(self._read(place, arrays, name, slice(start, start + rows)) for name in names)
-
-    def _mapped(self, place: str, arrays: "Mapping[str, zarr.Array]") -> UInt16[np.ndarray, "P Q"]:
-        """Return the tokens of a place, whose values are checked by reading the file: the mapping stays untouched."""
+    def _mapped(self, place: str, arrays: "Mapping[str, zarr.Array]", name: str) -> np.ndarray:
+        """Return an array of a place, whose values are checked by reading the file: the mapping stays untouched."""
         with reading(self._path, place):
-            array = arrays["ids"]
+            array = arrays[name]
             file = plain_file(self._path / array.path, array.ndim)
-            if array.chunks != array.shape or array.shards is not None or array.compressors or array.filters:
-                raise ValueError("ids are not one chunk of plain numbers")
+            if not _is_plain(array):
+                raise ValueError(f"{name} are not one chunk of plain numbers")
             if not file.is_file():
-                raise ValueError("ids lacks files")
+                raise ValueError(f"{name} lacks files")
             if file.stat().st_size != array.dtype.itemsize * array.size:
-                raise ValueError(f"ids have {file.stat().st_size} bytes for {array.size} numbers")
+                raise ValueError(f"{name} have {file.stat().st_size} bytes for {array.size} numbers")
+            row_numbers = int(np.prod(array.shape[1:]))
             with file.open("rb") as numbers:
-                while len(block := np.fromfile(numbers, array.dtype, BLOCK_ROWS * array.shape[1])):
-                    check_values("ids", block.reshape(-1, array.shape[1]), self._vocab_sizes, self._labels)
+                while len(block := np.fromfile(numbers, array.dtype, BLOCK_ROWS * row_numbers)):
+                    check_values(name, block.reshape(-1, *array.shape[1:]), self._vocab_sizes, self._labels)
             # copy on write: torch warns of arrays that it may not write to
             return np.asarray(np.memmap(file, array.dtype, mode="c", shape=array.shape))
 
@@ -150,9 +147,12 @@ class TokenGroup:
         with reading(self._path, " and ".join(place for place, _ in self._parts)):
             values = np.empty((sum(array.shape[0] for array in arrays), *arrays[0].shape[1:]), arrays[0].dtype)
         filled = 0
-        for (block,) in self.blocks(name):
-            values[filled : filled + len(block)] = block
-            filled += len(block)
+        for place, found in self._parts:
+            rows = (found[name].shards or (BLOCK_ROWS,))[0]  # as many as one file holds
+            for start in range(0, found[name].shape[0], rows):
+                block = self._read(place, found, name, slice(start, start + rows))
+                values[filled : filled + len(block)] = block
+                filled += len(block)
         return values
 
     def _offsets(self, name: str) -> np.ndarray:
@@ -182,6 +182,10 @@ class TokenGroup:
             values = np.asarray(arrays[name][rows])
             check_values(name, values, self._vocab_sizes, self._labels)
             return values
+
+
+def _is_plain(array: "zarr.Array") -> bool:
+    return array.chunks == array.shape and array.shards is None and not array.compressors and not array.filters
 
 
 @contextmanager

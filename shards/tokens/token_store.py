@@ -11,8 +11,9 @@ C clips, P positions of all clips, Q token streams, M alternatives. A group per 
 With V views of every clip the group `<place>/views` holds the same arrays, view v of clip c in row c * V + v, and where
 clips were mixed into each other `label_shares` float32 [.] beside `label_ids`.
 
-`ids` is one chunk without a codec, so that it is mapped and not read: 0.9 GB a stream for two million clips, which all
-processes of a machine share. The other arrays are compressed.
+What has a row a position is one chunk without a codec, so that it is mapped and not read: ids of two million clips are
+0.9 GB a stream, which all processes of a machine share. The other arrays are compressed; so are `top_ids` and
+`top_cosines` in older stores, which are read whole.
 
 The store's attributes say what they mean: position p of a clip stands for `context_frames` frames of its mel (in a
 store of several streams, the fewest) from frame p x `stride_frames` on. `complete: true` is set last: the unwritten

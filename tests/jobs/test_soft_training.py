@@ -38,11 +38,18 @@ def test_a_system_trained_on_soft_tokens_is_tested_and_evaluated_on_soft_tokens(
     assert not np.isnan(trained["mAP"])
 
 
-def test_soft_tokens_packed_block_by_block_are_those_packed_at_once(work: Path):
-    places = ("val", "train")
-    group = TokenStore.open(work / "soft.zarr").group(*places)
-    found = open_data(str(work / "soft.zarr"), None, soft=True).read(places)[0].rows.ids_PQ
-    assert np.array_equal(found, packed(group.top_ids_PQM, group.top_cosines_PQM))
+def test_soft_tokens_are_mapped_and_put_together_as_they_are_read(work: Path):
+    group = TokenStore.open(work / "soft.zarr").group("train")
+    clips = open_data(str(work / "soft.zarr"), None, soft=True).read(("train",))[0]
+    for values_PQ in (clips.rows.ids_PQ, clips.rows.cosines_PQ):
+        assert isinstance(values_PQ.base.base, np.memmap)
+    expected_PQM = packed(group.top_ids_PQM, group.top_cosines_PQM)
+    first, second = (slice(*group.offsets[clip : clip + 2]) for clip in (0, 1))
+    batch = clips.batch(np.array([1, 0]))
+    for row, part in enumerate((second, first)):
+        expected = expected_PQM[part].reshape(part.stop - part.start, -1)
+        assert np.array_equal(batch.input[row, : len(expected)], expected)
+        assert np.array_equal(clips.rows.tokens(part), expected)
 
 
 def test_without_soft_the_alternatives_are_not_looked_at(work: Path):

@@ -225,7 +225,7 @@ class AudioTagger:
         if alternatives == 1:
             return torch.from_numpy(np.stack([clip.ids_PQ for clip in clips]).astype(np.int64))
         soft = [packed(clip.top_ids_PQM, clip.top_cosines_PQM) for clip in clips]  # type: ignore[arg-type]
-        return torch.from_numpy(np.stack(soft).astype(np.int64))
+        return torch.from_numpy(np.stack(soft).astype(np.int64)).flatten(2)
 
 
 class _InputOfHead:

@@ -9,6 +9,7 @@ import numpy as np
 import soundfile
 from matplotlib import image
 
+from audio_tokens.engine.sound.held_interrupt import held_interrupt
 from audio_tokens.jobs.display.report.facts import Played
 
 
@@ -28,7 +29,8 @@ def sound_data(sound: Played) -> str:
     short = len(sound.wave_S) < 0.5 * sound.rate_hz
     file = io.BytesIO()
     form, subtype = ("WAV", "PCM_16") if short else ("MP3", "MPEG_LAYER_III")
-    soundfile.write(file, sound.wave_S, sound.rate_hz, format=form, subtype=subtype)
+    with held_interrupt():  # soundfile writes through callbacks
+        soundfile.write(file, sound.wave_S, sound.rate_hz, format=form, subtype=subtype)
     return _address("audio/wav" if short else "audio/mpeg", file.getvalue())
 
 

@@ -1,15 +1,22 @@
 """Laws of tokens on a device: the same batches as from memory, and nothing of a batch is left on the CPU."""
 
+import threading
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from audio_tokens.engine.clips import device_clips
 from audio_tokens.engine.clips.batch import Batch
 from audio_tokens.engine.clips.device_clips import DeviceRows, where_they_train
+from audio_tokens.engine.clips.labels import Labels
+from audio_tokens.engine.clips.mel_clips import MelRows
+from audio_tokens.engine.clips.table import Clips
 from audio_tokens.engine.train_config import TrainConfig
 from audio_tokens.engine.training.augment import augmented
 from audio_tokens.engine.training.pretraining import MaskedPrediction
@@ -53,10 +60,11 @@ def test_ids_use_all_sixteen_bits() -> None:
     assert ids_BTQ.unique().tolist() == [65_000, 65_001]
 
 
-def test_soft_tokens_keep_their_cosines() -> None:
+def test_soft_tokens_keep_their_cosines(monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = token_clips([3, 2]).rows
-    soft = replace(tokens, ids_PQ=tokens.ids_PQ.astype(np.uint32) | np.uint32(255 << 16))
+    soft = replace(tokens, cosines_PQ=np.full(tokens.ids_PQ.shape, 255, np.uint8))
     part = np.array([1, 0])
+    monkeypatch.setattr(device_clips, "UPLOADED", 2)
     assert torch.equal(DeviceRows.on(CPU, soft).batch(part)[0], soft.batch(part)[0])
 
 
@@ -72,6 +80,48 @@ def test_tokens_go_to_a_device_once() -> None:
 def test_the_cpu_keeps_its_own_way() -> None:
     clips = token_clips([3, 2])
     assert where_they_train(clips, CPU) is clips
+
+
+class Copies(TorchDispatchMode):
+    """Notes of every copy to a device whether the CPU waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited: list[bool] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._to_copy.default:
+            self.waited.append(not kwargs.get("non_blocking", False))
+        return func(*args, **kwargs or {})
+
+
+def test_mel_for_a_gpu_is_pinned_by_the_reading_thread_and_copied_while_the_cpu_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pinned: list[tuple[str, torch.Size]] = []
+
+    def pin(tensor: torch.Tensor) -> torch.Tensor:
+        pinned.append((threading.current_thread().name, tensor.shape))
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    clips = Clips.of(
+        MelRows(
+            fetch=lambda row: np.ones((3 + row, 2), np.float16),
+            lengths_R=np.array([3, 4]),
+            labels=Labels.one_after_the_other(np.array([0, 1]), np.array([1, 1]), 2),
+            keys=["a", "b"],
+            bands=2,
+        )
+    )
+    every = np.array([0, 1])
+    assert len(list(where_they_train(clips, CPU).batches([every]))) == 1
+    assert pinned == []
+    (batch,) = where_they_train(clips, torch.device("cuda")).select(every).batches([every])
+    assert pinned == [("mel reader", batch.input.shape), ("mel reader", batch.targets.shape)]
+    with Copies() as copies:
+        assert batch.to(torch.device("meta")).input.device.type == "meta"
+    assert copies.waited == [False, False]
 
 
 @pytest.mark.parametrize("what", ["roll", "mix", "mask", "hide"])

@@ -9,7 +9,7 @@ import torch
 from audio_tokens.engine.clips.labels import Labels
 from audio_tokens.engine.clips.table import Clips
 from audio_tokens.engine.clips.token_clips import TokenRows
-from audio_tokens.engine.codebook.soft_tokens import packed, shares, unpacked
+from audio_tokens.engine.codebook.soft_tokens import shares, unpacked
 from audio_tokens.engine.systems.registry import build, find
 from audio_tokens.engine.systems.tagger import TaggerConfig, TokenEmbedding
 from audio_tokens.engine.systems.token_bag import histograms
@@ -31,7 +31,8 @@ def drawn():
     every = np.arange(CLIPS)
     clips = Clips.of(
         TokenRows(
-            ids_PQ=packed(top_ids_PQM, cosines_PQM),
+            ids_PQ=top_ids_PQM.reshape(positions, -1),
+            cosines_PQ=cosines_PQM.reshape(positions, -1),
             starts_R=np.cumsum(lengths_C) - lengths_C,
             lengths_R=lengths_C,
             labels=Labels(ids=every % LABELS, starts_C=every, lengths_C=np.ones(CLIPS, np.int64), count=LABELS),
@@ -60,7 +61,7 @@ def model(system, alternatives=TOP):
 
 def test_packing_loses_nothing_and_shares_add_up():
     top_ids_PQM, cosines_PQM, clips = drawn()
-    ids_PQM, shares_PQM = unpacked(clips.rows.ids_PQ, TOP)
+    ids_PQM, shares_PQM = unpacked(clips.rows.tokens(slice(None)), TOP)
     assert np.array_equal(ids_PQM, top_ids_PQM)
     assert np.array_equal(shares_PQM, shares(cosines_PQM))
     assert shares_PQM.sum(axis=-1) == pytest.approx(1, abs=1e-6)
@@ -68,7 +69,7 @@ def test_packing_loses_nothing_and_shares_add_up():
 
 def test_the_bag_counts_shares_and_its_model_sees_what_it_was_solved_on():
     top_ids_PQM, cosines_PQM, clips = drawn()
-    x_CK = histograms(clips.rows.ids_PQ, clips.rows.starts_R, clips.lengths_C, list(VOCAB), TOP).toarray()
+    x_CK = histograms(clips.rows.tokens(slice(None)), clips.lengths_C, list(VOCAB), TOP).toarray()
     expected_CK = np.zeros((CLIPS, sum(VOCAB)))
     for clip, (start, length) in enumerate(zip(clips.rows.starts_R, clips.lengths_C, strict=True)):
         for position in range(start, start + length):
@@ -93,7 +94,7 @@ def test_an_embedding_is_the_mean_of_its_alternatives_by_their_shares():
         (table[top_ids_PQM[:, stream].astype(int) + first] * shares(cosines_PQM[:, stream])[..., None]).sum(axis=1)
         for stream, first in enumerate((0, VOCAB[0] + 3))
     )
-    got_PD = embed(torch.from_numpy(clips.rows.ids_PQ.astype(np.int64))[None])[0].detach().numpy()
+    got_PD = embed(torch.from_numpy(clips.rows.tokens(slice(None)).astype(np.int64))[None])[0].detach().numpy()
     assert np.abs(got_PD - expected_PD).max() < 1e-5
 
 
@@ -101,8 +102,10 @@ def test_an_embedding_is_the_mean_of_its_alternatives_by_their_shares():
 def test_one_sure_alternative_is_the_plain_token_and_padding_changes_nothing(system):
     top_ids_PQM, _, clips = drawn()
     equal_PQM = np.repeat(top_ids_PQM[..., :1], TOP, axis=-1)  # every alternative is the token itself
-    soft = Clips.of(replace(clips.rows, ids_PQ=packed(equal_PQM, np.full(equal_PQM.shape, 200, np.uint8))))
-    plain = Clips.of(replace(clips.rows, ids_PQ=np.ascontiguousarray(top_ids_PQM[..., 0]), vocab_sizes=VOCAB))
+    equal_PQ = equal_PQM.reshape(len(equal_PQM), -1)
+    soft = Clips.of(replace(clips.rows, ids_PQ=equal_PQ, cosines_PQ=np.full(equal_PQ.shape, 200, np.uint8)))
+    plain_PQ = np.ascontiguousarray(top_ids_PQM[..., 0])
+    plain = Clips.of(replace(clips.rows, ids_PQ=plain_PQ, cosines_PQ=None, vocab_sizes=VOCAB))
     every = np.arange(CLIPS)
     with torch.no_grad():
         batch, hard = soft.batch(every), plain.batch(every)

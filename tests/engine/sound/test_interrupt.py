@@ -1,4 +1,4 @@
-"""Ctrl-C while a sound is decoded ends the program as anywhere else, without a traceback from a callback."""
+"""Ctrl-C while a sound is decoded or written ends the program as anywhere else, without a traceback from a callback."""
 
 import io
 import os
@@ -11,6 +11,8 @@ import pytest
 import soundfile
 
 from audio_tokens.engine.sound.decode import decode
+from audio_tokens.jobs.display.report.facts import Played
+from audio_tokens.jobs.display.report.media import sound_data
 
 
 class Interrupting(io.BytesIO):
@@ -23,6 +25,10 @@ class Interrupting(io.BytesIO):
         if self.reads > 1:
             os.kill(os.getpid(), signal.SIGINT)
         return super().readinto(buffer)
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        os.kill(os.getpid(), signal.SIGINT)
+        return super().write(data)
 
 
 @pytest.fixture
@@ -48,6 +54,16 @@ def test_an_interrupt_in_a_callback_is_one_after_it(
     assert capfd.readouterr().err == ""
     monkeypatch.undo()
     assert np.array_equal(decode(sound.getvalue())[0], whole_S)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interrupt_while_a_sound_is_written_leaves_no_traceback_either(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("audio_tokens.jobs.display.report.media.io.BytesIO", Interrupting)
+    with pytest.raises(KeyboardInterrupt):
+        sound_data(Played(wave_S=np.zeros(96_000, np.float32), rate_hz=48_000))
+    assert capfd.readouterr().err == ""
 
 
 def test_sound_is_decoded_in_other_threads_too() -> None:

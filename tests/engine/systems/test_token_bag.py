@@ -92,7 +92,7 @@ def test_equals_logistic_regression(vocab: tuple[int, ...], single_label: bool) 
 
 def test_every_streams_histogram_has_length_one() -> None:
     clips, _ = drawn((12, 7), True)
-    x_CK = histograms(clips.rows.ids_PQ, clips.rows.starts_R, clips.lengths_C, [12, 7])
+    x_CK = histograms(clips.rows.ids_PQ, clips.lengths_C, [12, 7])
     assert isinstance(x_CK, sparse.csr_array)
     np.testing.assert_allclose(np.square(x_CK.toarray())[:, :12].sum(axis=1), 1)
     np.testing.assert_allclose(np.square(x_CK.toarray())[:, 12:].sum(axis=1), 1)

@@ -89,11 +89,20 @@ def test_an_array_longer_than_a_shard_is_written_whole_each_shard_once(pieces, t
 def test_shards_of_several_slabs(tmp_path, monkeypatch):
     monkeypatch.setattr(token_parts, "CHUNK_BYTES", 64)
     monkeypatch.setattr(token_parts, "CHUNKS_PER_SHARD", 2)
-    clips = stored(tmp_path, top=2)
-    files = list((tmp_path / "tokens.zarr" / "train" / "top_ids" / "c").rglob("*"))
-    assert len([file for file in files if file.is_file()]) > 3
-    ids_PQM = TokenStore.open(tmp_path / "tokens.zarr").group("train").top_ids_PQM
-    assert np.array_equal(ids_PQM, np.concatenate([clip.beside["top_ids"] for clip in clips["train"]]))
+    clips = stored(tmp_path)
+    files = list((tmp_path / "tokens.zarr" / "train" / "group_bytes" / "c").rglob("*"))
+    assert len([file for file in files if file.is_file()]) > 1
+    assert TokenStore.open(tmp_path / "tokens.zarr").group("train").groups == [clip.group for clip in clips["train"]]
+
+
+@pytest.mark.parametrize("plain", [("ids",), token_parts.PLAIN], ids=["older stores", "now"])
+def test_alternatives_are_mapped_and_those_of_older_stores_are_read(tmp_path, monkeypatch, plain):
+    monkeypatch.setattr(token_parts, "PLAIN", plain)
+    clips = stored(tmp_path, top=3)
+    for name, attribute in {"top_ids": "top_ids_PQM", "top_cosines": "top_cosines_PQM"}.items():
+        found = getattr(TokenStore.open(tmp_path / "tokens.zarr").group("train"), attribute)
+        assert isinstance(found.base, np.memmap) == (name in plain)
+        assert np.array_equal(found, np.concatenate([clip.beside[name] for clip in clips["train"]]))
 
 
 def test_tokens_of_one_place_are_mapped_and_a_file_of_another_length_is_refused(tmp_path):
@@ -126,10 +135,8 @@ def test_several_places_are_read_as_one(tmp_path, monkeypatch):
     assert np.diff(both.offsets).tolist() == [len(clip.ids_PQ) for clip in expected]
     assert both.label_ids.tolist() == [label for clip in expected for label in clip.label_ids]
     assert np.diff(both.label_offsets).tolist() == [len(clip.label_ids) for clip in expected]
-    blocks = list(both.blocks("top_ids", "top_cosines"))
-    assert len(blocks) > 4
-    for whole, parts in zip((both.top_ids_PQM, both.top_cosines_PQM), zip(*blocks, strict=True), strict=True):
-        assert np.array_equal(whole, np.concatenate(parts))
+    assert np.array_equal(both.top_ids_PQM, np.concatenate([clip.beside["top_ids"] for clip in expected]))
+    assert np.array_equal(both.top_cosines_PQM, np.concatenate([clip.beside["top_cosines"] for clip in expected]))
 
 
 def test_opening_reads_no_tokens_and_a_lost_file_is_refused_when_it_is_read(tmp_path):
@@ -138,7 +145,7 @@ def test_opening_reads_no_tokens_and_a_lost_file_is_refused_when_it_is_read(tmp_
     lost[0].unlink()
     group = TokenStore.open(tmp_path / "tokens.zarr").group("train")
     assert len(group.keys) == len(group) == 15
-    for read in (lambda: group.ids_PQ, group.load, lambda: list(group.blocks("ids"))):
+    for read in (lambda: group.ids_PQ, group.load):
         with pytest.raises(UserError, match=r"tokens\.zarr is damaged in train \(ids lacks files\); encode again"):
             read()
 
