@@ -77,12 +77,18 @@ def processes(tracker: str | None = None, folder: str | None = None) -> "Iterato
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+    from accelerate.utils import DistributedDataParallelKwargs
 
     if tracker is not None and tracker not in LOGGER_TYPE_TO_CLASS:
         raise UserError(f"tracker is {tracker!r}; it must be one of {', '.join(sorted(LOGGER_TYPE_TO_CLASS))}")
     if tracker is not None and tracker not in map(str, get_available_trackers()):
         raise UserError(f"tracker {tracker!r} is not installed; install its package, or keep to tensorboard")
-    accelerator = Accelerator(cpu=not torch.cuda.is_available(), log_with=tracker, project_dir=folder)
+    # Else gradients are laid out anew after the first step of every start, and three processes or more then add them up
+    # in another order: a resumed training would differ in its last bits.
+    layout = DistributedDataParallelKwargs(find_unused_parameters=True)
+    accelerator = Accelerator(
+        cpu=not torch.cuda.is_available(), log_with=tracker, project_dir=folder, kwargs_handlers=[layout]
+    )
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != launched:
         raise UserError(
