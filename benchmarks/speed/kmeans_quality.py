@@ -112,20 +112,12 @@ def _curve(fit: Fit, x_ND: np.ndarray) -> Curve:
         far.append(float(far_N.mean(dtype=np.float64)))
 
 
-@dataclass(frozen=True)
 class ClipLanes:
     """Vectors of clips in memory, read in the plan in which a fit reads shards, until the budget is spent."""
 
-    clips: list[np.ndarray]
-    config: KMeansConfig
-
-    @property
-    def lanes(self) -> int:
-        return self.config.lanes
-
-    @property
-    def dims(self) -> int:
-        return int(self.clips[0].shape[1])
+    def __init__(self, clips: list[np.ndarray], config: KMeansConfig) -> None:
+        self.clips, self.config = clips, config
+        self.lanes, self.dims = config.lanes, clips[0].shape[1]
 
     def blocks(self, lane: int, epoch: int) -> Iterator[np.ndarray]:
         if lane >= self.lanes:

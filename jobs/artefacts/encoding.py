@@ -25,6 +25,7 @@ from audio_tokens.shards.tasks.task_set import TASKS, Maker, Record, TaskSet
 from audio_tokens.shards.tokens.token_parts import TokenClip, pack, write_part, write_selection
 from audio_tokens.shards.tokens.token_store import VIEWS
 
+PART_DAMAGED = (BadZipFile, ValueError, KeyError, EOFError)  # what reading one that a disk has damaged says
 BLOCK_CLIPS = 32  # handed to the tokenizer together: what a GPU wants, and 1 MB of mel each
 
 
@@ -122,7 +123,10 @@ class TokenMaker(Maker):
             pack(self.out, {place: parts[place] for place in places}, attributes, rejects, self.parents)
         except UserError:
             raise
-        except (BadZipFile, ValueError, KeyError, EOFError, FileNotFoundError) as error:
+        except (*PART_DAMAGED, FileNotFoundError) as error:
+            if damaged := _removed_if_damaged(sorted(tasks.folder.glob("*.npz"))):
+                what = f"{', '.join(damaged)} in {tasks.folder} was damaged ({error}) and is removed"
+                raise UserError(f"{what}; the same command makes it again") from None
             raise UserError(
                 f"{tasks.folder} is damaged ({error}); remove that folder and give the same command again"
             ) from None
@@ -176,6 +180,20 @@ class TaskTokens:
 
     def __exit__(self, *error: object) -> None:
         """Nothing is open: a part is written in one go."""
+
+
+def _removed_if_damaged(files: Iterable[Path]) -> list[str]:
+    """Remove those of a store's parts that cannot be read, so that their tasks are done again; return their names."""
+    damaged = []
+    for file in files:
+        try:
+            with np.load(file) as arrays:
+                for name in arrays.files:
+                    arrays[name]
+        except PART_DAMAGED:
+            file.unlink()
+            damaged.append(file.name)
+    return damaged
 
 
 @lru_cache(maxsize=16)  # one a GPU: a process meets them in turn

@@ -173,9 +173,13 @@ def _without(folder: Path, entry: ShardEntry, keys: Collection[str]) -> tuple[Sh
 
 
 def _table(folder: Path, entry: ShardEntry) -> Arrays:
-    """Return the table of a shard's clips. Raises UserError where a disk has damaged it since it was written."""
+    """Return the table of a shard's clips. Raises UserError where a disk has damaged it since it was written.
+
+    It is removed then, so that the task that made it is done again.
+    """
     file = table_file(folder, entry.name)
     try:
         return read_arrays(file)
     except (BadZipFile, ValueError, KeyError, EOFError) as error:
-        raise UserError(f"{file} is damaged ({error}); delete it and give the same command again") from None
+        file.unlink()
+        raise UserError(f"{file} was damaged ({error}) and is removed; the same command makes it again") from None

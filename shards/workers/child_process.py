@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 
@@ -33,12 +33,13 @@ def call_apart(function: Callable[..., Any], /, *arguments: Any) -> Any:
 
     Raises DiedError where it dies, and whatever the function raises.
     """
-    child = subprocess.Popen(
-        [sys.executable, "-m", "audio_tokens.shards.workers.child_process"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-    )
+    with interrupt_masked():  # for good: this process tells it when to end
+        child = subprocess.Popen(
+            [sys.executable, "-m", "audio_tokens.shards.workers.child_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        )
     with child:
         assert child.stdin is not None
         assert child.stdout is not None
@@ -55,6 +56,16 @@ def call_apart(function: Callable[..., Any], /, *arguments: Any) -> Any:
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
+
+
+@contextmanager
+def interrupt_masked() -> Iterator[None]:
+    """Hold Ctrl-C off this thread, and off what it starts meanwhile: Python's own start would print a traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def portable(error: Exception) -> Exception:

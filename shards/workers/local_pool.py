@@ -1,15 +1,14 @@
 """The processes of this machine as an executor."""
 
 import multiprocessing
-import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
-from audio_tokens.shards.workers.child_process import portable
+from audio_tokens.shards.workers.child_process import interrupt_masked, portable
 from audio_tokens.shards.workers.retry import Executor
 
 LOCK_S = 5.0  # pebble's is a minute; a lock is held for as long as a few hundred bytes take through a pipe
@@ -77,12 +76,13 @@ def local_pool(workers: int) -> Iterator[Executor]:
 
 
 def _start_fork_server() -> None:
-    """Start it with Ctrl-C held off: it ignores that later on, but Python's own start would print a traceback."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    """Start it with Ctrl-C held off: it ignores that later on, but Python's own start would print a traceback.
+
+    The tracker of resources, which it would start first, lets Ctrl-C in again.
+    """
+    resource_tracker.ensure_running()
+    with interrupt_masked():
         forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _wait_for_locks(seconds: float) -> None:

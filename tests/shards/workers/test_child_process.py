@@ -12,7 +12,7 @@ import pytest
 from audio_tokens.errors import ClipError
 from audio_tokens.shards.workers.child_process import DiedError, call_apart, portable
 from audio_tokens.shards.workers.local_pool import local_pool
-from tests.shards.workers.toy_calls import add, die, fail_oddly, refuse
+from tests.shards.workers.toy_calls import add, die, fail_oddly, interrupts_wait, refuse
 
 
 def test_value_and_exception_come_back() -> None:
@@ -38,6 +38,22 @@ def test_an_error_that_cannot_travel_leaves_its_words() -> None:
         with pytest.raises(RuntimeError, match="OddError: 500: down"):
             executor.submit(fail_oddly).result()
         assert executor.submit(add, 1, 2).result() == 3  # and the pool is whole
+
+
+def test_an_interrupt_is_held_off_processes_from_their_first_moment() -> None:
+    """Python's own start prints a traceback of it."""
+    assert not interrupts_wait()
+    assert call_apart(interrupts_wait)
+    script = """
+from multiprocessing import forkserver
+from audio_tokens.shards.workers.local_pool import local_pool
+from tests.shards.workers.toy_calls import interrupts_wait
+with local_pool(1):
+    assert interrupts_wait(forkserver._forkserver._forkserver_pid)
+"""
+    subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, check=True
+    )
 
 
 def test_the_process_dies_with_its_caller(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What is called in other processes: values, errors and deaths; light to import, for each starts a process."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -39,3 +40,9 @@ def write_pid(file: str) -> None:
     Path(f"{file}.tmp").write_text(str(os.getpid()))
     Path(f"{file}.tmp").replace(file)
     time.sleep(1000)
+
+
+def interrupts_wait(pid: int | str = "self") -> bool:
+    """Whether Ctrl-C is held off a process, by its signal mask."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return bool(int(status.split("SigBlk:")[1].split()[0], 16) & 1 << (signal.SIGINT - 1))
