@@ -43,6 +43,7 @@ def test_a_systems_options_part_into_model_and_training() -> None:
         "pooling": "mean-max",
         "embedding": "drawn",
         "convolutions": 0,
+        "bag": False,
     }
     assert training_of(options) == TrainConfig(epochs=6, learning_rate=3e-3)
 

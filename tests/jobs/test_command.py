@@ -1,6 +1,10 @@
 """The command line: order does not matter, mistakes are one line, flags and lists read as people type them."""
 
+import os
 import re
+import signal
+import time
+import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -136,6 +140,24 @@ def test_interruption_is_130() -> None:
         raise KeyboardInterrupt
 
     assert command(Toy, interrupted, ["--out", "o"]) == 130
+
+
+def test_an_interrupt_in_a_callback_is_neither_lost_nor_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    """Python prints what a callback of a weak reference raises, and goes on."""
+
+    def interrupted(toy: Toy) -> None:
+        gone = Toy(out="o")
+        reference = weakref.ref(gone, lambda _: os.kill(os.getpid(), signal.SIGINT))
+        del gone
+        time.sleep(60)
+        assert reference
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs tests in the background ignores it
+    try:
+        assert command(Toy, interrupted, ["--out", "o"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_positional_words() -> None:

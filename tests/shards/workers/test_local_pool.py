@@ -41,7 +41,7 @@ def square(number: int, folder: str, lock: str) -> int:
 def test_a_lock_that_is_lost_does_not_stop_the_others(
     lock: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("audio_tokens.shards.workers.local_pool.LOCK_S", 0.5)
+    monkeypatch.setattr("audio_tokens.shards.workers.local_pool.LOCK_S", 2.0)
     found: list[int] = []
     with local_pool(2) as executor:
         calls = [(number, str(tmp_path), lock) for number in range(12)]
