@@ -8,12 +8,10 @@ import errno
 import json
 import logging
 import re
-import signal
 import sys
-import threading
 from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from importlib import resources
 from pathlib import Path
@@ -23,6 +21,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter
 
 from audio_tokens.engine.train_config import TrainConfig
 from audio_tokens.errors import UserError, did_you_mean, masked
+from audio_tokens.interrupts import repeated_interrupt
 from audio_tokens.jobs.display.loudness import OPTIONS as LOUDNESS
 from audio_tokens.jobs.display.loudness import as_loud_as
 from audio_tokens.jobs.plain_yaml import plain_yaml
@@ -43,7 +42,6 @@ BROKEN_ERRNOS = (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.EMFIL
 LOST_PEER = re.compile(
     r"(?<=\] ).*([Tt]imed out|by peer|Broken pipe).*|remote process exited or there was a network error"
 )
-AGAIN_S = 0.001  # after which what was struck has returned
 MOST_SAID = 900  # characters of a message
 NO_MEMORY = re.compile(r"can't allocate memory|out of memory|Unable to allocate", re.IGNORECASE)
 
@@ -68,7 +66,7 @@ def command(
         words = sys.argv[1:] if argv is None else argv
         ends = epilog() if {"-h", "--help"} & set(words) else ""
         request = parse(config, words, prog=prog, positional=positional, options=options, epilog=ends)
-        with _no_interrupt_lost(), as_loud_as(words):
+        with repeated_interrupt(), as_loud_as(words):
             return run(request) or 0
     except UserError as mistake:
         print(masked(f"{prog}: error: {_shortened(str(mistake))}"), file=sys.stderr)
@@ -82,30 +80,6 @@ def command(
         logging.getLogger("asyncio").disabled = True  # zarr reads by it, and what it left undone is told at the end
         print(f"{prog}: interrupted; the same command resumes", file=sys.stderr)
         return 130
-
-
-@contextmanager
-def _no_interrupt_lost() -> Iterator[None]:
-    """Let Ctrl-C come again where it struck what cannot fail (a callback of weakref's, say a lock's of an import).
-
-    Python would print a traceback there, and go on as if nobody had pressed anything.
-    """
-    again: list[threading.Timer] = []
-
-    def see(unraisable: Any) -> None:
-        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
-            before(unraisable)
-            return
-        again.append(threading.Timer(AGAIN_S, signal.pthread_kill, (threading.get_ident(), signal.SIGINT)))
-        again[-1].start()
-
-    before, sys.unraisablehook = sys.unraisablehook, see
-    try:
-        yield
-    finally:
-        sys.unraisablehook = before
-        for timer in again:
-            timer.cancel()
 
 
 def _shortened(line: str) -> str:

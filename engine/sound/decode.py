@@ -21,9 +21,9 @@ from jaxtyping import Float32
 from audio_tokens.engine.sound.channels import Channels, Mixer
 from audio_tokens.engine.sound.containers.contents import Part, behind, contents
 from audio_tokens.engine.sound.ffmpeg_sound import ffmpeg_blocks
-from audio_tokens.engine.sound.held_interrupt import held_interrupt
 from audio_tokens.engine.sound.longest_clip import LONGEST_S
 from audio_tokens.errors import ClipError
+from audio_tokens.interrupts import held_interrupt
 
 T = TypeVar("T")
 

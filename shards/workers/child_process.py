@@ -10,9 +10,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
+
+from audio_tokens.interrupts import masked_interrupt
 
 
 class DiedError(RuntimeError):
@@ -33,7 +35,7 @@ def call_apart(function: Callable[..., Any], /, *arguments: Any) -> Any:
 
     Raises DiedError where it dies, and whatever the function raises.
     """
-    with interrupt_masked():  # for good: this process tells it when to end
+    with masked_interrupt():  # for good: this process tells it when to end
         child = subprocess.Popen(
             [sys.executable, "-m", "audio_tokens.shards.workers.child_process"],
             stdin=subprocess.PIPE,
@@ -56,16 +58,6 @@ def call_apart(function: Callable[..., Any], /, *arguments: Any) -> Any:
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
-
-
-@contextmanager
-def interrupt_masked() -> Iterator[None]:
-    """Hold Ctrl-C off this thread, and off what it starts meanwhile: Python's own start would print a traceback."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def portable(error: Exception) -> Exception:

@@ -8,7 +8,8 @@ from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
-from audio_tokens.shards.workers.child_process import interrupt_masked, portable
+from audio_tokens.interrupts import held_interrupt, masked_interrupt
+from audio_tokens.shards.workers.child_process import portable
 from audio_tokens.shards.workers.retry import Executor
 
 LOCK_S = 5.0  # pebble's is a minute; a lock is held for as long as a few hundred bytes take through a pipe
@@ -31,10 +32,11 @@ class LocalPool:
         self.pool = self._new()
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future:
-        if self._locked or not self.pool.active:
-            self._give_up()
-            self.pool = self._new()
-        future = self.pool.schedule(_answer, args=(function, *arguments))
+        with held_interrupt():  # the first call starts the workers: one begun and not known of would outlive its locks
+            if self._locked or not self.pool.active:
+                self._give_up()
+                self.pool = self._new()
+            future = self.pool.schedule(_answer, args=(function, *arguments))
         self._open.add(future)
         future.add_done_callback(self._see)
         return future
@@ -81,7 +83,7 @@ def _start_fork_server() -> None:
     The tracker of resources, which it would start first, lets Ctrl-C in again.
     """
     resource_tracker.ensure_running()
-    with interrupt_masked():
+    with masked_interrupt():
         forkserver.ensure_running()
 
 

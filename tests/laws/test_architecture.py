@@ -17,7 +17,7 @@ PACKAGE = "audio_tokens"
 ROOMS = ("engine", "shards", "jobs")
 # Each place (a folder, or a file at the top of a room) and the other places of its own room that it may import.
 # `jobs` may import all of `engine` and `shards` besides; those two import neither each other nor `jobs`.
-SHARED = ("errors", "seeds")  # the two files of `audio_tokens/` itself: what every room needs
+SHARED = ("errors", "interrupts", "seeds")  # the files of `audio_tokens/` itself: what every room needs
 MAY_IMPORT = {
     "engine/world": "",
     "engine/lanes": "world",

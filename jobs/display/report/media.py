@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 from matplotlib import image
 
-from audio_tokens.engine.sound.held_interrupt import held_interrupt
+from audio_tokens.interrupts import held_interrupt
 from audio_tokens.jobs.display.report.facts import Played
 
 

@@ -3,6 +3,8 @@
 import gc
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -48,3 +50,26 @@ def test_a_lock_that_is_lost_does_not_stop_the_others(
         assert call_all(executor, square, calls, found.append) == []
     assert (tmp_path / "killed").exists()
     assert sorted(found) == [number**2 for number in range(12)]
+
+
+def test_an_interrupt_while_a_worker_is_started_leaves_none_behind() -> None:
+    """One that was begun and not known looked for locks that were gone with its caller, and printed a traceback."""
+    script = """
+import os, signal
+from multiprocessing.popen_forkserver import Popen
+from audio_tokens.shards.workers.local_pool import local_pool
+launch = Popen._launch
+def struck(self, process):
+    launch(self, process)
+    os.kill(os.getpid(), signal.SIGINT)
+Popen._launch = struck
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    with local_pool(2) as executor:
+        executor.submit(abs, -1).result()
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    told = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert (told.stdout, told.stderr) == ("interrupted\n", "")
