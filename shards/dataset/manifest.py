@@ -25,6 +25,8 @@ FORMAT = "audio-tokens-shards"
 VERSION = 2
 MANIFEST = "dataset.json"
 REJECTS = "rejects.jsonl"
+MEMBER_BYTES = 512  # of a tar, the least that a clip takes
+MOST_COUNTED = 1 << 50  # bytes or frames of a shard: what is more is damage
 MOST_NAME_BYTES = 255  # of a file, on every disk
 Kinds = Mapping[str, type | tuple[type, ...]]
 KEYS: Kinds = {
@@ -287,7 +289,8 @@ def _check(manifest: dict[str, Any]) -> None:
         checked(entry, ENTRY)
         name = entry["name"]
         a_file = "/" not in name and name not in ("", ".", "..") and len(name.encode()) <= MOST_NAME_BYTES
-        if not a_file or min(entry["clips"], entry["frames"], entry["bytes"]) < 0:
+        sizes = entry["clips"] * MEMBER_BYTES, entry["frames"], entry["bytes"]
+        if not a_file or min(sizes) < 0 or max(sizes[1:]) > MOST_COUNTED or sizes[0] > entry["bytes"]:
             raise ValueError(f"a shard is listed as {entry!r:.100}")
     for counts in manifest["label_counts"].values():
         if not isinstance(counts, list) or len(counts) != len(manifest["labels"]):

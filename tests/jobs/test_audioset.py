@@ -151,6 +151,7 @@ def test_segment_lists_as_people_save_them(clips: list[Listed], tmp_path: Path) 
         (b"\xe4\xf6\n", "is not UTF-8 text"),
         (b"abc, nan, 10, x\n", "'abc,nan,10,x' is not YTID, start, end, labels"),
         (b"abc, 1\n", "'abc,1' is not YTID"),
+        (b"abc, 1\rdef, 2\n", "is no CSV file: new-line character"),
     ):
         file.write_bytes(data)
         with pytest.raises(UserError, match=words):

@@ -187,6 +187,12 @@ SHARDS = {
     "totals of another type": manifest(lambda old: old | {"totals": {"clips": "many"}}),
     "a shard outside": manifest(lambda old: old | {"shards": [old["shards"][0] | {"name": "../x.tar"}]}),
     "a shard that lacks its place": manifest(lambda old: old | {"shards": [{"name": "x.tar"}]}),
+    "a shard of more bytes than there are": manifest(
+        lambda old: old | {"shards": [old["shards"][0] | {"bytes": 1 << 70}]}
+    ),
+    "a shard of more clips than it has room for": manifest(
+        lambda old: old | {"shards": [old["shards"][0] | {"clips": 10**12}]}
+    ),
     "no mapping": text("dataset.json", "[]"),
 }
 

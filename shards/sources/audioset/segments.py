@@ -30,15 +30,22 @@ def read_segments(url: str) -> Iterator[Segment]:
     """Yield the lines of one list. Raises UserError, naming the line, for one that is no segment."""
     part = part_of(url.rsplit("/", 1)[-1])
     lines = (line for line in text_lines(url) if line.strip() and not line.startswith("#"))
-    for row in csv.reader(lines, skipinitialspace=True):
-        try:
-            video_id, start_s, end_s, mids = row
-            seconds = float(end_s) - float(start_s)
-            if not math.isfinite(seconds):
-                raise ValueError(seconds)
-        except ValueError:
-            raise UserError(f"{url}: {','.join(row)!r} is not YTID, start, end, labels") from None
-        yield Segment(video_id, tuple(filter(None, map(str.strip, mids.split(",")))), seconds, part)
+    try:
+        for row in csv.reader(lines, skipinitialspace=True):
+            yield _segment(url, row, part)
+    except csv.Error as error:
+        raise UserError(f"{url} is no CSV file: {error}") from None
+
+
+def _segment(url: str, row: list[str], part: str | None) -> Segment:
+    try:
+        video_id, start_s, end_s, mids = row
+        seconds = float(end_s) - float(start_s)
+        if not math.isfinite(seconds):
+            raise ValueError(seconds)
+    except ValueError:
+        raise UserError(f"{url}: {','.join(row)!r} is not YTID, start, end, labels") from None
+    return Segment(video_id, tuple(filter(None, map(str.strip, mids.split(",")))), seconds, part)
 
 
 class SegmentTable:
