@@ -55,9 +55,8 @@ from audio_tokens.shards.sources.registry import open_source
 from benchmarks.studies.recipe_study import MemoryLanes
 
 SOURCES = {"arabic-commands": "csv:{}/arabic-commands/clips.csv", "esc50-16k": "esc50:{}/esc50-16k"}
-PLACES: dict[
-    str, dict[str, tuple[str, ...]]
-] = {  # what each split is to the study; of ESC-50 two of five folds at most choose, and no fold is tested here
+# What each split is to the study; of ESC-50 two of five folds at most choose, and no fold is tested here.
+PLACES: dict[str, dict[str, tuple[str, ...]]] = {
     "arabic-commands": {"train": ("train",), "val": ("val",), "test": ("test",)},
     "esc50-16k": {"train": ("fold-2", "fold-3", "fold-4"), "val": ("fold-5",)},
 }

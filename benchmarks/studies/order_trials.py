@@ -65,6 +65,12 @@ BERT = {
     "mask": 0.1,
 }
 
+ESC_BAG = Study(sounds=ESC, tokens=SOUND, streams=TWO, top=4, score_views=True)
+ESC_LSTM = replace(ESC_BAG, system="token-lstm", options=SOUND_LSTM)
+ESC_CNN = Study(
+    sounds=ESC, tokens=SOUND, score_views=True, system="raw-cnn", options=CNN | {"epochs": 40, "mix": 0.5, "roll": True}
+)
+
 STUDIES = {
     "a-default": Study(tokens=DEFAULT),
     "a-default-soft": Study(tokens=DEFAULT, top=4),
@@ -99,48 +105,13 @@ STUDIES = {
     "e-lstm-views-shuffled": Study(
         tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-lstm", options=VIEWED, shuffled=True
     ),
-    "s-bag": Study(sounds=ESC, tokens=SOUND, streams=TWO, top=4, score_views=True),
-    "s-lstm": Study(
-        sounds=ESC, tokens=SOUND, streams=TWO, top=4, score_views=True, system="token-lstm", options=SOUND_LSTM
-    ),
-    "s-bag-bands": Study(sounds=ESC, tokens=SOUND_BANDS, streams=ALL, top=4, score_views=True),
-    "s-lstm-bands": Study(
-        sounds=ESC, tokens=SOUND_BANDS, streams=ALL, top=4, score_views=True, system="token-lstm", options=SOUND_LSTM
-    ),
-    "s-cnn": Study(
-        sounds=ESC,
-        tokens=SOUND,
-        score_views=True,
-        system="raw-cnn",
-        options=CNN | {"epochs": 40, "mix": 0.5, "roll": True},
-    ),
-    "s-cnn-decoded": Study(
-        sounds=ESC,
-        tokens=SOUND,
-        streams=TWO,
-        score_views=True,
-        system="raw-cnn",
-        options=CNN | {"epochs": 40, "mix": 0.5, "roll": True},
-        decoded=True,
-    ),
-    "s-rocket": Study(sounds=ESC, tokens=SOUND, streams=TWO, top=4, score_views=True, system="token-rocket"),
-    "s-lstm-long": Study(
-        sounds=ESC,
-        tokens=SOUND,
-        streams=TWO,
-        top=4,
-        score_views=True,
-        system="token-lstm",
-        options=SOUND_LSTM | {"epochs": 80},
-    ),
-    "s-lstm-shuffled": Study(
-        sounds=ESC,
-        tokens=SOUND,
-        streams=TWO,
-        top=4,
-        score_views=True,
-        system="token-lstm",
-        options=SOUND_LSTM,
-        shuffled=True,
-    ),
+    "s-bag": ESC_BAG,
+    "s-lstm": ESC_LSTM,
+    "s-bag-bands": replace(ESC_BAG, tokens=SOUND_BANDS, streams=ALL),
+    "s-lstm-bands": replace(ESC_LSTM, tokens=SOUND_BANDS, streams=ALL),
+    "s-cnn": ESC_CNN,
+    "s-cnn-decoded": replace(ESC_CNN, streams=TWO, decoded=True),
+    "s-rocket": replace(ESC_BAG, system="token-rocket"),
+    "s-lstm-long": replace(ESC_LSTM, options=SOUND_LSTM | {"epochs": 80}),
+    "s-lstm-shuffled": replace(ESC_LSTM, shuffled=True),
 }
