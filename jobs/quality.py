@@ -71,7 +71,7 @@ def quality(job: Quality) -> None:
             "distortion": {str(row["stream"]): row["distortion"] for row in tokenizer.codebook.history},
             "streams": stream_figures(store, unseen),
             **reconstruction(tokenizer, [mel_TF for _, mel_TF in clips]),
-            "token_bag": bag_score(store, fitted, unseen),
+            "token_bag": bag_score(job.tokens, fitted, unseen),
         }
         with published_folder(out) as folder:
             draw(folder, tokenizer, *clips[len(clips) // 2])
