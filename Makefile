@@ -19,8 +19,9 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)
 	$(BIN)/audio-tokens demo
 
-# A process a core, each file of tests in one of them.
-APART := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Three processes for two cores, since tests of kills and of timeouts mostly wait; each file of tests in one of them.
+PROCESSES := $(shell echo $$(( (3 * $$(nproc) + 1) / 2 )))
+APART := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(PROCESSES) --maxprocesses 6 --dist loadfile --no-loadscope-reorder
 
 test: $(READY)
 	$(APART)
