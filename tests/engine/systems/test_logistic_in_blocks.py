@@ -9,7 +9,7 @@ import torch
 
 from audio_tokens.engine.clips.table import Clips
 from audio_tokens.engine.scores.metrics import score
-from audio_tokens.engine.systems import logistic_in_blocks, token_bag, token_rocket
+from audio_tokens.engine.systems import clip_features, logistic_in_blocks, token_bag, token_rocket
 from audio_tokens.engine.systems.logistic_in_blocks import logistic_regression_in_blocks
 from audio_tokens.engine.systems.tagger import TaggerConfig
 from audio_tokens.engine.systems.token_bag import TokenBag, logistic_regression
@@ -151,6 +151,6 @@ def test_a_system_solved_by_blocks_says_what_it_says_solved_as_a_whole(
 @pytest.mark.usefixtures("by_blocks")
 def test_a_disk_without_room_for_the_kernels_features_is_told_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
     clips = rising_and_falling(70, seed=3)
-    monkeypatch.setattr(token_rocket.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    monkeypatch.setattr(clip_features.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
     with pytest.raises(UserError, match=r"features need 0\.0 GB.*set TMPDIR"):
         rocket().solve(clips)
