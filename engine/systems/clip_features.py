@@ -41,9 +41,8 @@ class ClipFeatures:
         for clips_B in self.groups(some):
             self[clips_B].cpu()
         minutes = (time.perf_counter() - start) / len(some) * len(self.clips) / 60
-        say(
-            f"{what}: features of {len(self.clips):,} clips, about {minutes:.1f} min and {size / 1e9:.1f} GB in {folder}"
-        )
+        takes = f"about {minutes:.1f} min and {size / 1e9:.1f} GB in {folder}"
+        say(f"{what}: features of {len(self.clips):,} clips, {takes}")
         if free < size:
             raise UserError(
                 f"the {what}' features need {size / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB; "

@@ -83,6 +83,14 @@ def test_it_reaches_the_optimum_within_the_stated_gap(
     assert abs(ours - theirs) <= STATED_GAP
 
 
+def test_features_that_say_nothing_leave_the_labels_frequencies() -> None:
+    x, y = torch.zeros(40, 3), torch.eye(2).repeat(20, 1)
+    weights_DL, bias_L, loss = logistic_regression_in_blocks(lambda c: (x[c], y[c]), np.arange(40), 1.0, True, print)
+    assert not weights_DL.any()
+    assert bias_L[0] == bias_L[1]
+    assert loss == pytest.approx(np.log(2))
+
+
 def test_what_falls_short_of_the_optimum_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logistic_in_blocks, "FIRST_PASSES", 2)
     monkeypatch.setattr(logistic_in_blocks, "MOST_PASSES", 3)

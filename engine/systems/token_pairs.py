@@ -1,0 +1,133 @@
+"""token-pairs: beside the bag of tokens, how often a token of one kind stands some positions after another kind.
+
+Axes: B batch, C clips, T positions, Q token streams, M alternatives of a soft token, S groups of a stream's tokens, K
+tokens of all streams, D pairs (lags x Q x S x S), A clips whose features the weights are a sum of, L labels.
+
+Each stream's tokens are put into groups by k-means of their centroids. For every lag a clip has the square roots of the
+shares of (group i, group j a lag later), stream by stream; soft tokens count by the product of their shares. It is the
+bag of tokens of a second order, and most of what it adds to the bag is which groups a clip holds together: clips with
+their positions permuted score almost as well.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor, nn
+
+from audio_tokens.engine.clips.device_clips import where_they_train
+from audio_tokens.engine.clips.table import Clips
+from audio_tokens.engine.systems.clip_features import ClipFeatures
+from audio_tokens.engine.systems.logistic_in_blocks import logistic_regression_in_blocks
+from audio_tokens.engine.systems.tagger import TaggerConfig, mask_from, soft_tokens
+from audio_tokens.engine.systems.token_bag import TokenBag, set_layer
+from audio_tokens.errors import UserError
+
+GROUP_CLIPS = 128  # whose pairs are made at a time: 10 MB for 18,432 pairs, and 60 for their tokens' groups
+MOST_CLIPS = 2048  # whose features the weights are a sum of: 150 MB for 18,432 pairs, 16 kB a clip in TMPDIR
+RIDGE = 1e-6  # of the mean square length of features: clips that are alike do not span a dimension each
+
+
+class TokenPairs(TokenBag):
+    """The bag's logits and those of the pairs.
+
+    Solved apart, with the bag's C. The pairs' weights are looked for among the sums of the clips' own features, a clip
+    counting as the mean of its versions; of more than MOST_CLIPS clips, as many spread evenly over all. The optimum is
+    such a sum where clips have one version and are no more than that (representer theorem).
+    """
+
+    group_K: Tensor
+
+    def __init__(self, config: TaggerConfig) -> None:
+        super().__init__(config)
+        self.groups = min(config.options["groups"], max(config.vocab_sizes))
+        self.lags: Sequence[int] = config.options["lags"]
+        drawn = [torch.randperm(size) % self.groups for size in config.vocab_sizes]
+        self.register_buffer("group_K", torch.cat(drawn))
+        self.pair_head = nn.Linear(len(self.lags) * len(config.vocab_sizes) * self.groups**2, config.label_count)
+
+    def initialise(self, vectors: Sequence[Float32[np.ndarray, "_ _"]] = ()) -> None:
+        """Group tokens by their centroids, `vectors` [K, D] a stream, where the options say so."""
+        if self.config.options["embedding"] == "centroids":
+            found, sizes = [len(centroids_KD) for centroids_KD in vectors], self.config.vocab_sizes
+            if found != sizes:
+                raise UserError(f"{found} centroids for tokens of {sizes}; give the codebook the tokens were made with")
+            self.group_K.copy_(torch.cat([grouped(centroids_KD, self.groups) for centroids_KD in vectors]))
+
+    def forward(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B L"]:
+        """Return the logits of every label."""
+        return super().forward(ids_BTQ, lengths_B) + self.pair_head(self.pairs(ids_BTQ, lengths_B))
+
+    def pairs(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B D"]:
+        """Return the square roots of each clip's shares of pairs, of length 1 a stream over all lags.
+
+        A clip no longer than a lag has no such pair: zeros.
+        """
+        ids_BTQM, shares_BTQM = soft_tokens(ids_BTQ, self.config.alternatives)
+        real_BT11 = mask_from(lengths_B, ids_BTQ.shape[1], ids_BTQ.device)[..., None, None]
+        group_BTQM = self.group_K[(ids_BTQM + self.first_Q[:, None]).masked_fill(~real_BT11, 0)]
+        there_BTQS = self.pair_head.weight.new_zeros(*ids_BTQM.shape[:3], self.groups)
+        there_BTQS.scatter_add_(3, group_BTQM, (shares_BTQM * real_BT11).to(there_BTQS.dtype))
+        parts = []
+        for lag in self.lags:
+            counts_BQSS = torch.einsum("btqi,btqj->bqij", there_BTQS[:, :-lag], there_BTQS[:, lag:])
+            pairs_B1 = (lengths_B.to(counts_BQSS.device)[:, None] - lag).clamp(min=1)
+            parts.append((counts_BQSS.flatten(1) / pairs_B1).sqrt())
+        return torch.cat(parts, dim=1) / len(self.lags) ** 0.5
+
+    @torch.no_grad()
+    def solve(self, clips: Clips, say: Callable[[str], None] = lambda line: None) -> float:
+        """Fit the bag, then the pairs' layer, to all versions of the clips; return the bag's mean loss of a clip.
+
+        The pairs' layer is solved by blocks of clips (see logistic_in_blocks), whose coordinates lie in a file without
+        a name in TMPDIR. Raises UserError where that has no room for them.
+        """
+        every, C = clips.every_version(), self.config.options["C"] / (1 + clips.views)
+        there = where_they_train(every, self.head.weight.device)
+        pairs = ClipFeatures(there, self.pairs, self.pair_head.in_features, GROUP_CLIPS)
+        basis_DA = basis(mean_of_versions(pairs, len(clips)))
+        made = ClipFeatures(
+            there, lambda ids, lengths: self.pairs(ids, lengths) @ basis_DA, basis_DA.shape[1], GROUP_CLIPS
+        )
+        x_CA = made.file("pairs", "learn from fewer clips (--subset)", say)
+        loss = super().solve(clips, say)
+        made.fill(x_CA)
+
+        def block(clips_B: Int64[np.ndarray, "B"]) -> tuple[Float32[Tensor, "B A"], Float32[Tensor, "B L"]]:
+            targets_BL = torch.from_numpy(every.labels.targets(clips_B))
+            return x_CA[torch.from_numpy(clips_B)].to(basis_DA.device), targets_BL.to(basis_DA.device)
+
+        weights_AL, bias_L, _ = logistic_regression_in_blocks(
+            block, np.arange(len(every)), C, self.config.single_label, lambda line: say(f"pairs: {line}")
+        )
+        return set_layer(self.pair_head, basis_DA.double() @ weights_AL, bias_L, loss)
+
+
+def grouped(centroids_KD: Float32[np.ndarray, "K D"], groups: int) -> Int64[Tensor, "K"]:
+    """Return each token's group: k-means of the centroids, the same for the same centroids."""
+    if len(centroids_KD) <= groups:
+        return torch.arange(len(centroids_KD))
+    with warnings.catch_warnings(category=ConvergenceWarning, action="ignore"):  # fewer, where centroids are alike
+        found = KMeans(groups, n_init=1, random_state=0).fit(centroids_KD.astype(np.float64))
+    return torch.from_numpy(found.labels_.astype(np.int64))
+
+
+def mean_of_versions(features: ClipFeatures, clips: int) -> Float32[Tensor, "A D"]:
+    """Return the features of at most MOST_CLIPS of the clips, spread evenly over them: the means of all versions."""
+    spread_A = np.unique(np.linspace(0, clips - 1, MOST_CLIPS).astype(np.int64))
+    firsts = range(0, len(features.clips), clips)
+    return torch.cat(
+        [torch.stack([features[part + first] for first in firsts]).mean(dim=0) for part in features.groups(spread_A)]
+    )
+
+
+def basis(x_AD: Float32[Tensor, "A D"]) -> Float32[Tensor, "D A"]:
+    """Return orthonormal directions that span the rows: a weight's length is that of its coordinates."""
+    x_AD = x_AD.double()
+    gram_AA = x_AD @ x_AD.T
+    gram_AA.diagonal().add_(RIDGE * gram_AA.diagonal().mean().clamp(min=1e-12))
+    return torch.linalg.solve_triangular(torch.linalg.cholesky(gram_AA), x_AD, upper=False).T.float()
