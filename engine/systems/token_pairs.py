@@ -1,7 +1,7 @@
 """token-pairs: beside the bag of tokens, how often a token of one kind stands some positions after another kind.
 
 Axes: B batch, C clips, T positions, Q token streams, M alternatives of a soft token, S groups of a stream's tokens, K
-tokens of all streams, D pairs (lags x Q x S x S), A clips whose features the weights are a sum of, L labels.
+tokens of all streams, D features, A clips whose features the weights are a sum of, L labels.
 
 Each stream's tokens are put into groups by k-means of their centroids. For every lag a clip has the square roots of the
 shares of (group i, group j a lag later), stream by stream; soft tokens count by the product of their shares. It is the
@@ -27,28 +27,28 @@ from audio_tokens.engine.systems.tagger import TaggerConfig, mask_from, soft_tok
 from audio_tokens.engine.systems.token_bag import TokenBag, set_layer
 from audio_tokens.errors import UserError
 
-GROUP_CLIPS = 128  # whose pairs are made at a time: 10 MB for 18,432 pairs, and 60 for their tokens' groups
-MOST_CLIPS = 2048  # whose features the weights are a sum of: 150 MB for 18,432 pairs, 16 kB a clip in TMPDIR
+GROUP_CLIPS = 128  # whose features are made at a time: 20 MB for 20,000, and as much for the groups of 100 positions
+MOST_CLIPS = 2048  # whose features the weights are a sum of: 1 GB for 20,000 features, and 8 kB a clip in TMPDIR
 RIDGE = 1e-6  # of the mean square length of features: clips that are alike do not span a dimension each
 
 
 class TokenPairs(TokenBag):
-    """The bag's logits and those of the pairs.
+    """One linear layer on the histograms of tokens and of pairs, side by side.
 
-    Solved apart, with the bag's C. The pairs' weights are looked for among the sums of the clips' own features, a clip
-    counting as the mean of its versions; of more than MOST_CLIPS clips, as many spread evenly over all. The optimum is
-    such a sum where clips have one version and are no more than that (representer theorem).
+    What is minimised is the bag's objective. Weights are looked for among the sums of the clips' own features, where
+    the optimum lies (representer theorem), a clip counting as the mean of its versions, as far as it has any; of more
+    than MOST_CLIPS clips, as many spread evenly over all.
     """
 
     group_K: Tensor
 
     def __init__(self, config: TaggerConfig) -> None:
         super().__init__(config)
-        self.groups = min(config.options["groups"], max(config.vocab_sizes))
-        self.lags: Sequence[int] = config.options["lags"]
-        drawn = [torch.randperm(size) % self.groups for size in config.vocab_sizes]
-        self.register_buffer("group_K", torch.cat(drawn))
-        self.pair_head = nn.Linear(len(self.lags) * len(config.vocab_sizes) * self.groups**2, config.label_count)
+        sizes_Q = config.vocab_sizes
+        self.groups, self.lags = min(config.options["groups"], max(sizes_Q)), tuple(config.options["lags"])
+        self.register_buffer("group_K", torch.cat([torch.randperm(size) % self.groups for size in sizes_Q]))
+        pairs = len(self.lags) * len(sizes_Q) * self.groups**2
+        self.head = nn.Linear(sum(sizes_Q) + pairs, config.label_count)
 
     def initialise(self, vectors: Sequence[Float32[np.ndarray, "_ _"]] = ()) -> None:
         """Group tokens by their centroids, `vectors` [K, D] a stream, where the options say so."""
@@ -60,17 +60,21 @@ class TokenPairs(TokenBag):
 
     def forward(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B L"]:
         """Return the logits of every label."""
-        return super().forward(ids_BTQ, lengths_B) + self.pair_head(self.pairs(ids_BTQ, lengths_B))
+        return self.head(self.features(ids_BTQ, lengths_B))
 
-    def pairs(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B D"]:
-        """Return the square roots of each clip's shares of pairs, of length 1 a stream over all lags.
+    def features(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B D"]:
+        """Return the histograms of tokens and of pairs: each of length 1 a stream, that of pairs over all lags."""
+        return torch.cat([self.histogram(ids_BTQ, lengths_B), self.pairs(ids_BTQ, lengths_B)], dim=1)
+
+    def pairs(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B _"]:
+        """Return the square roots of each clip's shares of pairs, lag by lag, stream by stream, S x S of each.
 
         A clip no longer than a lag has no such pair: zeros.
         """
         ids_BTQM, shares_BTQM = soft_tokens(ids_BTQ, self.config.alternatives)
         real_BT11 = mask_from(lengths_B, ids_BTQ.shape[1], ids_BTQ.device)[..., None, None]
         group_BTQM = self.group_K[(ids_BTQM + self.first_Q[:, None]).masked_fill(~real_BT11, 0)]
-        there_BTQS = self.pair_head.weight.new_zeros(*ids_BTQM.shape[:3], self.groups)
+        there_BTQS = self.head.weight.new_zeros(*ids_BTQM.shape[:3], self.groups)
         there_BTQS.scatter_add_(3, group_BTQM, (shares_BTQM * real_BT11).to(there_BTQS.dtype))
         parts = []
         for lag in self.lags:
@@ -81,30 +85,35 @@ class TokenPairs(TokenBag):
 
     @torch.no_grad()
     def solve(self, clips: Clips, say: Callable[[str], None] = lambda line: None) -> float:
-        """Fit the bag, then the pairs' layer, to all versions of the clips; return the bag's mean loss of a clip.
+        """Fit the linear layer to all versions of the clips, and return a clip's mean loss.
 
-        The pairs' layer is solved by blocks of clips (see logistic_in_blocks), whose coordinates lie in a file without
-        a name in TMPDIR. Raises UserError where that has no room for them.
+        By blocks of clips (see logistic_in_blocks), whose coordinates lie in a file without a name in TMPDIR; `say` is
+        told beforehand what it takes. Raises UserError where there is no room for them.
         """
         every, C = clips.every_version(), self.config.options["C"] / (1 + clips.views)
-        there = where_they_train(every, self.head.weight.device)
-        pairs = ClipFeatures(there, self.pairs, self.pair_head.in_features, GROUP_CLIPS)
-        basis_DA = basis(mean_of_versions(pairs, len(clips)))
-        made = ClipFeatures(
-            there, lambda ids, lengths: self.pairs(ids, lengths) @ basis_DA, basis_DA.shape[1], GROUP_CLIPS
-        )
+        there, device = where_they_train(every, self.head.weight.device), self.head.weight.device
+        features = ClipFeatures(there, self.features, self.head.in_features, GROUP_CLIPS)
+        spread_A = np.unique(np.linspace(0, len(clips) - 1, MOST_CLIPS).astype(np.int64))
+        held = 24 * len(spread_A) * features.width  # twice in float64, twice in float32
+        say(f"pairs: {features.width:,} features, sums of those of {len(spread_A):,} clips: {held / 1e9:.1f} GB")
+        axes_DA = axes_along(mean_of_versions(features, spread_A, len(clips)))
+
+        def coordinates(ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float32[Tensor, "B A"]:
+            return self.features(ids_BTQ, lengths_B) @ axes_DA
+
+        made = ClipFeatures(there, coordinates, len(spread_A), GROUP_CLIPS)
         x_CA = made.file("pairs", "learn from fewer clips (--subset)", say)
-        loss = super().solve(clips, say)
         made.fill(x_CA)
 
         def block(clips_B: Int64[np.ndarray, "B"]) -> tuple[Float32[Tensor, "B A"], Float32[Tensor, "B L"]]:
             targets_BL = torch.from_numpy(every.labels.targets(clips_B))
-            return x_CA[torch.from_numpy(clips_B)].to(basis_DA.device), targets_BL.to(basis_DA.device)
+            return x_CA[torch.from_numpy(clips_B)].to(device), targets_BL.to(device)
 
-        weights_AL, bias_L, _ = logistic_regression_in_blocks(
-            block, np.arange(len(every)), C, self.config.single_label, lambda line: say(f"pairs: {line}")
+        tell = lambda line: say(f"pairs: {line}")  # noqa: E731
+        weights_AL, bias_L, loss = logistic_regression_in_blocks(
+            block, np.arange(len(every)), C, self.config.single_label, tell
         )
-        return set_layer(self.pair_head, basis_DA.double() @ weights_AL, bias_L, loss)
+        return set_layer(self.head, axes_DA.double() @ weights_AL, bias_L, loss)
 
 
 def grouped(centroids_KD: Float32[np.ndarray, "K D"], groups: int) -> Int64[Tensor, "K"]:
@@ -116,18 +125,20 @@ def grouped(centroids_KD: Float32[np.ndarray, "K D"], groups: int) -> Int64[Tens
     return torch.from_numpy(found.labels_.astype(np.int64))
 
 
-def mean_of_versions(features: ClipFeatures, clips: int) -> Float32[Tensor, "A D"]:
-    """Return the features of at most MOST_CLIPS of the clips, spread evenly over them: the means of all versions."""
-    spread_A = np.unique(np.linspace(0, clips - 1, MOST_CLIPS).astype(np.int64))
+def mean_of_versions(features: ClipFeatures, clips_A: Int64[np.ndarray, "A"], clips: int) -> Float32[Tensor, "A D"]:
+    """Return the mean features of all versions of some clips; of all `clips`, one version follows the other."""
     firsts = range(0, len(features.clips), clips)
     return torch.cat(
-        [torch.stack([features[part + first] for first in firsts]).mean(dim=0) for part in features.groups(spread_A)]
+        [torch.stack([features[part + first] for first in firsts]).mean(dim=0) for part in features.groups(clips_A)]
     )
 
 
-def basis(x_AD: Float32[Tensor, "A D"]) -> Float32[Tensor, "D A"]:
-    """Return orthonormal directions that span the rows: a weight's length is that of its coordinates."""
+def axes_along(x_AD: Float32[Tensor, "A D"]) -> Float32[Tensor, "D A"]:
+    """Return axes of length 1, at right angles, that span the rows: coordinates are as long as what they stand for.
+
+    Where rows are alike, all but one of their axes are close to 0: see RIDGE.
+    """
     x_AD = x_AD.double()
     gram_AA = x_AD @ x_AD.T
-    gram_AA.diagonal().add_(RIDGE * gram_AA.diagonal().mean().clamp(min=1e-12))
+    gram_AA.diagonal().add_(RIDGE * gram_AA.diagonal().mean())
     return torch.linalg.solve_triangular(torch.linalg.cholesky(gram_AA), x_AD, upper=False).T.float()
