@@ -43,12 +43,12 @@ class TokenPairsOptions(TokenBagOptions):
 
     Args:
         groups: that each stream's tokens are put into
-        lags: positions between the two tokens of a pair, say [1] or [1, 4, 12]
+        lags: positions between the two tokens of a pair, say [1] or [1, 4]
         embedding: what tokens are grouped by: their centroids, or nothing (drawn)
     """
 
     groups: Count = 32
-    lags: tuple[Count, ...] = (1, 4, 12)
+    lags: tuple[Count, ...] = (1, 4)
     embedding: Literal["drawn", "centroids"] = "centroids"
 
     def __post_init__(self) -> None:

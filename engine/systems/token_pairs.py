@@ -15,8 +15,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
 from audio_tokens.engine.clips.device_clips import where_they_train
@@ -120,6 +118,9 @@ def grouped(centroids_KD: Float32[np.ndarray, "K D"], groups: int) -> Int64[Tens
     """Return each token's group: k-means of the centroids, the same for the same centroids."""
     if len(centroids_KD) <= groups:
         return torch.arange(len(centroids_KD))
+    from sklearn.cluster import KMeans  # a second, which a trained model has no use for
+    from sklearn.exceptions import ConvergenceWarning
+
     with warnings.catch_warnings(category=ConvergenceWarning, action="ignore"):  # fewer, where centroids are alike
         found = KMeans(groups, n_init=1, random_state=0).fit(centroids_KD.astype(np.float64))
     return torch.from_numpy(found.labels_.astype(np.int64))
