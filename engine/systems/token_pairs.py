@@ -4,9 +4,9 @@ Axes: B batch, C clips, T positions, Q token streams, M alternatives of a soft t
 tokens of all streams, D features, A clips whose features the weights are a sum of, L labels.
 
 Each stream's tokens are put into groups by k-means of their centroids. For every lag a clip has the square roots of the
-shares of (group i, group j a lag later), stream by stream; soft tokens count by the product of their shares. It is the
-bag of tokens of a second order, and most of what it adds to the bag is which groups a clip holds together: clips with
-their positions permuted score almost as well.
+shares of (group i, group j a lag later), stream by stream; soft tokens count by the product of their shares. One
+layer reads both histograms, the tokens' own and that of the pairs: what it gains over the bag is told in
+benchmarks/results/order-log.md.
 """
 
 import warnings
