@@ -254,6 +254,9 @@ def scored(study: Study, tokenized: Tokenized, folder: Path, scored_on: Clips) -
         options=model_options(options),
         id2label=dict(enumerate(tokenized._sounds.labels)),
     )
+    vectors = []
+    if system.options.get("embedding") == "centroids":
+        vectors = [stream.centroids_KD for stream in narrowed(tokenized.codebook, study.streams).streams]
     with processes() as accelerator:
         context = RunContext(
             config=config,
@@ -265,7 +268,7 @@ def scored(study: Study, tokenized: Tokenized, folder: Path, scored_on: Clips) -
             on_epoch=lambda phase, progress, last_epoch: print(_epoch(progress.rows[-1]), flush=True),
         )
         nothing = Trained(model=None, rows=[], best_epoch=0, seconds=0)  # type: ignore[arg-type]
-        found = Trial(system=system, context=context).refit(clips, nothing)
+        found = Trial(system=system, context=context, vectors=vectors).refit(clips, nothing)
         return found, predict(found.model, scored_on, accelerator, study.score_views)[0]
 
 

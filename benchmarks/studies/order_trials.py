@@ -108,6 +108,8 @@ STUDIES = {
     "s-bag": ESC_BAG,
     "s-lstm": ESC_LSTM,
     "s-bag-bands": replace(ESC_BAG, tokens=SOUND_BANDS, streams=ALL),
+    "s-pairs": replace(ESC_BAG, tokens=SOUND_BANDS, streams=ALL, system="token-pairs"),
+    "s-pairs-shuffled": replace(ESC_BAG, tokens=SOUND_BANDS, streams=ALL, system="token-pairs", shuffled=True),
     "s-lstm-bands": replace(ESC_LSTM, tokens=SOUND_BANDS, streams=ALL),
     "s-cnn": ESC_CNN,
     "s-cnn-decoded": replace(ESC_CNN, streams=TWO, decoded=True),

@@ -153,6 +153,8 @@ def _minimised(
     known = [problem.value(weights_DL, bias_L)]
     # L-BFGS tries a first step of length 1, and the full one is as long as the gradient
     length = float(np.linalg.norm(scales.slope(*known[0][1:])))
+    if not length:  # features of 0 and labels alike in number: the optimum, and no direction to go
+        return weights_DL, bias_L, known[0][0], True
     scales = replace(scales, scale_DL=scales.scale_DL * length, scale_L=scales.scale_L * length)
 
     def objective(flat: Float64[np.ndarray, "n"]) -> tuple[float, Float64[np.ndarray, "n"]]:

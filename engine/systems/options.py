@@ -38,6 +38,26 @@ class TokenRocketOptions(TokenBagOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TokenPairsOptions(TokenBagOptions):
+    """token-pairs.
+
+    Args:
+        groups: that each stream's tokens are put into
+        lags: positions between the two tokens of a pair, say [1] or [1, 4]
+        embedding: what tokens are grouped by: their centroids, or nothing (drawn)
+    """
+
+    groups: Count = 32
+    lags: tuple[Count, ...] = (1, 4)
+    embedding: Literal["drawn", "centroids"] = "centroids"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.lags:
+            raise UserError("lags is []; give the positions between the two tokens of a pair, say [1]")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TokenLinearOptions(TrainConfig):
     """token-linear.
 

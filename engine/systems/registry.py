@@ -22,6 +22,7 @@ from audio_tokens.engine.systems.options import (
     TokenBertOptions,
     TokenLinearOptions,
     TokenLstmOptions,
+    TokenPairsOptions,
     TokenRocketOptions,
 )
 from audio_tokens.engine.train_config import TagConfig, TrainConfig
@@ -72,6 +73,7 @@ TOKENS, MEL, BOTH = ("tokens",), ("mel",), ("tokens", "mel")
 SYSTEMS: dict[str, System] = {
     "token-bag": System("token_bag", "TokenBag", TOKENS, TokenBagOptions),
     "token-rocket": System("token_rocket", "TokenRocket", TOKENS, TokenRocketOptions),
+    "token-pairs": System("token_pairs", "TokenPairs", TOKENS, TokenPairsOptions),
     "token-linear": System("token_linear", "TokenLinear", TOKENS, TokenLinearOptions),
     "token-lstm": System("token_lstm", "TokenLstm", TOKENS, TokenLstmOptions),
     "token-bert": System("token_bert", "TokenBert", TOKENS, TokenBertOptions),

@@ -61,7 +61,7 @@ class TokenBag(Tagger):
         ids_BTQM, shares_BTQM = soft_tokens(ids_BTQ, self.config.alternatives)
         real_BT11 = mask_from(lengths_B, ids_BTQ.shape[1], ids_BTQ.device)[..., None, None]
         columns_BTQM = (ids_BTQM + self.first_Q[:, None]).masked_fill(~real_BT11, 0)
-        counts_BK = self.head.weight.new_zeros(len(ids_BTQ), self.head.in_features)
+        counts_BK = self.head.weight.new_zeros(len(ids_BTQ), sum(self.config.vocab_sizes))
         counts_BK.scatter_add_(1, columns_BTQM.flatten(1), (shares_BTQM * real_BT11).flatten(1).to(counts_BK.dtype))
         return (counts_BK / lengths_B.to(counts_BK.device)[:, None]).sqrt()
 

@@ -9,10 +9,6 @@ a linear layer. It is solved apart from the bag's and their logits are added: so
 training clips exactly, leaves the kernels' layer close to zero.
 """
 
-import math
-import shutil
-import tempfile
-import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -22,6 +18,7 @@ from torch import Tensor, nn
 
 from audio_tokens.engine.clips.device_clips import where_they_train
 from audio_tokens.engine.clips.table import Clips
+from audio_tokens.engine.systems.clip_features import ClipFeatures
 from audio_tokens.engine.systems.logistic_in_blocks import logistic_regression_in_blocks
 from audio_tokens.engine.systems.tagger import TaggerConfig, TokenEmbedding, mask_from
 from audio_tokens.engine.systems.token_bag import AT_ONCE, TokenBag, logistic_regression, set_layer, work
@@ -35,7 +32,7 @@ LEAST_POWER = 1e-3  # of a response, whose spread is about 1
 LEAST_BAR = 1e-3  # added to every bar: where nothing moves a response is 0 but for rounding, which must not count
 EVENED = 0.1  # share of the features' mean deviation that is added to each: those that hardly move stay small
 GROUP_CLIPS = 16  # whose responses are held at a time when solving: 30 MB for 500 kernels
-BAR_CLIPS = 4 * GROUP_CLIPS  # whose responses the bars are taken from
+BAR_CLIPS = 64  # whose responses the bars are taken from
 
 
 class TokenRocket(TokenBag):
@@ -126,11 +123,11 @@ class TokenRocket(TokenBag):
         single_label = self.config.single_label
         there, by_blocks = where_they_train(every, self.head.weight.device), work(every, self.kernel_head) > AT_ONCE
         self._set_bars(there)
-        x_CD = self._file_of_features(there, say) if by_blocks else self.mean_D.new_empty(len(there), len(self.mean_D))
+        made = ClipFeatures(there, self.features, len(self.mean_D), GROUP_CLIPS)
+        fewer = "--options.kernels to fewer"
+        x_CD = made.file("kernels", fewer, say) if by_blocks else self.mean_D.new_empty(len(there), made.width)
         loss = super().solve(clips, say)
-        by_length_C = np.argsort(there.lengths_C, kind="stable")  # little padding
-        for clips_B in np.split(by_length_C, range(GROUP_CLIPS, len(there), GROUP_CLIPS)):
-            x_CD[torch.from_numpy(clips_B)] = self._features_of(there, clips_B).to(x_CD.device)
+        made.fill(x_CD)
         self.mean_D.copy_(x_CD.mean(dim=0))
         self.spread_D.copy_(
             torch.cat([_spread(part_CD) for part_CD in x_CD.tensor_split([len(self.mean_D) // 3 * 2], 1)])
@@ -162,27 +159,6 @@ class TokenRocket(TokenBag):
             sampled.append(self.responses(batch.input, batch.lengths_B)[real_BT])
         thirds_2N = np.quantile(torch.cat(sampled).cpu().numpy(), [1 / 3, 2 / 3], axis=0)
         self.high_2N.copy_(torch.from_numpy(thirds_2N + LEAST_BAR))
-
-    def _features_of(self, clips: Clips, clips_B: Int64[np.ndarray, "B"]) -> Float32[Tensor, "B D"]:
-        batch = clips.batch(clips_B)
-        return self.features(batch.input, batch.lengths_B)
-
-    def _file_of_features(self, clips: Clips, say: Callable[[str], None]) -> Float32[Tensor, "C D"]:
-        """Return a file's mapping that has room for all features, and say what it takes to make them."""
-        shape, folder = (len(clips), len(self.mean_D)), tempfile.gettempdir()
-        size, free = 4 * math.prod(shape), shutil.disk_usage(folder).free
-        start, some = time.perf_counter(), np.arange(min(len(clips), BAR_CLIPS))
-        for clips_B in np.split(some, range(GROUP_CLIPS, len(some), GROUP_CLIPS)):
-            self._features_of(clips, clips_B).cpu()
-        minutes = (time.perf_counter() - start) / len(some) * len(clips) / 60
-        say(f"kernels: features of {len(clips):,} clips, about {minutes:.1f} min and {size / 1e9:.1f} GB in {folder}")
-        if free < size:
-            raise UserError(
-                f"the kernels' features need {size / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB; "
-                "set TMPDIR to a folder with room, or --options.kernels to fewer"
-            )
-        with tempfile.TemporaryFile() as file:
-            return torch.from_numpy(np.memmap(file, np.float32, mode="w+", shape=shape))
 
 
 def bumps(bands: int, kernels: int) -> Float[Tensor, "F N"]:

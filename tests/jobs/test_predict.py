@@ -30,6 +30,7 @@ BERT = f"{SHORT} --options.layers 1 --options.width 12 --options.heads 3"
 SYSTEM_WORDS = {
     "token-bag": TOKENS,
     "token-rocket": f"{TOKENS} --options.kernels 20",
+    "token-pairs": f"{TOKENS} --codebook WORK/book --options.groups 5",
     "token-linear": f"{TOKENS} {SHORT}",
     "token-lstm": f"{TOKENS} {SHORT}",
     "token-bert": f"{TOKENS} {BERT} --options.positions rotary --options.conv 3",

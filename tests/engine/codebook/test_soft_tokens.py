@@ -98,7 +98,9 @@ def test_an_embedding_is_the_mean_of_its_alternatives_by_their_shares():
     assert np.abs(got_PD - expected_PD).max() < 1e-5
 
 
-@pytest.mark.parametrize("system", ["token-bag", "token-rocket", "token-linear", "token-lstm", "token-bert"])
+@pytest.mark.parametrize(
+    "system", ["token-bag", "token-rocket", "token-pairs", "token-linear", "token-lstm", "token-bert"]
+)
 def test_one_sure_alternative_is_the_plain_token_and_padding_changes_nothing(system):
     top_ids_PQM, _, clips = drawn()
     equal_PQM = np.repeat(top_ids_PQM[..., :1], TOP, axis=-1)  # every alternative is the token itself

@@ -9,7 +9,7 @@ import torch
 
 from audio_tokens.engine.clips.table import Clips
 from audio_tokens.engine.scores.metrics import score
-from audio_tokens.engine.systems import logistic_in_blocks, token_bag, token_rocket
+from audio_tokens.engine.systems import clip_features, logistic_in_blocks, token_bag, token_rocket
 from audio_tokens.engine.systems.logistic_in_blocks import logistic_regression_in_blocks
 from audio_tokens.engine.systems.tagger import TaggerConfig
 from audio_tokens.engine.systems.token_bag import TokenBag, logistic_regression
@@ -83,6 +83,14 @@ def test_it_reaches_the_optimum_within_the_stated_gap(
     assert abs(ours - theirs) <= STATED_GAP
 
 
+def test_features_that_say_nothing_leave_the_labels_frequencies() -> None:
+    x, y = torch.zeros(40, 3), torch.eye(2).repeat(20, 1)
+    weights_DL, bias_L, loss = logistic_regression_in_blocks(lambda c: (x[c], y[c]), np.arange(40), 1.0, True, print)
+    assert not weights_DL.any()
+    assert bias_L[0] == bias_L[1]
+    assert loss == pytest.approx(np.log(2))
+
+
 def test_what_falls_short_of_the_optimum_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logistic_in_blocks, "FIRST_PASSES", 2)
     monkeypatch.setattr(logistic_in_blocks, "MOST_PASSES", 3)
@@ -151,6 +159,6 @@ def test_a_system_solved_by_blocks_says_what_it_says_solved_as_a_whole(
 @pytest.mark.usefixtures("by_blocks")
 def test_a_disk_without_room_for_the_kernels_features_is_told_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
     clips = rising_and_falling(70, seed=3)
-    monkeypatch.setattr(token_rocket.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    monkeypatch.setattr(clip_features.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
     with pytest.raises(UserError, match=r"features need 0\.0 GB.*set TMPDIR"):
         rocket().solve(clips)

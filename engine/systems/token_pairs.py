@@ -1,0 +1,145 @@
+"""token-pairs: beside the bag of tokens, how often a token of one kind stands some positions after another kind.
+
+Axes: B batch, C clips, T positions, Q token streams, M alternatives of a soft token, S groups of a stream's tokens, K
+tokens of all streams, D features, A clips whose features the weights are a sum of, L labels.
+
+Each stream's tokens are put into groups by k-means of their centroids. For every lag a clip has the square roots of the
+shares of (group i, group j a lag later), stream by stream; soft tokens count by the product of their shares. One
+layer reads both histograms, the tokens' own and that of the pairs: what it gains over the bag is told in
+benchmarks/results/order-log.md.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64
+from torch import Tensor, nn
+
+from audio_tokens.engine.clips.device_clips import where_they_train
+from audio_tokens.engine.clips.table import Clips
+from audio_tokens.engine.systems.clip_features import ClipFeatures
+from audio_tokens.engine.systems.logistic_in_blocks import logistic_regression_in_blocks
+from audio_tokens.engine.systems.tagger import TaggerConfig, mask_from, soft_tokens
+from audio_tokens.engine.systems.token_bag import TokenBag, set_layer
+from audio_tokens.errors import UserError
+
+GROUP_CLIPS = 128  # whose features are made at a time: 20 MB for 20,000, and as much for the groups of 100 positions
+MOST_CLIPS = 2048  # whose features the weights are a sum of: 1 GB for 20,000 features, and 8 kB a clip in TMPDIR
+RIDGE = 1e-6  # of the mean square length of features: clips that are alike do not span a dimension each
+
+
+class TokenPairs(TokenBag):
+    """One linear layer on the histograms of tokens and of pairs, side by side.
+
+    What is minimised is the bag's objective. Weights are looked for among the sums of the clips' own features, where
+    the optimum lies (representer theorem), a clip counting as the mean of its versions, as far as it has any; of more
+    than MOST_CLIPS clips, as many spread evenly over all.
+    """
+
+    group_K: Tensor
+
+    def __init__(self, config: TaggerConfig) -> None:
+        super().__init__(config)
+        sizes_Q = config.vocab_sizes
+        self.groups, self.lags = min(config.options["groups"], max(sizes_Q)), tuple(config.options["lags"])
+        self.register_buffer("group_K", torch.cat([torch.randperm(size) % self.groups for size in sizes_Q]))
+        pairs = len(self.lags) * len(sizes_Q) * self.groups**2
+        self.head = nn.Linear(sum(sizes_Q) + pairs, config.label_count)
+
+    def initialise(self, vectors: Sequence[Float32[np.ndarray, "_ _"]] = ()) -> None:
+        """Group tokens by their centroids, `vectors` [K, D] a stream, where the options say so."""
+        if self.config.options["embedding"] == "centroids":
+            found, sizes = [len(centroids_KD) for centroids_KD in vectors], self.config.vocab_sizes
+            if found != sizes:
+                raise UserError(f"{found} centroids for tokens of {sizes}; give the codebook the tokens were made with")
+            self.group_K.copy_(torch.cat([grouped(centroids_KD, self.groups) for centroids_KD in vectors]))
+
+    def forward(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B L"]:
+        """Return the logits of every label."""
+        return self.head(self.features(ids_BTQ, lengths_B))
+
+    def features(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B D"]:
+        """Return the histograms of tokens and of pairs: each of length 1 a stream, that of pairs over all lags."""
+        return torch.cat([self.histogram(ids_BTQ, lengths_B), self.pairs(ids_BTQ, lengths_B)], dim=1)
+
+    def pairs(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B _"]:
+        """Return the square roots of each clip's shares of pairs, lag by lag, stream by stream, S x S of each.
+
+        A clip no longer than a lag has no such pair: zeros.
+        """
+        ids_BTQM, shares_BTQM = soft_tokens(ids_BTQ, self.config.alternatives)
+        real_BT11 = mask_from(lengths_B, ids_BTQ.shape[1], ids_BTQ.device)[..., None, None]
+        group_BTQM = self.group_K[(ids_BTQM + self.first_Q[:, None]).masked_fill(~real_BT11, 0)]
+        there_BTQS = self.head.weight.new_zeros(*ids_BTQM.shape[:3], self.groups)
+        there_BTQS.scatter_add_(3, group_BTQM, (shares_BTQM * real_BT11).to(there_BTQS.dtype))
+        parts = []
+        for lag in self.lags:
+            counts_BQSS = torch.einsum("btqi,btqj->bqij", there_BTQS[:, :-lag], there_BTQS[:, lag:])
+            pairs_B1 = (lengths_B.to(counts_BQSS.device)[:, None] - lag).clamp(min=1)
+            parts.append((counts_BQSS.flatten(1) / pairs_B1).sqrt())
+        return torch.cat(parts, dim=1) / len(self.lags) ** 0.5
+
+    @torch.no_grad()
+    def solve(self, clips: Clips, say: Callable[[str], None] = lambda line: None) -> float:
+        """Fit the linear layer to all versions of the clips, and return a clip's mean loss.
+
+        By blocks of clips (see logistic_in_blocks), whose coordinates lie in a file without a name in TMPDIR; `say` is
+        told beforehand what it takes. Raises UserError where there is no room for them.
+        """
+        every, C = clips.every_version(), self.config.options["C"] / (1 + clips.views)
+        there, device = where_they_train(every, self.head.weight.device), self.head.weight.device
+        features = ClipFeatures(there, self.features, self.head.in_features, GROUP_CLIPS)
+        spread_A = np.unique(np.linspace(0, len(clips) - 1, MOST_CLIPS).astype(np.int64))
+        held = 24 * len(spread_A) * features.width  # twice in float64, twice in float32
+        say(f"pairs: {features.width:,} features, sums of those of {len(spread_A):,} clips: {held / 1e9:.1f} GB")
+        axes_DA = axes_along(mean_of_versions(features, spread_A, len(clips)))
+
+        def coordinates(ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float32[Tensor, "B A"]:
+            return self.features(ids_BTQ, lengths_B) @ axes_DA
+
+        made = ClipFeatures(there, coordinates, len(spread_A), GROUP_CLIPS)
+        x_CA = made.file("pairs", "learn from fewer clips (--subset)", say)
+        made.fill(x_CA)
+
+        def block(clips_B: Int64[np.ndarray, "B"]) -> tuple[Float32[Tensor, "B A"], Float32[Tensor, "B L"]]:
+            targets_BL = torch.from_numpy(every.labels.targets(clips_B))
+            return x_CA[torch.from_numpy(clips_B)].to(device), targets_BL.to(device)
+
+        tell = lambda line: say(f"pairs: {line}")  # noqa: E731
+        weights_AL, bias_L, loss = logistic_regression_in_blocks(
+            block, np.arange(len(every)), C, self.config.single_label, tell
+        )
+        return set_layer(self.head, axes_DA.double() @ weights_AL, bias_L, loss)
+
+
+def grouped(centroids_KD: Float32[np.ndarray, "K D"], groups: int) -> Int64[Tensor, "K"]:
+    """Return each token's group: k-means of the centroids, the same for the same centroids."""
+    if len(centroids_KD) <= groups:
+        return torch.arange(len(centroids_KD))
+    from sklearn.cluster import KMeans  # a second, which a trained model has no use for
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings(category=ConvergenceWarning, action="ignore"):  # fewer, where centroids are alike
+        found = KMeans(groups, n_init=1, random_state=0).fit(centroids_KD.astype(np.float64))
+    return torch.from_numpy(found.labels_.astype(np.int64))
+
+
+def mean_of_versions(features: ClipFeatures, clips_A: Int64[np.ndarray, "A"], clips: int) -> Float32[Tensor, "A D"]:
+    """Return the mean features of all versions of some clips; of all `clips`, one version follows the other."""
+    firsts = range(0, len(features.clips), clips)
+    return torch.cat(
+        [torch.stack([features[part + first] for first in firsts]).mean(dim=0) for part in features.groups(clips_A)]
+    )
+
+
+def axes_along(x_AD: Float32[Tensor, "A D"]) -> Float32[Tensor, "D A"]:
+    """Return axes of length 1, at right angles, that span the rows: coordinates are as long as what they stand for.
+
+    Where rows are alike, all but one of their axes are close to 0: see RIDGE.
+    """
+    x_AD = x_AD.double()
+    gram_AA = x_AD @ x_AD.T
+    gram_AA.diagonal().add_(RIDGE * gram_AA.diagonal().mean())
+    return torch.linalg.solve_triangular(torch.linalg.cholesky(gram_AA), x_AD, upper=False).T.float()
