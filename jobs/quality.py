@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def quality(job: Quality) -> None:
     from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
     from audio_tokens.jobs.artefacts.fingerprints import digest, is_done
     from audio_tokens.jobs.artefacts.outputs import claim
-    from audio_tokens.jobs.display.quality_figures import bag_score, draw, reconstruction, stream_figures
+    from audio_tokens.jobs.display.quality_figures import draw, reconstruction, stream_figures
     from audio_tokens.jobs.inputs.training_data import see_labels
     from audio_tokens.shards.dataset.manifest import Dataset
     from audio_tokens.shards.publish import published_folder, target_lock
@@ -71,12 +71,40 @@ def quality(job: Quality) -> None:
             "distortion": {str(row["stream"]): row["distortion"] for row in tokenizer.codebook.history},
             "streams": stream_figures(store, unseen),
             **reconstruction(tokenizer, [mel_TF for _, mel_TF in clips]),
-            "token_bag": bag_score(job.tokens, fitted, unseen),
+            "token_bag": _bag_score(job.tokens, fitted, unseen),
         }
         with published_folder(out) as folder:
             draw(folder, tokenizer, *clips[len(clips) // 2])
             (folder / "quality.json").write_text(json.dumps(figures, indent=1) + "\n")
         print(json.dumps(figures, indent=1))
+
+
+def _bag_score(tokens: str, fitted: Sequence[str], unseen: Sequence[str]) -> dict[str, Any] | None:
+    """Return how well a token-bag fitted where the codebook was does on what it has not seen; none where it saw all."""
+    from audio_tokens.engine.systems.options import TokenBagOptions
+    from audio_tokens.engine.systems.tagger import TaggerConfig
+    from audio_tokens.engine.systems.token_bag import TokenBag
+    from audio_tokens.engine.training.evaluation import evaluate
+    from audio_tokens.engine.world import processes
+    from audio_tokens.jobs.display.loudness import say_progress
+    from audio_tokens.jobs.inputs.training_data import open_data
+
+    if set(fitted) & set(unseen):
+        return None
+    data = open_data(tokens, None)
+    (clips, _), (tested, _) = data.read(tuple(fitted)), data.read(tuple(unseen))
+    config = TaggerConfig(
+        system="token-bag",
+        vocab_sizes=data.vocab_sizes,
+        single_label=data.single_label,
+        options=asdict(TokenBagOptions()),
+        id2label=dict(enumerate(data.labels)),
+    )
+    with processes() as accelerator:
+        bag = TokenBag(config).to(accelerator.device)
+        bag.solve(clips, say_progress)
+        found, _ = evaluate(bag, tested, accelerator)
+    return {"clips": found.clips, "mAP": found.mAP, "mAUC": found.mAUC, "accuracy": found.accuracy}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,7 +4,6 @@ T frames, F mel bands, P positions, Q token streams, K tokens, C clips, L labels
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,6 @@ from audio_tokens.engine.codebook.token_quality import (
     zipf_slope,
 )
 from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
-from audio_tokens.jobs.display.loudness import say_progress
-from audio_tokens.jobs.inputs.training_data import open_data
 from audio_tokens.shards.tokens.token_group import TokenGroup
 from audio_tokens.shards.tokens.token_store import TokenStore
 
@@ -80,32 +77,6 @@ def reconstruction(tokenizer: AudioTokenizer, mels: Sequence[np.ndarray]) -> dic
         "mel_error_db": float(np.sqrt(np.mean(plain))),
         "mel_error_level_known_db": float(np.sqrt(np.mean(levelled))),
     }
-
-
-def bag_score(tokens: str, fitted: Sequence[str], unseen: Sequence[str]) -> dict[str, Any] | None:
-    """Return how well a token-bag fitted where the codebook was does on what it has not seen; none where it saw all."""
-    from audio_tokens.engine.systems.options import TokenBagOptions
-    from audio_tokens.engine.systems.tagger import TaggerConfig
-    from audio_tokens.engine.systems.token_bag import TokenBag
-    from audio_tokens.engine.training.evaluation import evaluate
-    from audio_tokens.engine.world import processes
-
-    if set(fitted) & set(unseen):
-        return None
-    data = open_data(tokens, None)
-    (clips, _), (tested, _) = data.read(tuple(fitted)), data.read(tuple(unseen))
-    config = TaggerConfig(
-        system="token-bag",
-        vocab_sizes=data.vocab_sizes,
-        single_label=data.single_label,
-        options=asdict(TokenBagOptions()),
-        id2label=dict(enumerate(data.labels)),
-    )
-    with processes() as accelerator:
-        bag = TokenBag(config).to(accelerator.device)
-        bag.solve(clips, say_progress)
-        found, _ = evaluate(bag, tested, accelerator)
-    return {"clips": found.clips, "mAP": found.mAP, "mAUC": found.mAUC, "accuracy": found.accuracy}
 
 
 def draw(folder: Path, tokenizer: AudioTokenizer, key: str, mel_TF: np.ndarray) -> None:
