@@ -8,11 +8,16 @@ C clips in the order of the manifest's shards, N labels of all of them. Arrays, 
     frames       int64 [C]      of a clip's array
     index        int64 [C, 4]   where its array and its JSON begin in the shard, and how many bytes each has
 
-Two million clips take 200 MB. Each shard leaves such a table of its own clips for the commit, which joins them.
+Two million clips take 200 MB, which all processes of a machine share: a local table is mapped. Each shard leaves such a
+table of its own clips for the commit, which joins them.
 """
 
 import errno
 import io
+import math
+import mmap
+import struct
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +111,26 @@ def read_arrays(file: Path | io.BytesIO) -> Arrays:
         raise
 
 
+def mapped_arrays(file: Path) -> Arrays:
+    """Return what `read_arrays` does as views of the mapped file: 100 bytes a clip less in every process.
+
+    Raises ValueError for an npz of another kind.
+    """
+    found = {}
+    with file.open("rb") as opened, zipfile.ZipFile(opened) as members:
+        held = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        for name in KINDS:
+            member = members.getinfo(f"{name}.npy")
+            opened.seek(member.header_offset + 26)  # in its own header, which a name and more of varying length follow
+            opened.seek(sum(struct.unpack("<HH", opened.read(4))), io.SEEK_CUR)
+            if member.compress_type != zipfile.ZIP_STORED or np.lib.format.read_magic(opened) != (1, 0):
+                raise ValueError(f"{name} is not stored as it is written here")
+            shape, by_columns, dtype = np.lib.format.read_array_header_1_0(opened)
+            flat = np.frombuffer(held, dtype, math.prod(shape), opened.tell())
+            found[name] = flat.reshape(shape, order="F" if by_columns else "C")
+    return found
+
+
 def read_table(location: str, shard_bytes_C: Int64[np.ndarray, "C"], labels: int) -> ClipTable:
     """Return the table of the data set in a folder or under a URL, whose clips lie in shards of so many bytes.
 
@@ -117,7 +142,8 @@ def read_table(location: str, shard_bytes_C: Int64[np.ndarray, "C"], labels: int
             with open_url(file) as remote:
                 arrays = read_arrays(io.BytesIO(remote.read()))
         else:
-            arrays = read_arrays(Path(file))
+            read_arrays(Path(file))  # compares checksums
+            arrays = mapped_arrays(Path(file))
         _check(arrays, shard_bytes_C, labels)
     except FileNotFoundError:
         raise UserError(f"{file} is missing: the data set was copied in part; copy or build it again") from None

@@ -47,6 +47,19 @@ def test_rates_are_found_again_in_runs_that_follow_them(stage: str) -> None:
     assert (found.fixed_gb, found.gb) == pytest.approx((0.3, 1e-6))
 
 
+def test_start_up_is_told_from_runs_that_had_none() -> None:
+    def run(clips: int, began: bool, beside_s: float) -> Measured:
+        units = work(clips).units("evaluate")["position"]
+        return Measured(work(clips), 0.1 + 1e-7 * units + 3.0 * began + beside_s, 0.3, 0, began)
+
+    # one process took half a second longer to begin than the other, twelve times what the work itself takes
+    again = [run(clips, False, 0.0) for clips in (500, 2000) for _ in range(3)]
+    runs = [run(500, True, 0.5), run(2000, True, 0.0), *again]
+    found = rates_of("evaluate", runs)
+    assert found.core_s["position"] == pytest.approx(1e-7)
+    assert found.fixed_s == pytest.approx(3.35)
+
+
 def test_a_cost_is_never_negative() -> None:
     runs = [Measured(work(500), 5.0, 0.4, 10), Measured(work(2000), 4.0, 0.3, 10)]
     found = rates_of("encode", runs)

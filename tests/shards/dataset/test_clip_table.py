@@ -8,7 +8,7 @@ import pytest
 
 from audio_tokens.errors import UserError
 from audio_tokens.shards.dataset import shard_files
-from audio_tokens.shards.dataset.clip_table import CLIPS, Arrays, read_arrays, write_arrays
+from audio_tokens.shards.dataset.clip_table import CLIPS, Arrays, joined, mapped_arrays, read_arrays, write_arrays
 from audio_tokens.shards.dataset.manifest import Dataset
 from audio_tokens.shards.dataset.tar_shard import ShardReader
 from audio_tokens.shards.tasks.commit import commit
@@ -106,6 +106,25 @@ DAMAGE = {
     "before the shard": with_array("index", lambda x: x - np.array([10**7, 0, 0, 0])),
     "lengths of all the memory": with_array("index", lambda x: x + np.array([0, 2**60, 0, 0])),
 }
+
+
+def test_a_mapped_table_is_the_one_that_is_read_and_takes_no_memory(tmp_path: Path) -> None:
+    mel_set(tmp_path / "s", mels_of(5), shard_clips=3)
+    read, mapped = (arrays(tmp_path / "s" / CLIPS) for arrays in (read_arrays, mapped_arrays))
+    assert read.keys() == mapped.keys()
+    for name, array in read.items():
+        np.testing.assert_array_equal(mapped[name], array)
+        assert mapped[name].dtype == array.dtype
+        assert not mapped[name].flags.owndata
+        assert not mapped[name].flags.writeable
+    empty = joined([])
+    write_arrays(tmp_path / CLIPS, empty)
+    assert {name: array.tolist() for name, array in mapped_arrays(tmp_path / CLIPS).items()} == {
+        name: array.tolist() for name, array in empty.items()
+    }
+    np.savez_compressed(tmp_path / CLIPS, **read)
+    with pytest.raises(ValueError, match="is not stored as it is written here"):
+        mapped_arrays(tmp_path / CLIPS)
 
 
 @pytest.mark.parametrize("name", DAMAGE)
