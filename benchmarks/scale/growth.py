@@ -4,12 +4,13 @@
 
 Every stage is the command itself, on one core beside the one that watches it; the data are soundscapes. Processor time
 is taken to be  start-up + b * clips ** exponent,  of which start-up cancels in the differences between three sizes that
-are each the same multiple of the one before. The smaller sizes are run several times, and the least counts: whatever
-else a machine does only adds. Training and evaluation take less on the smallest set than one start-up differs from
-another: of them counts the least of those that follow in the same process, which have none. `cluster` fits to so many
-vectors as the smallest set has; with all of them, beside it, the number of passes follows the data: no law.
-`--plan` also calibrates `audio-tokens plan` on a tenth of the largest set and compares the seconds that it tells of
-that set with those measured. Exit code 1 where a bar falls.
+are each the same multiple of the one before. A machine that others share is a tenth faster in one minute than in
+another: a stage's smaller sizes are run several times around its largest, and their medians count. Training and
+evaluation take less on the smallest set than one start-up differs from another: of them counts the least of those that
+follow in the same process, which have none. `cluster` fits to so many vectors as the smallest set has; with all of
+them, beside it, the number of passes follows the data: no law. `--plan` also calibrates `audio-tokens plan` on a tenth
+of the largest set and compares the seconds that it tells of that set with those measured. Exit code 1 where a bar
+falls.
 
 Expected before measuring: all exponents 1.00 +- 0.03; memory of build, cluster and encode within 5 % (the tables of
 clips, 100 bytes each, beside some 100 MB); train and evaluate some 200 bytes a clip (43 of them tokens, 4 a label);
@@ -21,12 +22,12 @@ import io
 import json
 import math
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median, median_low
 from typing import NamedTuple
 
 from audio_tokens.engine.codebook.slices import SliceConfig
@@ -51,7 +52,7 @@ class Sizes(NamedTuple):
     budget: int
 
 
-SIZES = Sizes((1_000, 10_000, 100_000), (5, 2, 1), 15_000)
+SIZES = Sizes((1_000, 10_000, 100_000), (4, 2, 1), 15_000)
 QUICK = Sizes((100, 300, 900), (1, 1, 1), 1_500)
 ALL_VECTORS = "cluster, all vectors"
 STAGES = ("build", "cluster", ALL_VECTORS, "encode", "train token-linear", "evaluate")
@@ -92,39 +93,39 @@ class Grown:
 
 def measured(sizes: Sizes, folder: Path) -> dict[str, Grown]:
     """Run all stages on all sizes."""
-    least: dict[str, list[Peak]] = {stage: [] for stage in STAGES}
-    for clips, runs in zip(sizes.clips, sizes.runs, strict=True):
-        found: dict[str, list[Peak]] = {stage: [] for stage in STAGES}
-        for _ in range(runs):
-            for stage, peak in _run(clips, sizes.budget, folder).items():
-                found[stage].append(peak)
-                print(f"  {clips:,} clips, {stage}: {peak.cpu_s:.2f} s, {peak.total_bytes / 1e6:.0f} MB", flush=True)
-        for stage, peaks in found.items():
-            least[stage].append(min(peaks, key=lambda peak: peak.cpu_s))
-    return {
-        stage: Grown(
+    runs = [
+        ((run + 0.5) / times, clips, stages_of(clips, sizes.budget, folder / f"{clips}-{run}"))
+        for clips, times in zip(sizes.clips, sizes.runs, strict=True)
+        for run in range(times)
+    ]
+    runs.sort(key=lambda run: run[0])
+    grown = {}
+    for stage in STAGES:
+        found: dict[int, list[Peak]] = {clips: [] for clips in sizes.clips}
+        for _, clips, stages in runs:
+            words, out = stages[stage]
+            found[clips].append(peak := _peak(words, out, AGAIN if stage in LIGHT else 0, folder))
+            print(f"  {clips:,} clips, {stage}: {peak.cpu_s:.2f} s, {peak.total_bytes / 1e6:.0f} MB", flush=True)
+        peaks = found.values()
+        grown[stage] = Grown(
             clips=sizes.clips,
-            cpu_s=tuple(peak.cpu_s for peak in peaks),
-            elapsed_s=tuple(peak.seconds for peak in peaks),
-            peak_bytes=tuple(peak.total_bytes for peak in peaks),
+            cpu_s=tuple(median(peak.cpu_s for peak in each) for each in peaks),
+            elapsed_s=tuple(median(peak.seconds for peak in each) for each in peaks),
+            peak_bytes=tuple(median_low(peak.total_bytes for peak in each) for each in peaks),
         )
-        for stage, peaks in least.items()
-    }
+    return grown
 
 
-def _run(clips: int, budget: int, folder: Path) -> dict[str, Peak]:
-    """Run every stage once on so many clips."""
-    at, found = folder / str(clips), {}
+def stages_of(clips: int, budget: int, at: Path) -> dict[str, tuple[list[str], Path]]:
+    """Return the command line of every stage on so many clips, and what it writes."""
     positions_s = MelConfig().rate_hz / MelConfig().hop_samples / SliceConfig().stride
     every = Work(clips=clips, clip_s=CLIP_S, positions_s=positions_s, budget=0, epochs=EPOCHS)
-    few = Work(clips=clips, clip_s=CLIP_S, positions_s=positions_s, budget=budget, epochs=EPOCHS)
-    source = f"soundscapes:{clips},clip_s={CLIP_S}"
-    for stage, work, words, out in commands(source, at, every, few, whole=True):
-        stage = ALL_VECTORS if (stage, work.budget) == ("cluster", 0) else stage
-        if stage in STAGES:
-            found[stage] = _peak(words, out, AGAIN if stage in LIGHT else 0, folder)
-    shutil.rmtree(at)
-    return found
+    few = replace(every, budget=budget)
+    lines = commands(f"soundscapes:{clips},clip_s={CLIP_S}", at, every, few, whole=True)
+    return {
+        ALL_VECTORS if (stage, work.budget) == ("cluster", 0) else stage: (words, out)
+        for stage, work, words, out in lines
+    }
 
 
 def _peak(words: Sequence[str], out: Path, again: int, folder: Path) -> Peak:
