@@ -4,6 +4,7 @@ A type checker sees the plain type; the command line shows the range; `check` re
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -41,6 +42,8 @@ LARGEST = 2**63 - 1  # whole number that libraries take; a number of lines or of
 
 Count = Annotated[int, Range(1)]
 Natural = Annotated[int, Range(0)]
+Layers = Annotated[int, Range(1, 100)]  # of a model; each takes a moment to make, however small it is
+LayersOrNone = Annotated[int, Range(0, 100)]
 Positive = Annotated[float, Range(0, above=True)]
 NotNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
@@ -59,9 +62,14 @@ def ranges_of(config: type) -> dict[str, Range]:
 
 def check(config: Any, prefix: str = "") -> None:
     """Raise UserError where a field of the dataclass `config` lies outside its range; `prefix` precedes the name."""
-    for name, range_ in ranges_of(config.__class__).items():
-        value = getattr(config, name)
-        for number in value if isinstance(value, tuple) else (value,):
+    check_values(vars(config), config.__class__, prefix)
+
+
+def check_values(values: Mapping[str, Any], config: type, prefix: str = "") -> None:
+    """Raise UserError where one of `values` lies outside the range of the field of that name of a dataclass."""
+    for name, range_ in ranges_of(config).items():
+        value = values.get(name)
+        for number in value if isinstance(value, tuple | list) else (value,):
             if number is not None and number not in range_:
                 raise UserError(f"{prefix}{name} is {number}; it must be {range_}")
             if isinstance(number, int) and abs(number) > LARGEST:

@@ -6,7 +6,7 @@ A system that is trained by steps extends TrainConfig; one that is solved at onc
 from dataclasses import dataclass
 from typing import Literal
 
-from audio_tokens.engine.ranges import Count, Natural, NotNegative, Positive, Share, ShareBelow1
+from audio_tokens.engine.ranges import Count, Layers, LayersOrNone, Natural, NotNegative, Positive, Share, ShareBelow1
 from audio_tokens.engine.train_config import StepConfig, TagConfig, TrainConfig
 from audio_tokens.errors import UserError
 
@@ -90,7 +90,7 @@ class TokenLstmOptions(TrainConfig):
     width: Count = 96
     dropout: ShareBelow1 = 0.2
     pooling: Literal["first", "mean", "max", "mean-max", "attention"] = "mean-max"
-    convolutions: Natural = 0
+    convolutions: LayersOrNone = 0
     bag: bool = False
     embedding: Literal["drawn", "centroids"] = "drawn"
     learning_rate: Positive = 3e-3
@@ -110,7 +110,7 @@ class BertOptions(StepConfig):
     """
 
     width: Count = 96
-    layers: Count = 2
+    layers: Layers = 2
     heads: Count = 4
     dropout: ShareBelow1 = 0.1
     positions: Literal["learnt", "rotary"] = "learnt"
@@ -164,7 +164,7 @@ class TokenBertOptions(HybridBertOptions):
         convolutions: layers of convolutions over neighbouring positions before attention; 0 for none
     """
 
-    convolutions: Natural = 0
+    convolutions: LayersOrNone = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +227,7 @@ class RawAstOptions(TrainConfig):
     """
 
     width: Count = 192
-    layers: Count = 4
+    layers: Layers = 4
     heads: Count = 3
     dropout: ShareBelow1 = 0.0
     patch_stride: Count = 10

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
+from audio_tokens.engine.ranges import check_values
 from audio_tokens.engine.systems.options import (
     HybridBertOptions,
     RawAstOptions,
@@ -93,8 +94,13 @@ def find(name: str) -> System:
 
 
 def build(config: "TaggerConfig") -> "Tagger":
-    """Return a fresh model of `config.system`; its weights come from torch's current generator."""
-    return find(config.system).load()(config)
+    """Return a fresh model of `config.system`; its weights come from torch's current generator.
+
+    Raises UserError where an option lies outside its range.
+    """
+    system = find(config.system)
+    check_values(config.options, system.options)
+    return system.load()(config)
 
 
 def save(model: "Tagger", folder: str | Path, **facts: Any) -> None:
@@ -122,11 +128,13 @@ def load(folder: str | Path) -> "Tagger":
 
     try:
         theirs = load_file(Path(folder) / WEIGHTS)
-        with torch.random.fork_rng():  # what is drawn here is replaced at once
-            model = build(TaggerConfig.from_dict(json.loads(config.read_bytes())))
-        ours = model.state_dict()
+        found = TaggerConfig.from_dict(json.loads(config.read_bytes()))
+        with torch.device("meta"):  # where tensors of any size take no memory
+            ours = build(found).state_dict()
         if differing := sorted(key for key in ours.keys() | theirs if not _alike(ours.get(key), theirs.get(key))):
             raise ValueError(f"{differing[0]} is missing or of another shape")
+        with torch.random.fork_rng():  # what is drawn here is replaced at once
+            model = build(found)
         model.load_state_dict(theirs)
     except MODEL_DAMAGED as error:
         raise damaged(Path(folder), error) from None

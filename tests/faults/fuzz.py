@@ -16,6 +16,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from audio_tokens.errors import UserError
@@ -44,6 +45,7 @@ def main() -> int:
     faulthandler.enable()
     found: Counter[str] = Counter()
     refused: Counter[str] = Counter()
+    most_bytes = MOST_BYTES
     names, deadline = asked.openers.split(","), time.monotonic() + 60 * asked.minutes
     with tempfile.TemporaryDirectory() as folder:
         if asked.artefacts is None:
@@ -58,10 +60,11 @@ def main() -> int:
             spent_s[name] += time.process_time() - start if done[name] else 0.0  # the first one imports, too
             done[name] += 1
             refused[name] += isinstance(error, UserError)
-            if kind := _fault(name, error):
+            for kind in _faults(name, error, most_bytes):
                 found[kind] += 1
                 if found[kind] == 1:
                     print(f"{kind}: {str(error)[:200]!r} by seed {seed!r}", flush=True)
+            most_bytes = max(most_bytes, peak_bytes())
             if done.total() % 5000 == 0:
                 print(f"{done.total()} cases, {sum(refused.values())} refused", flush=True)
     print(", ".join(f"{name} {count}" for name, count in done.items()))
@@ -82,14 +85,13 @@ def _case(name: str, folder: Path, seed: str) -> BaseException | None:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _fault(name: str, error: BaseException | None) -> str | None:
-    """Return the kind of what a case ended in, or None where it is as it should be: nothing, or one line."""
-    if peak_bytes() > MOST_BYTES:
-        return f"{name}: {peak_bytes() / 1e6:.0f} MB held"
-    if error is None or (isinstance(error, UserError) and len(str(error).splitlines()) == 1):
-        return None
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{name}: {type(error).__name__} in {Path(where.filename).name}:{where.lineno}"
+def _faults(name: str, error: BaseException | None, most_bytes: int) -> Iterator[str]:
+    """Yield what is not as it should be: more memory held than ever and allowed, anything said but one line."""
+    if peak_bytes() > most_bytes:
+        yield f"{name}: {peak_bytes() / 1e6:.0f} MB held"
+    if error is not None and (not isinstance(error, UserError) or len(str(error).splitlines()) != 1):
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        yield f"{name}: {type(error).__name__} in {Path(where.filename).name}:{where.lineno}"
 
 
 def _hang(*_: object) -> None:

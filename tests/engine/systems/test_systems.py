@@ -1,5 +1,6 @@
 """Laws of all systems: masks follow lengths, padding changes nothing, the last frame is read, a saved model lasts."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audio_tokens.engine.clips.batch import Batch
-from audio_tokens.engine.systems.registry import SYSTEMS, build, find, load, save
+from audio_tokens.engine.systems.registry import CONFIG, SYSTEMS, build, find, load, save
 from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, TokenEmbedding, mask_from, slices_of
 from audio_tokens.engine.train_config import model_options
 from audio_tokens.errors import UserError
+from tests.peak_memory import peak_bytes
 
 VOCAB, BANDS, LONGEST, LABELS = (50, 20), 16, 40, 5
 # Every system as it is, and those with options that change what it computes.
@@ -206,3 +208,20 @@ def test_the_registry_is_light() -> None:
     heavy = "any(name in sys.modules for name in ('torch', 'sklearn', 'transformers'))"
     code = f"import sys, audio_tokens.engine.systems.registry; sys.exit({heavy})"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("variant", "option", "value"),
+    [("token-bert", "layers", 10**12), ("token-lstm", "convolutions", 10**12), ("token-lstm", "width", 40_000)],
+)
+def test_a_model_of_a_size_that_its_weights_are_not_of_is_refused_at_once(
+    variant: str, option: str, value: int, tmp_path: Path
+) -> None:
+    save(fresh(variant), tmp_path)
+    config = json.loads((tmp_path / CONFIG).read_text())
+    config["options"][option] = value
+    (tmp_path / CONFIG).write_text(json.dumps(config))
+    before = peak_bytes()
+    with pytest.raises(UserError, match=r"is damaged \(.*(from \d to 100|another shape)"):
+        load(tmp_path)
+    assert peak_bytes() < before + 100_000_000  # 40,000 wide would be 50 GB
