@@ -5,14 +5,13 @@ work itself takes, were it only hundredths of a second. LINES is JSON: a list of
 """
 
 import json
+import runpy
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from typing import NamedTuple
-
-from audio_tokens.jobs import cli
 
 
 class Turn(NamedTuple):
@@ -33,14 +32,17 @@ def turns_of(printed: str) -> list[Turn]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the lines; the exit code of the first that fails ends it."""
+    """Run the lines as `audio-tokens` would; the first that fails ends it, with its exit code."""
     turns = []
     for words in json.loads(argv[0]):
         elapsed_s, cpu_s = time.perf_counter(), time.process_time()
-        with redirect_stdout(StringIO()):
-            code = cli.main(words)
-        if code:
-            return code
+        sys.argv = ["audio-tokens", *words]
+        try:
+            with redirect_stdout(StringIO()):
+                runpy.run_module("audio_tokens.jobs.cli", run_name="__main__")
+        except SystemExit as end:
+            if end.code:
+                raise
         turns.append(Turn(time.perf_counter() - elapsed_s, time.process_time() - cpu_s))
     print(json.dumps(turns))
     return 0
