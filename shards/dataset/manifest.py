@@ -288,7 +288,7 @@ def _check(manifest: dict[str, Any]) -> None:
     for entry in manifest["shards"]:
         checked(entry, ENTRY)
         name = entry["name"]
-        a_file = "/" not in name and name not in ("", ".", "..") and len(name.encode()) <= MOST_NAME_BYTES
+        a_file = not set("/\0") & set(name) and name not in ("", ".", "..") and len(name.encode()) <= MOST_NAME_BYTES
         sizes = entry["clips"] * MEMBER_BYTES, entry["frames"], entry["bytes"]
         if not a_file or min(sizes) < 0 or max(sizes[1:]) > MOST_COUNTED or sizes[0] > entry["bytes"]:
             raise ValueError(f"a shard is listed as {entry!r:.100}")

@@ -17,6 +17,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
+from multiprocessing import get_context
 from pathlib import Path
 
 from audio_tokens.errors import UserError
@@ -49,7 +50,9 @@ def main() -> int:
     names, deadline = asked.openers.split(","), time.monotonic() + 60 * asked.minutes
     with tempfile.TemporaryDirectory() as folder:
         if asked.artefacts is None:
-            make_artefacts(Path(folder) / "artefacts")
+            maker = get_context("spawn").Process(target=make_artefacts, args=(Path(folder) / "artefacts",))
+            maker.start()  # apart, since memory is that of what opens files
+            maker.join()
         lay_out(asked.artefacts or Path(folder) / "artefacts", Path(folder))
         done, spent_s = Counter(dict.fromkeys(names, 0)), dict.fromkeys(names, 0.0)
         while done.total() < asked.cases and time.monotonic() < deadline:

@@ -157,7 +157,12 @@ FOUND: dict[str, tuple[str, Callable[[Path], None]]] = {
             "shards: dataset.json",
             lambda at, name=name: renamed(at / "shards" / "dataset.json", name),  # type: ignore[misc]
         )
-        for word, name in {"too long": "x" * 300, "that of its folder": ".", "no name": ""}.items()
+        for word, name in {
+            "too long": "x" * 300,
+            "that of its folder": ".",
+            "no name": "",
+            "cut by a zero": r"a\u0000b",
+        }.items()
     },
     "a manifest of shards that is nested without end": (
         "shards: dataset.json",
