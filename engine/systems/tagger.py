@@ -151,8 +151,10 @@ class TokenEmbedding(nn.Module):
         rows_Q = [size + 3 for size in vocab_sizes]
         self.table = nn.Embedding(sum(rows_Q), width)
         nn.init.normal_(self.table.weight, std=self.SPREAD)
-        self.register_buffer("first_Q", torch.tensor([sum(rows_Q[:stream]) for stream in range(len(rows_Q))]))
-        self.register_buffer("special_Q", torch.tensor(vocab_sizes))
+        # not saved: the configuration says them, and a damaged one would be looked up beyond the table
+        first_Q = torch.tensor([sum(rows_Q[:stream]) for stream in range(len(rows_Q))])
+        self.register_buffer("first_Q", first_Q, persistent=False)
+        self.register_buffer("special_Q", torch.tensor(vocab_sizes), persistent=False)
 
     def forward(
         self, ids_BTQ: Int64[Tensor, "B T Q"], weights_BTQ: Float[Tensor, "B T Q"] | None = None

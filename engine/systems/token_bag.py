@@ -41,7 +41,8 @@ class TokenBag(Tagger):
     def __init__(self, config: TaggerConfig) -> None:
         super().__init__(config)
         sizes_Q = config.vocab_sizes
-        self.register_buffer("first_Q", torch.tensor([sum(sizes_Q[:stream]) for stream in range(len(sizes_Q))]))
+        first_Q = torch.tensor([sum(sizes_Q[:stream]) for stream in range(len(sizes_Q))])
+        self.register_buffer("first_Q", first_Q, persistent=False)
         self.head = nn.Linear(sum(sizes_Q), config.label_count)
 
     def forward(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B L"]:

@@ -225,3 +225,9 @@ def test_a_model_of_a_size_that_its_weights_are_not_of_is_refused_at_once(
     with pytest.raises(UserError, match=r"is damaged \(.*(from \d to 100|another shape)"):
         load(tmp_path)
     assert peak_bytes() < before + 100_000_000  # 40,000 wide would be 50 GB
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_places_in_tables_are_not_read_from_a_file_that_may_be_damaged(variant: str) -> None:
+    saved = {name.rpartition(".")[2] for name in fresh(variant).state_dict()}
+    assert not saved & {"first_Q", "special_Q"}
