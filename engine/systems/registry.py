@@ -129,11 +129,11 @@ def load(folder: str | Path) -> "Tagger":
     try:
         theirs = load_file(Path(folder) / WEIGHTS)
         found = TaggerConfig.from_dict(json.loads(config.read_bytes()))
-        with torch.device("meta"):  # where tensors of any size take no memory
-            ours = build(found).state_dict()
-        if differing := sorted(key for key in ours.keys() | theirs if not _alike(ours.get(key), theirs.get(key))):
-            raise ValueError(f"{differing[0]} is missing or of another shape")
         with torch.random.fork_rng():  # what is drawn here is replaced at once
+            with torch.device("meta"):  # where tensors of any size take no memory
+                ours = build(found).state_dict()
+            if differing := sorted(key for key in ours.keys() | theirs if not _alike(ours.get(key), theirs.get(key))):
+                raise ValueError(f"{differing[0]} is missing or of another shape")
             model = build(found)
         model.load_state_dict(theirs)
     except MODEL_DAMAGED as error:

@@ -47,6 +47,7 @@ class TokenPairs(TokenBag):
         self.register_buffer("group_K", torch.cat([torch.randperm(size) % self.groups for size in sizes_Q]))
         pairs = len(self.lags) * len(sizes_Q) * self.groups**2
         self.head = nn.Linear(sum(sizes_Q) + pairs, config.label_count)
+        self.register_load_state_dict_post_hook(_see_groups)
 
     def initialise(self, vectors: Sequence[Float32[np.ndarray, "_ _"]] = ()) -> None:
         """Group tokens by their centroids, `vectors` [K, D] a stream, where the options say so."""
@@ -112,6 +113,12 @@ class TokenPairs(TokenBag):
             block, np.arange(len(every)), C, self.config.single_label, tell
         )
         return set_layer(self.head, axes_DA.double() @ weights_AL, bias_L, loss)
+
+
+def _see_groups(model: TokenPairs, loaded: object) -> None:
+    """Raise ValueError where the weights that were loaded put a token into a group that there is not: damage."""
+    if not bool(((model.group_K >= 0) & (model.group_K < model.groups)).all()):
+        raise ValueError(f"group_K has groups beyond the {model.groups} that there are")
 
 
 def grouped(centroids_KD: Float32[np.ndarray, "K D"], groups: int) -> Int64[Tensor, "K"]:

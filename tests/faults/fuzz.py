@@ -53,6 +53,7 @@ def main() -> int:
             maker = get_context("spawn").Process(target=make_artefacts, args=(Path(folder) / "artefacts",))
             maker.start()  # apart, since memory is that of what opens files
             maker.join()
+            assert maker.exitcode == 0, "the artefacts were not made"
         lay_out(asked.artefacts or Path(folder) / "artefacts", Path(folder))
         done, spent_s = Counter(dict.fromkeys(names, 0)), dict.fromkeys(names, 0.0)
         while done.total() < asked.cases and time.monotonic() < deadline:

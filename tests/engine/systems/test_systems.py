@@ -231,3 +231,12 @@ def test_a_model_of_a_size_that_its_weights_are_not_of_is_refused_at_once(
 def test_places_in_tables_are_not_read_from_a_file_that_may_be_damaged(variant: str) -> None:
     saved = {name.rpartition(".")[2] for name in fresh(variant).state_dict()}
     assert not saved & {"first_Q", "special_Q"}
+
+
+@pytest.mark.parametrize("group", [-1, 5])
+def test_damaged_groups_of_pairs_are_refused_as_a_model_is_opened(group: int, tmp_path: Path) -> None:
+    model = fresh("token-pairs")
+    model.get_buffer("group_K")[3] = group
+    save(model, tmp_path)
+    with pytest.raises(UserError, match=r"is damaged \(group_K has groups beyond the 5"):
+        load(tmp_path)
