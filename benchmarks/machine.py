@@ -15,6 +15,7 @@ PACKAGES = (
     "scipy",
     "torch",
     "torchaudio",
+    "triton",
     "faiss-gpu",
     "faiss-cpu",
     "scikit-learn",

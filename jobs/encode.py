@@ -60,7 +60,7 @@ def encode(config: Encode) -> int:
 
 def _encode(config: Encode) -> int:
     from audio_tokens.engine.codebook.codebook_file import Codebook
-    from audio_tokens.engine.codebook.nearest.search import gpu_count
+    from audio_tokens.engine.codebook.nearest.search import torch_gpus
     from audio_tokens.engine.sound.log_mel import FrontEnd
     from audio_tokens.engine.sound.mel_config import MelConfig
     from audio_tokens.jobs.artefacts.encoding import ShardClips, TokenMaker, only_itself
@@ -111,7 +111,7 @@ def _encode(config: Encode) -> int:
         codebook_hash=codebook.hash,
         top=config.top,
         mixed=bool(config.views.mix),
-        gpus=gpu_count() if config.dask is None else 0,  # those of this machine are not the cluster's
+        gpus=torch_gpus() if config.dask is None else 0,  # those of this machine are not the cluster's
         out=out,
         attributes={
             "codebook": codebook.hash,

@@ -157,13 +157,17 @@ def window_frames(frames: int, config: SliceConfig, stream: int) -> Int64[np.nda
     return np.clip(starts_P[:, None] + np.arange(config.contexts[stream]), 0, frames - 1)
 
 
+def window_rows(lengths: Sequence[int], config: SliceConfig, stream: int) -> Int64[np.ndarray, "N context"]:
+    """Return the frame numbers of every window of some clips, whose frames lie one clip after the other."""
+    firsts = np.cumsum(lengths) - lengths
+    windows = [window_frames(frames, config, stream) + first for frames, first in zip(lengths, firsts, strict=True)]
+    return np.concatenate(windows)
+
+
 def stack(clips: Sequence[Shaped[np.ndarray, "_ F"]], config: SliceConfig, stream: int) -> Shaped[np.ndarray, "N D"]:
     """Return one stream's slices of some clips: the frames of each window side by side, D = context x F.
 
     One gather for all of them: memory is written once.
     """
-    lengths = [len(frames_TF) for frames_TF in clips]
-    firsts = np.cumsum(lengths) - lengths
-    windows = [window_frames(frames, config, stream) + first for frames, first in zip(lengths, firsts, strict=True)]
-    rows_NC = np.concatenate(windows)
+    rows_NC = window_rows([len(frames_TF) for frames_TF in clips], config, stream)
     return np.concatenate(clips).take(rows_NC, axis=0).reshape(len(rows_NC), -1)

@@ -6,6 +6,8 @@ A soft token is one number: its id, and above that number's 16 bits its cosine's
 tokens does it to soft ones too, M columns a stream, and a special token (PAD, MASK) in all M of them weighs as one.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Float32, Int64, UInt, UInt8, UInt16, UInt32
 
@@ -13,6 +15,14 @@ from jaxtyping import Float32, Int64, UInt, UInt8, UInt16, UInt32
 TEMPERATURE = 0.2
 ID_BITS = 16
 ID = (1 << ID_BITS) - 1
+
+
+class Tokens(NamedTuple):
+    """Tokens of a clip's positions and, where several were asked for, the nearest of each with their cosines' bytes."""
+
+    ids_PQ: UInt16[np.ndarray, "P Q"]
+    top_ids_PQM: UInt16[np.ndarray, "P Q M"] | None = None
+    top_cosines_PQM: UInt8[np.ndarray, "P Q M"] | None = None
 
 
 def several_nearest(

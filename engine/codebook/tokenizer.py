@@ -3,47 +3,31 @@
 S samples, T frames, F mel bands, P positions, Q token streams.
 """
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, Integer, UInt8, UInt16
+from jaxtyping import Float, Float32, Integer, UInt16
 
 from audio_tokens.engine.codebook.codebook_file import Codebook
-from audio_tokens.engine.codebook.nearest.search import best_nearest
-from audio_tokens.engine.codebook.quantizer import Quantizer, Step
+from audio_tokens.engine.codebook.quantizer import Prepared, Quantizer, Step
 from audio_tokens.engine.codebook.slices import position_count, window_starts
-from audio_tokens.engine.codebook.soft_tokens import several_nearest
+from audio_tokens.engine.codebook.soft_tokens import Tokens, several_nearest
 from audio_tokens.engine.sound.log_mel import FrontEnd, MelConfig
 from audio_tokens.engine.sound.wave_input import mono
 from audio_tokens.errors import UserError
-
-
-class Tokens(NamedTuple):
-    """A clip's tokens and, where several were asked for, the `top` nearest of every position with their cosines."""
-
-    ids_PQ: UInt16[np.ndarray, "P Q"]
-    top_ids_PQM: UInt16[np.ndarray, "P Q M"] | None = None
-    top_cosines_PQM: UInt8[np.ndarray, "P Q M"] | None = None
 
 
 class AudioTokenizer:
     """Turns a wave into token ids by a codebook, and token ids into the mel they stand for."""
 
     def __init__(self, codebook: Codebook, device: int | None = None) -> None:
-        """Search on GPU `device` where one is named, else on the CPU."""
-        self.codebook, self._device = codebook, device
+        """Encode on GPU `device` where one is named, else on the CPU."""
+        self.codebook = codebook
         self.mel = MelConfig.from_dict(codebook.mel)
         self._front_end = FrontEnd(self.mel)
-        self.quantizer = Quantizer(
-            codebook.slices,
-            codebook.metric,
-            codebook.kernels_KW,
-            codebook.streams,
-            partial(best_nearest, device=device),
-        )
+        self.quantizer = Quantizer(codebook.slices, codebook.metric, codebook.kernels_KW, codebook.streams)
+        self._on_gpu = None if device is None else _on_gpu(codebook, device)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: int | None = None) -> "AudioTokenizer":
@@ -82,12 +66,12 @@ class AudioTokenizer:
         if not 1 <= top <= min(self.vocab_sizes):
             raise UserError(f"top {top}: from 1 to the smallest vocabulary, {min(self.vocab_sizes)}")
         clips = [self.quantizer.prepare(mel_TF) for mel_TF in mels]
-        if self._device is None:
+        if self._on_gpu is None:
             return [self._tokens(self.quantizer.walk([clip]), top) for clip in clips]
-        steps = self.quantizer.walk(clips)
+        tokens = self._on_gpu(clips, top)
         ends = np.cumsum([position_count(len(mel_TF), self.codebook.slices) for mel_TF in mels])
         return [
-            self._tokens([Step(*(array[end - count : end] for array in step)) for step in steps], top)
+            Tokens(*(None if array is None else array[end - count : end] for array in tokens))
             for end, count in zip(ends, np.diff(ends, prepend=0), strict=True)
         ]
 
@@ -127,3 +111,12 @@ class AudioTokenizer:
             np.add.at(weight_TF[:, covered], frames_PC[inside_PC], 1 / context)
         normal_TF = np.divide(total_TF, weight_TF, out=np.zeros_like(total_TF), where=weight_TF > 0)
         return (normal_TF * self.codebook.scale + self.codebook.offset_F).astype(np.float32)
+
+
+def _on_gpu(codebook: Codebook, device: int) -> Callable[[Sequence[Prepared], int], Tokens]:
+    """Return what encodes on a GPU; only there does a tokenizer pay for importing torch."""
+    import torch
+
+    from audio_tokens.engine.codebook.device_encoder import DeviceEncoder
+
+    return DeviceEncoder(codebook, torch.device("cuda", device))

@@ -20,7 +20,7 @@ class TorchNearest:
         self._on_device_KD = torch.from_numpy(centroids_KD).to(device)
         half_K = half_norms(centroids_KD, metric)
         self._half_K = None if half_K is None else torch.from_numpy(half_K).to(device)
-        self._lowest_K = lowest_twin(centroids_KD)
+        self._lowest_K = torch.from_numpy(lowest_twin(centroids_KD)).to(device)
 
     def __call__(self, x_ND: Float32[np.ndarray, "N D"]) -> tuple[Int64[np.ndarray, "N"], Float32[np.ndarray, "N"]]:
         """See Nearest."""
@@ -28,7 +28,11 @@ class TorchNearest:
             return np.empty(0, np.int64), np.empty(0, np.float32)
         tiles = torch.from_numpy(np.ascontiguousarray(x_ND)).to(self._on_device_KD.device).split(TILE_VECTORS)
         best, ids = zip(*map(self.best, tiles), strict=True)
-        return served(x_ND, self._lowest_K[torch.cat(ids).cpu().numpy()], torch.cat(best).cpu().numpy(), self._metric)
+        return served(x_ND, torch.cat(ids).cpu().numpy(), torch.cat(best).cpu().numpy(), self._metric)
+
+    def nearest(self, x_ND: Tensor) -> Tensor:
+        """Return the ids [N] of vectors that lie on the device, where they stay; a zero vector's is 0 under cosine."""
+        return torch.cat([self.best(tile_ND)[1] for tile_ND in x_ND.split(TILE_VECTORS)])
 
     @torch.inference_mode()
     def best(self, x_ND: Tensor) -> tuple[Tensor, Tensor]:
@@ -43,4 +47,4 @@ class TorchNearest:
             top_N, at_N = scores_NK.max(dim=1)
             ids_N = torch.where(top_N > best_N, at_N + start, ids_N)
             best_N = torch.maximum(best_N, top_N)
-        return best_N, ids_N
+        return best_N, self._lowest_K[ids_N]
