@@ -95,7 +95,7 @@ class Bench:
 
 
 def search(bench: Bench) -> None:
-    """The nearest of K centroids: tiles of torch, a fused Triton kernel, FAISS, from the device and from the host."""
+    """The nearest of K centroids: the fused kernel, tiles of torch, FAISS, from the device and from the host."""
     peak = bench.rate(torch.float32)
     bench.report.figures("float32 product, TF32 off", tflops=peak)
     sizes = [(50, 16)] if bench.quick else product((500, 5_000, 20_000), (64, 128, 256))
@@ -109,19 +109,14 @@ def _search(bench: Bench, peak: float, clusters: int, dims: int) -> None:
     x_ND = unit_length(rng.standard_normal((vectors, dims), np.float32))
     centroids_KD = unit_length(rng.standard_normal((clusters, dims), np.float32))
     ours = TorchNearest(centroids_KD, "cosine", bench.device)
+    tiled = TorchNearest(centroids_KD, "cosine", bench.device, fused=False)
     there_ND, there_KD = (torch.from_numpy(array).to(bench.device) for array in (x_ND, centroids_KD))
     contenders: dict[str, Action] = {
-        "torch, on the device": bench.timed(lambda: list(map(ours.best, there_ND.split(TILE_VECTORS)))),
-        "torch, from the host": bench.timed(lambda: ours(x_ND)),
+        "ours, on the device": bench.timed(lambda: ours.best(there_ND)),
+        "tiles, on the device": bench.timed(lambda: tiled.best(there_ND)),
+        "ours, from the host": bench.timed(lambda: ours(x_ND)),
     }
-    found = {"torch": ours(x_ND)[0]}
-    if bench.device.type == "cuda" and importlib.util.find_spec("triton"):
-        from benchmarks.inputs.triton_nearest import triton_nearest
-
-        contenders["Triton, on the device"] = bench.timed(lambda: triton_nearest(there_ND, there_KD))
-        found["Triton"] = triton_nearest(there_ND, there_KD).cpu().numpy()
-    else:
-        bench.report.figures("left out", triton="not installed, or no GPU")
+    found = {"ours": ours(x_ND)[0], "tiles": tiled(x_ND)[0]}
     faiss = _faiss(bench, centroids_KD)
     if faiss is not None:
         contenders["FAISS, from the host"] = partial(faiss, x_ND)
@@ -134,8 +129,8 @@ def _search(bench: Bench, peak: float, clusters: int, dims: int) -> None:
         tflops = tflop / race.median_s(name)
         bench.report.figures(f"{case}: {name}", tflops=tflops, share_of_measured_rate=tflops / peak)
     for name, ids_N in found.items():
-        same = float(np.mean(ids_N == found["torch"]))
-        bench.report.bar(f"{case}: {name} finds torch's centroids", same, at_least=0.9999)
+        same = float(np.mean(ids_N == found["tiles"]))
+        bench.report.bar(f"{case}: {name} finds the centroids that float32 products find", same, at_least=0.9999)
 
 
 def _faiss(bench: Bench, centroids_KD: np.ndarray) -> Nearest | None:

@@ -96,6 +96,9 @@ STUDIES = {
     "e-lstm-views": Study(tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-lstm", options=VIEWED),
     "e-bag-views": Study(tokens=SPEECH_VIEWS, streams=ALL, top=4),
     "e-lstm-mix": Study(tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-lstm", options=VIEWED | MIXED),
+    "e-lstm-mix-shuffled": Study(
+        tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-lstm", options=VIEWED | MIXED, shuffled=True
+    ),
     "e-bert-views": Study(tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-bert", options=BERT),
     "e-cnn-views": Study(tokens=SPEECH_VIEWS, system="raw-cnn", options=CNN),
     "r-cnn": Study(tokens=SPEECH, system="raw-cnn", options=CNN),

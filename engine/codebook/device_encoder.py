@@ -77,7 +77,7 @@ class _DeviceStream:
 
     def tokens(self, x_ND: Tensor, top: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return ids [N], and of `top` alternatives ids [N, M] and cosines' bytes [N, M], as several_nearest does."""
-        ids_N = self._nearest.nearest(x_ND)
+        ids_N = self._nearest.best(x_ND)[1]
         if top == 1:
             return ids_N, ids_N, ids_N
         unit_KD = normalize(self._centroids_KD, eps=torch.finfo().tiny)

@@ -1,4 +1,8 @@
-"""Which search a machine gets: FAISS on a GPU that it sees, else torch on one that it sees, else numpy on the CPU."""
+"""Which search a machine gets: torch on a GPU that it sees, else FAISS on one that it sees, else numpy on the CPU.
+
+torch's fused kernel takes half to three quarters of FAISS's time (benchmarks/results/gpu.md). FAISS runs with older
+drivers: a torch built for CUDA 13 sees no GPU where the driver is one for CUDA 12.
+"""
 
 import ctypes
 from collections.abc import Callable
@@ -11,18 +15,18 @@ from audio_tokens.engine.codebook.nearest.protocol import Metric, Nearest
 
 
 def gpu_count() -> int:
-    """Return how many GPUs there are to search on: those that FAISS sees, or where it sees none, those of torch."""
-    return faiss_gpus() or torch_gpus()
+    """Return how many GPUs there are to search on: those that torch sees, or where it sees none, those of FAISS."""
+    return torch_gpus() or faiss_gpus()
 
 
 def best_nearest(metric: Metric, device: int | None = None) -> Callable[[np.ndarray], Nearest]:
     """Return what makes the fastest search of some centroids, on GPU `device` where one is given.
 
-    On a GPU the search that was made last takes the place of the one before, which must not be used any more.
+    On FAISS's GPU the search that was made last takes the place of the one before, which must not be used any more.
     """
     if device is None:
         return partial(NumpyNearest, metric=metric)
-    if faiss_gpus():
+    if not torch_gpus():
         from audio_tokens.engine.codebook.nearest.faiss_search import FaissSearch
 
         return FaissSearch(metric, device)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from audio_tokens.engine.codebook.nearest import torch_search
 from audio_tokens.engine.codebook.nearest.faiss_search import FaissSearch
 from audio_tokens.engine.codebook.nearest.numpy_search import NumpyNearest
-from audio_tokens.engine.codebook.nearest.search import best_nearest, torch_gpus
+from audio_tokens.engine.codebook.nearest.search import best_nearest, faiss_gpus, torch_gpus
 from audio_tokens.engine.codebook.nearest.torch_search import TorchNearest
 from tests.engine.codebook.toy_fit import blobs
 
@@ -104,10 +104,12 @@ def test_without_a_gpu_the_cpu_searches():
 @pytest.mark.skipif(torch_gpus() == 0, reason="torch sees no GPU")
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_every_gpu_path_agrees_with_numpy(metric):
-    x_ND, centroids_KD = blobs(3, 40, 50, dims=32), blobs(4, 100, 1, dims=32)
+    x_ND, centroids_KD = blobs(3, 40, 50, dims=45), blobs(4, 300, 1, dims=45)
     expected_N, expected_far_N = NumpyNearest(centroids_KD, metric)(x_ND)
-    paths = [TorchNearest(centroids_KD, metric, torch.device("cuda", 0)), best_nearest(metric, 0)(centroids_KD)]
-    for nearest in paths:
+    gpu = torch.device("cuda", 0)
+    tiles, fused = (TorchNearest(centroids_KD, metric, gpu, fused=fused) for fused in (False, True))
+    by_faiss = [FaissSearch(metric, 0)(centroids_KD)] if faiss_gpus() else []
+    for nearest in (tiles, fused, *by_faiss):
         ids_N, far_N = nearest(x_ND)
         assert (ids_N == expected_N).mean() > 0.999
         assert np.abs(far_N - expected_far_N).max() < 1e-4
