@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from audio_tokens.engine.codebook.codebook_file import Codebook
 from audio_tokens.engine.codebook.nearest.torch_search import TorchNearest
 from audio_tokens.engine.codebook.quantizer import Prepared, TokenStream, stream_metric
-from audio_tokens.engine.codebook.slices import window_rows
+from audio_tokens.engine.codebook.slices import position_count, window_rows
 from audio_tokens.engine.codebook.soft_tokens import Tokens
 
 TILE_SCORES = 1 << 26  # of alternatives at a time: 256 MiB
@@ -32,11 +32,12 @@ class DeviceEncoder:
         ]
 
     @torch.inference_mode()
-    def __call__(self, clips: Sequence[Prepared], top: int = 1) -> Tokens:
-        """Return the tokens of all clips' positions, one clip after the other; above 1, `top` alternatives of each."""
+    def __call__(self, clips: Sequence[Prepared], top: int = 1) -> list[Tokens]:
+        """Return each clip's tokens; above 1, `top` alternatives of every position."""
         lengths = [len(clip.frames_TF) for clip in clips]
         frames_TF = torch.from_numpy(np.concatenate([clip.frames_TF for clip in clips])).to(self._device)
-        x_ND, found = frames_TF, []
+        x_ND = frames_TF
+        found: list[tuple[Tensor, Tensor, Tensor]] = []
         for index, stream in enumerate(self._streams):
             if self._slices.residual and index:
                 x_ND = self._streams[index - 1].left_over(x_ND, found[-1][0])
@@ -46,12 +47,13 @@ class DeviceEncoder:
                 x_ND = stream.whitened(frames_TF[:, covered][rows_NC].flatten(start_dim=1))
                 x_ND = normalize(x_ND, eps=torch.finfo().tiny) if self._slices.unit_length else x_ND
             found.append(stream.tokens(x_ND, top))
-        ids, top_ids, top_cosines = zip(*found, strict=True)
-        ids_NQ = torch.stack(ids, dim=1).cpu().numpy().astype(np.uint16)
+        ids_NQ, top_ids_NQM, cosines_NQM = (torch.stack(each, dim=1).cpu().numpy() for each in zip(*found, strict=True))
+        ends = np.cumsum([position_count(frames, self._slices) for frames in lengths])
+        parts = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+        ids_NQ, top_ids_NQM = ids_NQ.astype(np.uint16), top_ids_NQM.astype(np.uint16)
         if top == 1:
-            return Tokens(ids_NQ)
-        top_ids_NQM = torch.stack(top_ids, dim=1).cpu().numpy().astype(np.uint16)
-        return Tokens(ids_NQ, top_ids_NQM, torch.stack(top_cosines, dim=1).cpu().numpy())
+            return [Tokens(ids_NQ[part]) for part in parts]
+        return [Tokens(ids_NQ[part], top_ids_NQM[part], cosines_NQM[part]) for part in parts]
 
 
 class _DeviceStream:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32, Integer, UInt16
 
 from audio_tokens.engine.codebook.codebook_file import Codebook
 from audio_tokens.engine.codebook.quantizer import Prepared, Quantizer, Step
-from audio_tokens.engine.codebook.slices import position_count, window_starts
+from audio_tokens.engine.codebook.slices import window_starts
 from audio_tokens.engine.codebook.soft_tokens import Tokens, several_nearest
 from audio_tokens.engine.sound.log_mel import FrontEnd, MelConfig
 from audio_tokens.engine.sound.wave_input import mono
@@ -68,12 +68,7 @@ class AudioTokenizer:
         clips = [self.quantizer.prepare(mel_TF) for mel_TF in mels]
         if self._on_gpu is None:
             return [self._tokens(self.quantizer.walk([clip]), top) for clip in clips]
-        tokens = self._on_gpu(clips, top)
-        ends = np.cumsum([position_count(len(mel_TF), self.codebook.slices) for mel_TF in mels])
-        return [
-            Tokens(*(None if array is None else array[end - count : end] for array in tokens))
-            for end, count in zip(ends, np.diff(ends, prepend=0), strict=True)
-        ]
+        return self._on_gpu(clips, top)
 
     def _tokens(self, steps: Sequence[Step], top: int) -> Tokens:
         ids_PQ = np.stack([step.ids_N for step in steps], axis=1).astype(np.uint16)
@@ -113,7 +108,7 @@ class AudioTokenizer:
         return (normal_TF * self.codebook.scale + self.codebook.offset_F).astype(np.float32)
 
 
-def _on_gpu(codebook: Codebook, device: int) -> Callable[[Sequence[Prepared], int], Tokens]:
+def _on_gpu(codebook: Codebook, device: int) -> Callable[[Sequence[Prepared], int], list[Tokens]]:
     """Return what encodes on a GPU; only there does a tokenizer pay for importing torch."""
     import torch
 
