@@ -67,10 +67,11 @@ def check(config: Any, prefix: str = "") -> None:
 
 def check_values(values: Mapping[str, Any], config: type, prefix: str = "") -> None:
     """Raise UserError where one of `values` lies outside the range of the field of that name of a dataclass."""
-    for name, range_ in ranges_of(config).items():
-        value = values.get(name)
+    ranges = ranges_of(config)
+    for name, value in values.items():
+        range_ = ranges.get(name)
         for number in value if isinstance(value, tuple | list) else (value,):
-            if number is not None and number not in range_:
+            if range_ is not None and number is not None and number not in range_:
                 raise UserError(f"{prefix}{name} is {number}; it must be {range_}")
             if isinstance(number, int) and abs(number) > LARGEST:
                 raise UserError(f"{prefix}{name} is {number}; it must be {LARGEST} or less")

@@ -11,11 +11,11 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from audio_tokens.engine.ranges import LARGEST, ranges_of
+from audio_tokens.engine.ranges import check_values
 from audio_tokens.errors import UserError, did_you_mean
 
 WRONG = re.compile(r'Parser key "(?P<name>[^"]+)".*?Expected an? (?P<kind>.+?)\. Got value: (?P<value>.*)')
-KINDS = {"int": "a whole number", "float": "a finite number", "bool": "true or false", "str": "text"}
+KINDS = {"int": "a whole number", "float": "a finite number", "bool": "true or false", "str": "text", "tuple": "a list"}
 
 
 def typed(config: type, values: Mapping[str, Any], where: str, names: Iterable[str] | None = None) -> dict[str, Any]:
@@ -39,10 +39,7 @@ def typed(config: type, values: Mapping[str, Any], where: str, names: Iterable[s
     for name, value in found.items():
         if value is None:
             raise UserError(f"{where}{name} is null; give it a value or leave it out")
-        if (range_ := ranges_of(config).get(name)) is not None and value not in range_:
-            raise UserError(f"{where}{name} is {value}; it must be {range_}")
-        if isinstance(value, int) and abs(value) > LARGEST:
-            raise UserError(f"{where}{name} is {value}; it must be {LARGEST} or less")
+    check_values(found, config, where)
     return found
 
 

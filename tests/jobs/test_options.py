@@ -89,6 +89,21 @@ def test_a_mistake_is_one_line_that_names_the_option_the_value_and_the_rule(word
     assert "\n" not in str(mistake.value)
 
 
+@pytest.mark.parametrize(
+    ("lags", "message"),
+    [
+        ("[0]", "lags is 0; it must be 1 or more"),
+        ("[1,y]", "lags is y; it must be a whole number"),
+    ],
+)
+@pytest.mark.parametrize("where", ["--options.lags", "--recipe.systems.token-pairs.lags"])
+def test_an_option_that_is_a_list_is_taken_and_each_of_its_entries_checked(where: str, lags: str, message: str) -> None:
+    assert trained("token-pairs", where, "[2,5]").options.lags == (2, 5)
+    with pytest.raises(UserError) as mistake:
+        trained("token-pairs", where, lags)
+    assert message in str(mistake.value)
+
+
 def test_the_line_wins_over_a_systems_part_of_the_recipe_and_that_over_the_part_for_all(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(
