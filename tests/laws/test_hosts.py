@@ -76,11 +76,10 @@ def test_shards_and_tokens_by_dask(three: Hosts, one: Path, tmp_path: Path) -> N
     place, scheduler = dask(three, *NUMBERS, patience="20s")
     shards, tokens = tmp_path / "shards", tmp_path / "tokens.zarr"
     words = f"-m {JOB}.build --source {SOURCE} --out {shards} --dask {place}"
-    build = three.start(1, *words.split())
-    wait_for(lambda: any((shards / ".tasks").glob("0*.json")), build)
-    with three.cut_off(3):
+    with three.cut_off(3):  # the scheduler still counts on it, and gives it tasks
+        build = three.start(1, *words.split())
         assert build.ended() == 0, build.said()[-3000:]
-        assert "failed to heartbeat" in scheduler.said()
+        assert "Remove worker" in scheduler.said()  # not heard of, or its connection timed out
     assert contents(shards) == contents(one / "shards")
     words = f"-m {JOB}.encode --shards {shards} --codebook {one}/codebook --out {tokens} --dask {place}"
     encode = three.start(1, *words.split())
