@@ -1,10 +1,9 @@
-"""What one GPU does in each hot stage: `python -m benchmarks.gpu`, at most 8 minutes on a card.
+"""What one GPU does in each hot stage: `python -m benchmarks.gpu`, about 6 minutes on a card.
 
     python -m benchmarks.gpu [PART ...] [--device cuda|cpu] [--quick] [--out FILE]
 
-`--device cpu --quick` is the form that CI runs. torch, transformers and accelerate are enough; what needs more (FAISS,
-Triton) and does not find it is left out by name. Lines are written part by part: a run that is cut short has told what
-it knew.
+`--device cpu --quick` is the form that CI runs. torch, transformers and accelerate are enough; FAISS is left out by
+name where it is missing. Each line is written at once: a run that is cut short has told what it knew.
 
 Expected of an H100, before any card had run it: a float32 product without TF32 reaches 50 TFLOP/s; tiles with a
 running maximum write their scores to memory and read them again, so they get a fifth of that at D=64 and half at D=256;
@@ -307,10 +306,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     whole_on_gpu = words.device == "cuda" and not words.quick and not words.parts
     out = words.out or (RESULTS if whole_on_gpu else Path(os.devnull))
     device = torch.device(words.device)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        out.open("w", buffering=1) as file,
-    ):  # cut short, it has told what it knew
+    with tempfile.TemporaryDirectory() as folder, out.open("w", buffering=1) as file:
         report = Report("gpu", quick=words.quick, folder=Path(folder), file=file)
         if words.device == "cuda":
             card = torch.cuda.get_device_properties(device)

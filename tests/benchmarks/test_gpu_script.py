@@ -25,7 +25,7 @@ def test_search_and_codebook_on_the_cpu(tmp_path: Path, monkeypatch: pytest.Monk
     rows = figures(out)
     assert rows[0]["kind"] == "machine"
     bars = [row for row in rows if row["kind"] == "bar"]
-    assert len(bars) == 2  # torch and FAISS
+    assert len(bars) == 4  # the search, its tiles and FAISS; tokens
     assert all(bar["holds"] for bar in bars)
 
 
@@ -50,12 +50,17 @@ def test_the_fused_kernel_finds_what_numpy_finds() -> None:
     pytest.importorskip("triton")
     code = """
 import numpy as np, torch
-from benchmarks.inputs.triton_nearest import triton_nearest
+from audio_tokens.engine.codebook.nearest.protocol import lowest_twin
+from audio_tokens.engine.codebook.nearest.triton_search import fused_best
 rng = np.random.default_rng(0)
-x_ND, c_KD = rng.standard_normal((300, 32), np.float32), rng.standard_normal((150, 32), np.float32)
+x_ND, c_KD = rng.standard_normal((300, 45), np.float32), rng.standard_normal((150, 45), np.float32)
 c_KD[77] = c_KD[3]
-ids_N = triton_nearest(torch.from_numpy(x_ND), torch.from_numpy(c_KD)).numpy()
-assert (ids_N == (x_ND @ c_KD.T).argmax(axis=1)).all()
+for half_K in (None, torch.from_numpy((c_KD**2).sum(axis=1) / 2)):
+    best_N, ids_N = fused_best(torch.from_numpy(x_ND), torch.from_numpy(c_KD), half_K)
+    scores_NK = x_ND @ c_KD.T - (0 if half_K is None else half_K.numpy())
+    lowest_K = lowest_twin(c_KD)  # as the search says which of equal ones it is
+    assert (lowest_K[ids_N.numpy()] == lowest_K[scores_NK.argmax(axis=1)]).all()
+    assert np.abs(best_N.numpy() - scores_NK.max(axis=1)).max() < 1e-4
 """
     environment = os.environ | {"TRITON_INTERPRET": "1"}
     done = subprocess.run(

@@ -35,6 +35,10 @@ class NoHostsError(RuntimeError):
     """There can be no network namespaces here: for want of root, or of `ip`."""
 
 
+def address(number: int) -> str:
+    return f"10.0.0.{number}"
+
+
 def name(number: int) -> str:
     return f"host-{number}"
 
@@ -53,7 +57,9 @@ def hosts(folder: Path) -> Iterator["Hosts"]:
         _remove()
         try:
             _connect()
-            (folder / "names").write_text("".join(f"10.0.0.{n} {name(n)}\n" for n in NUMBERS) + "127.0.0.1 localhost\n")
+            (folder / "names").write_text(
+                "".join(f"{address(n)} {name(n)}\n" for n in NUMBERS) + "127.0.0.1 localhost\n"
+            )
             yield Hosts(folder)
         finally:
             _remove()
@@ -141,7 +147,7 @@ def _connect() -> None:
         _ip("netns", "add", space)
         _ip("-n", SWITCH, "link", "add", name(number), "type", "veth", "peer", "name", "eth0", "netns", space)
         _ip("-n", SWITCH, "link", "set", name(number), "master", "bridge", "up")
-        _ip("-n", space, "address", "add", f"10.0.0.{number}/24", "dev", "eth0")
+        _ip("-n", space, "address", "add", f"{address(number)}/24", "dev", "eth0")
         for link in ("lo", "eth0"):
             _ip("-n", space, "link", "set", link, "up")
 

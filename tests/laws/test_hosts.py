@@ -12,7 +12,7 @@ import pytest
 from safetensors import safe_open
 
 from audio_tokens.jobs import cli
-from tests.laws.hosts import NUMBERS, PATIENCE_S, ROOT, Hosts, NoHostsError, Started, hosts, name, wait_for
+from tests.laws.hosts import NUMBERS, PATIENCE_S, ROOT, Hosts, NoHostsError, Started, address, hosts, name, wait_for
 from tests.shards.tasks.toy_build import contents
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3 * PATIENCE_S)]
@@ -76,10 +76,12 @@ def test_shards_and_tokens_by_dask(three: Hosts, one: Path, tmp_path: Path) -> N
     place, scheduler = dask(three, *NUMBERS, patience="20s")
     shards, tokens = tmp_path / "shards", tmp_path / "tokens.zarr"
     words = f"-m {JOB}.build --source {SOURCE} --out {shards} --dask {place}"
-    with three.cut_off(3):  # the scheduler still counts on it, and gives it tasks
-        build = three.start(1, *words.split())
+    build = three.start(1, *words.split())
+    wait_for(lambda: any((shards / ".tasks").glob("0*.json")), build)
+    with three.cut_off(3):
         assert build.ended() == 0, build.said()[-3000:]
-        assert "Remove worker" in scheduler.said()  # not heard of, or its connection timed out
+        # not heard of for too long, or its connection timed out: whichever comes first
+        assert f"Remove worker addr: tcp://{address(3)}" in scheduler.said()
     assert contents(shards) == contents(one / "shards")
     words = f"-m {JOB}.encode --shards {shards} --codebook {one}/codebook --out {tokens} --dask {place}"
     encode = three.start(1, *words.split())

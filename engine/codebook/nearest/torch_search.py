@@ -26,7 +26,7 @@ class TorchNearest:
         """Search on `device`, by the fused kernel where it runs there and `fused` allows it."""
         self.centroids_KD = centroids_KD
         self._metric: Metric = metric
-        self._on_device_KD = torch.from_numpy(np.ascontiguousarray(centroids_KD)).to(device)
+        self.on_device_KD = torch.from_numpy(np.ascontiguousarray(centroids_KD)).to(device)
         half_K = half_norms(centroids_KD, metric)
         self._half_K = None if half_K is None else torch.from_numpy(half_K).to(device)
         self._lowest_K = torch.from_numpy(lowest_twin(centroids_KD)).to(device)
@@ -36,7 +36,7 @@ class TorchNearest:
         """See Nearest."""
         if not len(x_ND):
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        best_N, ids_N = self.best(torch.from_numpy(np.ascontiguousarray(x_ND)).to(self._on_device_KD.device))
+        best_N, ids_N = self.best(torch.from_numpy(np.ascontiguousarray(x_ND)).to(self.on_device_KD.device))
         return served(x_ND, ids_N.cpu().numpy(), best_N.cpu().numpy(), self._metric)
 
     @torch.inference_mode()
@@ -48,7 +48,8 @@ class TorchNearest:
         if self._fused:
             from audio_tokens.engine.codebook.nearest.triton_search import fused_best
 
-            best_N, ids_N = fused_best(x_ND, self._on_device_KD, self._half_K)
+            with torch.cuda.device(x_ND.device):  # Triton starts its kernels on the current one
+                best_N, ids_N = fused_best(x_ND, self.on_device_KD, self._half_K)
         else:
             best, ids = zip(*map(self._tiled_best, x_ND.split(TILE_VECTORS)), strict=True)
             best_N, ids_N = torch.cat(best), torch.cat(ids)
@@ -59,7 +60,7 @@ class TorchNearest:
         ids_N = torch.zeros(len(x_ND), dtype=torch.int64, device=x_ND.device)
         for start in range(0, len(self.centroids_KD), TILE_CENTROIDS):
             tile = slice(start, start + TILE_CENTROIDS)
-            scores_NK = x_ND @ self._on_device_KD[tile].T
+            scores_NK = x_ND @ self.on_device_KD[tile].T
             if self._half_K is not None:
                 scores_NK -= self._half_K[tile]
             top_N, at_N = scores_NK.max(dim=1)

@@ -15,8 +15,8 @@ BLOCK_N, BLOCK_K, BLOCK_D, WARPS, STAGES = 128, 128, 32, 8, 3
 
 @triton.jit
 def _best(
-    x_ptr, c_ptr, half_ptr, best_ptr, ids_ptr, N, K,
-    D: tl.constexpr, LOWERED: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_D: tl.constexpr,
+    x_ptr, c_ptr, half_ptr, best_ptr, ids_ptr, N, K: tl.constexpr, D: tl.constexpr, LOWERED: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip  # type: ignore[no-untyped-def]
     rows = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     dims = tl.arange(0, BLOCK_D)
@@ -45,15 +45,14 @@ def _best(
 def fused_best(x_ND: Tensor, centroids_KD: Tensor, half_K: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return the highest score of every vector, its product lowered by `half_K`, and the id (int64) that has it.
 
-    float32, contiguous, all on one CUDA device.
+    float32, all on one CUDA device, the current one; the centroids contiguous.
     """
-    (vectors, dims), clusters = x_ND.shape, len(centroids_KD)
+    vectors = len(x_ND)
     best_N = torch.empty(vectors, dtype=torch.float32, device=x_ND.device)
     ids_N = torch.empty(vectors, dtype=torch.int32, device=x_ND.device)
-    with torch.cuda.device(x_ND.device):
-        _best[(triton.cdiv(vectors, BLOCK_N),)](
-            x_ND.contiguous(), centroids_KD, centroids_KD if half_K is None else half_K, best_N, ids_N,
-            vectors, clusters, D=dims, LOWERED=half_K is not None,
-            BLOCK_N=BLOCK_N, BLOCK_K=BLOCK_K, BLOCK_D=BLOCK_D, num_warps=WARPS, num_stages=STAGES,
-        )  # fmt: skip
+    _best[(triton.cdiv(vectors, BLOCK_N),)](
+        x_ND.contiguous(), centroids_KD, centroids_KD if half_K is None else half_K, best_N, ids_N,
+        vectors, K=len(centroids_KD), D=x_ND.shape[1], LOWERED=half_K is not None,
+        BLOCK_N=BLOCK_N, BLOCK_K=BLOCK_K, BLOCK_D=BLOCK_D, num_warps=WARPS, num_stages=STAGES,
+    )  # fmt: skip
     return best_N, ids_N.long()

@@ -23,14 +23,14 @@ def test_all_clips_at_once_have_the_tokens_that_each_has_alone(recipe, device, m
     prepared = [tokenizer.quantizer.prepare(mel_TF) for mel_TF in clips]
     alone = tokenizer.encode_mels(clips, 3)
     silent = len(alone) - 1  # of its equal alternatives any may be named
-    for together in (encoder(prepared, 3), encoder(prepared)):
+    several = encoder(prepared, 3)
+    for together in (several, encoder(prepared)):
         assert all(tokens.ids_PQ.dtype == np.uint16 for tokens in together)
         assert equal(together, alone, "ids_PQ") > 0.999
         assert (together[silent].ids_PQ == alone[silent].ids_PQ).all()
-    together = encoder(prepared, 3)
-    assert all(np.array_equal(tokens.top_ids_PQM[..., 0], tokens.ids_PQ) for tokens in together)
-    assert equal(together[:silent], alone[:silent], "top_ids_PQM") > 0.999
-    for tokens, expected in zip(together, alone, strict=True):
+    assert all(np.array_equal(tokens.top_ids_PQM[..., 0], tokens.ids_PQ) for tokens in several)
+    assert equal(several[:silent], alone[:silent], "top_ids_PQM") > 0.999
+    for tokens, expected in zip(several, alone, strict=True):
         assert np.abs(tokens.top_cosines_PQM.astype(int) - expected.top_cosines_PQM).max() <= 1
 
 
