@@ -23,26 +23,45 @@ TIMED_GROUPS = 4  # the seconds that the estimate rests on
 
 @dataclass(frozen=True)
 class ClipFeatures:
-    """What `of` returns of the clips' input and lengths: `width` numbers a clip, of `group_clips` clips at a time."""
+    """What `of` returns of some clips, by their numbers: `width` numbers a clip, of `group_clips` clips at a time."""
 
-    clips: Clips
-    of: Callable[[Int64[Tensor, "B T Q"], Int64[Tensor, "B"]], Float32[Tensor, "B D"]]
+    lengths_C: Int64[np.ndarray, "C"]
+    of: Callable[[Int64[np.ndarray, "B"]], Float32[Tensor, "B D"]]
     width: int
     group_clips: int
+
+    @classmethod
+    def of_batches(
+        cls,
+        clips: Clips,
+        of: Callable[[Int64[Tensor, "B T Q"], Int64[Tensor, "B"]], Float32[Tensor, "B D"]],
+        width: int,
+        group_clips: int,
+    ) -> "ClipFeatures":
+        """Return what `of` makes of the input and the lengths of a batch of clips."""
+
+        def features(clips_B: Int64[np.ndarray, "B"]) -> Float32[Tensor, "B D"]:
+            batch = clips.batch(clips_B)
+            return of(batch.input, batch.lengths_B)
+
+        return cls(clips.lengths_C, features, width, group_clips)
+
+    def __len__(self) -> int:
+        return len(self.lengths_C)
 
     def file(self, what: str, fewer: str, say: Callable[[str], None]) -> Float32[Tensor, "C D"]:
         """Return the mapping of a file without a name in TMPDIR, with room for all; `say` is told what they take.
 
         Raises UserError where there is no room: `what` needs it, and `fewer` is a remedy.
         """
-        shape, folder = (len(self.clips), self.width), tempfile.gettempdir()
+        shape, folder = (len(self), self.width), tempfile.gettempdir()
         size, free = 4 * math.prod(shape), shutil.disk_usage(folder).free
-        start, some = time.perf_counter(), np.arange(min(len(self.clips), TIMED_GROUPS * self.group_clips))
+        start, some = time.perf_counter(), np.arange(min(len(self), TIMED_GROUPS * self.group_clips))
         for clips_B in self.groups(some):
             self[clips_B].cpu()
-        minutes = (time.perf_counter() - start) / len(some) * len(self.clips) / 60
+        minutes = (time.perf_counter() - start) / len(some) * len(self) / 60
         takes = f"about {minutes:.1f} min and {size / 1e9:.1f} GB in {folder}"
-        say(f"{what}: features of {len(self.clips):,} clips, {takes}")
+        say(f"{what}: features of {len(self):,} clips, {takes}")
         if free < size:
             raise UserError(
                 f"the {what}' features need {size / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB; "
@@ -53,7 +72,7 @@ class ClipFeatures:
 
     def fill(self, x_CD: Float32[Tensor, "C D"]) -> None:
         """Write every clip's features into its row."""
-        for clips_B in self.groups(np.argsort(self.clips.lengths_C, kind="stable")):  # little padding
+        for clips_B in self.groups(np.argsort(self.lengths_C, kind="stable")):  # little padding
             x_CD[torch.from_numpy(clips_B)] = self[clips_B].to(x_CD.device)
 
     def groups(self, clips_C: Int64[np.ndarray, "C"]) -> list[Int64[np.ndarray, "..."]]:
@@ -61,5 +80,4 @@ class ClipFeatures:
         return np.split(clips_C, range(self.group_clips, len(clips_C), self.group_clips))
 
     def __getitem__(self, clips_B: Int64[np.ndarray, "B"]) -> Float32[Tensor, "B D"]:
-        batch = self.clips.batch(clips_B)
-        return self.of(batch.input, batch.lengths_B)
+        return self.of(clips_B)

@@ -1,7 +1,7 @@
 """token-pairs: beside the bag of tokens, how often a token of one kind stands some positions after another kind.
 
 Axes: B batch, C clips, T positions, Q token streams, M alternatives of a soft token, S groups of a stream's tokens, K
-tokens of all streams, D features, A clips whose features the weights are a sum of, L labels.
+tokens of all streams, D features, L labels.
 
 Each stream's tokens are put into groups by k-means of their centroids. For every lag a clip has the square roots of the
 shares of (group i, group j a lag later), stream by stream; soft tokens count by the product of their shares. One
@@ -20,22 +20,18 @@ from torch import Tensor, nn
 from audio_tokens.engine.clips.device_clips import where_they_train
 from audio_tokens.engine.clips.table import Clips
 from audio_tokens.engine.systems.clip_features import ClipFeatures
-from audio_tokens.engine.systems.logistic_in_blocks import logistic_regression_in_blocks
+from audio_tokens.engine.systems.layer_among_clips import logistic_regression_among_clips
 from audio_tokens.engine.systems.tagger import TaggerConfig, mask_from, soft_tokens
 from audio_tokens.engine.systems.token_bag import TokenBag, set_layer
 from audio_tokens.errors import UserError
 
 GROUP_CLIPS = 128  # whose features are made at a time: 20 MB for 20,000, and as much for the groups of 100 positions
-MOST_CLIPS = 2048  # whose features the weights are a sum of: 1 GB for 20,000 features, and 8 kB a clip in TMPDIR
-RIDGE = 1e-6  # of the mean square length of features: clips that are alike do not span a dimension each
 
 
 class TokenPairs(TokenBag):
     """One linear layer on the histograms of tokens and of pairs, side by side.
 
-    What is minimised is the bag's objective. Weights are looked for among the sums of the clips' own features, where
-    the optimum lies (representer theorem), a clip counting as the mean of its versions, as far as it has any; of more
-    than MOST_CLIPS clips, as many spread evenly over all.
+    What is minimised is the bag's objective; weights are looked for where layer_among_clips.py says.
     """
 
     group_K: Tensor
@@ -86,33 +82,13 @@ class TokenPairs(TokenBag):
     def solve(self, clips: Clips, say: Callable[[str], None] = lambda line: None) -> float:
         """Fit the linear layer to all versions of the clips, and return a clip's mean loss.
 
-        By blocks of clips (see logistic_in_blocks), whose coordinates lie in a file without a name in TMPDIR; `say` is
-        told beforehand what it takes. Raises UserError where there is no room for them.
+        `say` is told beforehand what it takes. Raises UserError where TMPDIR has no room for the clips' coordinates.
         """
         every, C = clips.every_version(), self.config.options["C"] / (1 + clips.views)
-        there, device = where_they_train(every, self.head.weight.device), self.head.weight.device
-        features = ClipFeatures(there, self.features, self.head.in_features, GROUP_CLIPS)
-        spread_A = np.unique(np.linspace(0, len(clips) - 1, MOST_CLIPS).astype(np.int64))
-        held = 24 * len(spread_A) * features.width  # twice in float64, twice in float32
-        say(f"pairs: {features.width:,} features, sums of those of {len(spread_A):,} clips: {held / 1e9:.1f} GB")
-        axes_DA = axes_along(mean_of_versions(features, spread_A, len(clips)))
-
-        def coordinates(ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float32[Tensor, "B A"]:
-            return self.features(ids_BTQ, lengths_B) @ axes_DA
-
-        made = ClipFeatures(there, coordinates, len(spread_A), GROUP_CLIPS)
-        x_CA = made.file("pairs", "learn from fewer clips (--subset)", say)
-        made.fill(x_CA)
-
-        def block(clips_B: Int64[np.ndarray, "B"]) -> tuple[Float32[Tensor, "B A"], Float32[Tensor, "B L"]]:
-            targets_BL = torch.from_numpy(every.labels.targets(clips_B))
-            return x_CA[torch.from_numpy(clips_B)].to(device), targets_BL.to(device)
-
-        tell = lambda line: say(f"pairs: {line}")  # noqa: E731
-        weights_AL, bias_L, loss = logistic_regression_in_blocks(
-            block, np.arange(len(every)), C, self.config.single_label, tell
-        )
-        return set_layer(self.head, axes_DA.double() @ weights_AL, bias_L, loss)
+        there = where_they_train(every, self.head.weight.device)
+        features = ClipFeatures.of_batches(there, self.features, self.head.in_features, GROUP_CLIPS)
+        found = logistic_regression_among_clips(features, clips, C, self.config.single_label, "pairs", say)
+        return set_layer(self.head, *found)
 
 
 def _see_groups(model: TokenPairs, loaded: object) -> None:
@@ -131,22 +107,3 @@ def grouped(centroids_KD: Float32[np.ndarray, "K D"], groups: int) -> Int64[Tens
     with warnings.catch_warnings(category=ConvergenceWarning, action="ignore"):  # fewer, where centroids are alike
         found = KMeans(groups, n_init=1, random_state=0).fit(centroids_KD.astype(np.float64))
     return torch.from_numpy(found.labels_.astype(np.int64))
-
-
-def mean_of_versions(features: ClipFeatures, clips_A: Int64[np.ndarray, "A"], clips: int) -> Float32[Tensor, "A D"]:
-    """Return the mean features of all versions of some clips; of all `clips`, one version follows the other."""
-    firsts = range(0, len(features.clips), clips)
-    return torch.cat(
-        [torch.stack([features[part + first] for first in firsts]).mean(dim=0) for part in features.groups(clips_A)]
-    )
-
-
-def axes_along(x_AD: Float32[Tensor, "A D"]) -> Float32[Tensor, "D A"]:
-    """Return axes of length 1, at right angles, that span the rows: coordinates are as long as what they stand for.
-
-    Where rows are alike, all but one of their axes are close to 0: see RIDGE.
-    """
-    x_AD = x_AD.double()
-    gram_AA = x_AD @ x_AD.T
-    gram_AA.diagonal().add_(RIDGE * gram_AA.diagonal().mean())
-    return torch.linalg.solve_triangular(torch.linalg.cholesky(gram_AA), x_AD, upper=False).T.float()

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from audio_tokens.engine.clips.device_clips import where_they_train
 from audio_tokens.engine.clips.table import Clips
 from audio_tokens.engine.systems.clip_features import ClipFeatures
+from audio_tokens.engine.systems.layer_among_clips import MOST_CLIPS, logistic_regression_among_clips
 from audio_tokens.engine.systems.logistic_in_blocks import logistic_regression_in_blocks
 from audio_tokens.engine.systems.tagger import TaggerConfig, TokenEmbedding, mask_from
 from audio_tokens.engine.systems.token_bag import AT_ONCE, TokenBag, logistic_regression, set_layer, work
@@ -32,6 +33,7 @@ LEAST_POWER = 1e-3  # of a response, whose spread is about 1
 LEAST_BAR = 1e-3  # added to every bar: where nothing moves a response is 0 but for rounding, which must not count
 EVENED = 0.1  # share of the features' mean deviation that is added to each: those that hardly move stay small
 GROUP_CLIPS = 16  # whose responses are held at a time when solving: 30 MB for 500 kernels
+BLOCK_CLIPS = 512  # whose evened features are held at a time: 12 MB for 6,000
 BAR_CLIPS = 64  # whose responses the bars are taken from
 
 
@@ -123,7 +125,7 @@ class TokenRocket(TokenBag):
         single_label = self.config.single_label
         there, by_blocks = where_they_train(every, self.head.weight.device), work(every, self.kernel_head) > AT_ONCE
         self._set_bars(there)
-        made = ClipFeatures(there, self.features, len(self.mean_D), GROUP_CLIPS)
+        made = ClipFeatures.of_batches(there, self.features, len(self.mean_D), GROUP_CLIPS)
         fewer = "--options.kernels to fewer"
         x_CD = made.file("kernels", fewer, say) if by_blocks else self.mean_D.new_empty(len(there), made.width)
         loss = super().solve(clips, say)
@@ -132,21 +134,26 @@ class TokenRocket(TokenBag):
         self.spread_D.copy_(
             torch.cat([_spread(part_CD) for part_CD in x_CD.tensor_split([len(self.mean_D) // 3 * 2], 1)])
         )
+
+        def evened(clips_B: Int64[np.ndarray, "B"]) -> Float32[Tensor, "B D"]:
+            return (x_CD[torch.from_numpy(clips_B)].to(self.mean_D.device) - self.mean_D) / self.spread_D
+
         every_C = np.arange(len(every))
-        if by_blocks:
+        if not by_blocks:
+            targets_CL = every.labels.targets(every_C)
+            even_CD = evened(every_C).double().cpu()
+            set_layer(self.kernel_head, *logistic_regression(even_CD.numpy(), targets_CL, C, single_label))
+        elif made.width > min(MOST_CLIPS, len(clips)):
+            features = ClipFeatures(made.lengths_C, evened, made.width, BLOCK_CLIPS)
+            among = logistic_regression_among_clips(features, clips, C, single_label, "kernels", say)
+            set_layer(self.kernel_head, *among)
+        else:
 
             def block(clips_B: Int64[np.ndarray, "B"]) -> tuple[Float32[Tensor, "B D"], Float32[Tensor, "B L"]]:
-                x_BD = x_CD[torch.from_numpy(clips_B)].to(self.mean_D.device)
-                targets_BL = torch.from_numpy(every.labels.targets(clips_B)).to(self.mean_D.device)
-                return (x_BD - self.mean_D) / self.spread_D, targets_BL
+                return evened(clips_B), torch.from_numpy(every.labels.targets(clips_B)).to(self.mean_D.device)
 
             tell = lambda line: say(f"kernels: {line}")  # noqa: E731
             set_layer(self.kernel_head, *logistic_regression_in_blocks(block, every_C, C, single_label, tell))
-        else:
-            x_CD = ((x_CD - self.mean_D) / self.spread_D).double().cpu()
-            set_layer(
-                self.kernel_head, *logistic_regression(x_CD.numpy(), every.labels.targets(every_C), C, single_label)
-            )
         return loss
 
     def _set_bars(self, clips: Clips) -> None:

@@ -10,7 +10,7 @@ import torch
 from audio_tokens.engine.clips.table import Clips
 from audio_tokens.engine.clips.token_clips import TokenRows
 from audio_tokens.engine.codebook.soft_tokens import shares
-from audio_tokens.engine.systems import clip_features, token_pairs
+from audio_tokens.engine.systems import clip_features, layer_among_clips
 from audio_tokens.engine.systems.options import TokenPairsOptions
 from audio_tokens.engine.systems.registry import build, load, save
 from audio_tokens.engine.systems.tagger import TaggerConfig
@@ -121,7 +121,7 @@ def test_its_layer_is_the_optimum_among_all_weights_where_clips_have_one_version
 
 
 def test_versions_of_a_clip_are_learnt_from_and_a_solution_takes_no_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(token_pairs, "MOST_CLIPS", 3)
+    monkeypatch.setattr(layer_among_clips, "MOST_CLIPS", 3)
     clips = viewed_clips([9, 4, 7, 12, 5, 8])
     config = pairs_of(vocab_sizes=clips.rows.vocab_sizes).config
     config.single_label, config.id2label = False, {i: str(i) for i in range(clips.row_labels.count)}
