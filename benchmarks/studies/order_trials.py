@@ -70,6 +70,16 @@ ESC_LSTM = replace(ESC_BAG, system="token-lstm", options=SOUND_LSTM)
 ESC_CNN = Study(
     sounds=ESC, tokens=SOUND, score_views=True, system="raw-cnn", options=CNN | {"epochs": 40, "mix": 0.5, "roll": True}
 )
+CNN_OF_CROPS = CNN | {
+    "epochs": 80,
+    "batch_clips": 32,
+    "crop": 0.5,
+    "mix": 0.5,
+    "roll": True,
+    "weight_decay": 0.05,
+    "dropout": 0.3,
+    "average": "ema",
+}
 
 STUDIES = {
     "a-default": Study(tokens=DEFAULT),
@@ -115,6 +125,7 @@ STUDIES = {
     "s-pairs-shuffled": replace(ESC_BAG, tokens=SOUND_BANDS, streams=ALL, system="token-pairs", shuffled=True),
     "s-lstm-bands": replace(ESC_LSTM, tokens=SOUND_BANDS, streams=ALL),
     "s-cnn": ESC_CNN,
+    "s-cnn-crops": replace(ESC_CNN, options=CNN_OF_CROPS),
     "s-cnn-decoded": replace(ESC_CNN, streams=TWO, decoded=True),
     "s-rocket": replace(ESC_BAG, system="token-rocket"),
     "s-lstm-long": replace(ESC_LSTM, options=SOUND_LSTM | {"epochs": 80}),

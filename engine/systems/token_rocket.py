@@ -93,17 +93,15 @@ class TokenRocket(TokenBag):
         clips_B1, last_B1 = torch.arange(len(ids_BTQ))[:, None], lengths_B.cpu()[:, None] - 1
         longest = ids_BTQ.shape[1]
         near_BT = torch.arange(-REACH, longest + REACH).clamp(min=0).minimum(last_B1)
-        embedded_BTN = self.embed(ids_BTQ[clips_B1, near_BT])
+        embedded_BNT = self.embed(ids_BTQ[clips_B1, near_BT]).transpose(1, 2)
         parts = []
-        kernels = torch.arange(embedded_BTN.shape[2]).tensor_split(len(DILATIONS))
+        kernels = torch.arange(embedded_BNT.shape[1]).tensor_split(len(DILATIONS))
         for dilation, of_it in zip(DILATIONS, kernels, strict=True):
-            embedded_BTn = embedded_BTN[..., of_it]
-            response_BTn = embedded_BTn.new_zeros(len(ids_BTQ), longest, len(of_it))
-            for tap, weights_n in enumerate(self.taps_JN[:, of_it]):
-                start = REACH + (tap - TAPS // 2) * dilation
-                response_BTn += embedded_BTn[:, start : start + longest] * weights_n
-            parts.append(response_BTn)
-        return torch.cat(parts, dim=2)
+            start = REACH - TAPS // 2 * dilation
+            near_BnT = embedded_BNT[:, of_it, start : start + longest + (TAPS - 1) * dilation]
+            taps_n1J = self.taps_JN[:, of_it].T[:, None]
+            parts.append(nn.functional.conv1d(near_BnT, taps_n1J, dilation=dilation, groups=len(of_it)))
+        return torch.cat(parts, dim=1).transpose(1, 2)
 
     def features(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B D"]:
         """Return a clip's D = 3 x N features: how often a response is above each of two bars, and its log RMS."""
