@@ -70,16 +70,7 @@ ESC_LSTM = replace(ESC_BAG, system="token-lstm", options=SOUND_LSTM)
 ESC_CNN = Study(
     sounds=ESC, tokens=SOUND, score_views=True, system="raw-cnn", options=CNN | {"epochs": 40, "mix": 0.5, "roll": True}
 )
-CNN_OF_CROPS = CNN | {
-    "epochs": 80,
-    "batch_clips": 32,
-    "crop": 0.5,
-    "mix": 0.5,
-    "roll": True,
-    "weight_decay": 0.05,
-    "dropout": 0.3,
-    "average": "ema",
-}
+CROPS = {"epochs": 80, "batch_clips": 32, "crop": 0.5, "roll": True, "weight_decay": 0.05, "average": "ema"}
 
 STUDIES = {
     "a-default": Study(tokens=DEFAULT),
@@ -124,8 +115,9 @@ STUDIES = {
     "s-pairs": replace(ESC_BAG, tokens=SOUND_BANDS, streams=ALL, system="token-pairs"),
     "s-pairs-shuffled": replace(ESC_BAG, tokens=SOUND_BANDS, streams=ALL, system="token-pairs", shuffled=True),
     "s-lstm-bands": replace(ESC_LSTM, tokens=SOUND_BANDS, streams=ALL),
+    "s-lstm-crops": replace(ESC_LSTM, tokens=SOUND_BANDS, streams=ALL, options=SOUND_LSTM | CROPS),
     "s-cnn": ESC_CNN,
-    "s-cnn-crops": replace(ESC_CNN, options=CNN_OF_CROPS),
+    "s-cnn-crops": replace(ESC_CNN, options=CNN | CROPS | {"mix": 0.5, "dropout": 0.3}),
     "s-cnn-decoded": replace(ESC_CNN, streams=TWO, decoded=True),
     "s-rocket": replace(ESC_BAG, system="token-rocket"),
     "s-lstm-long": replace(ESC_LSTM, options=SOUND_LSTM | {"epochs": 80}),
