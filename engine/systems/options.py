@@ -17,9 +17,11 @@ class TokenBagOptions(TagConfig):
 
     Args:
         C: inverse strength of L2, as scikit-learn's LogisticRegression counts it
+        peaks: read the highest share of each token in the clip beside how frequent it is
     """
 
     C: Positive = 100.0
+    peaks: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,23 +4,22 @@ Axes: B batch, C clips, T positions, Q token streams, M alternatives of a soft t
 labels.
 
 The square root makes the dot product of two histograms their Bhattacharyya coefficient (the Hellinger kernel), in which
-frequent tokens no longer drown the rest; every stream's histogram has length 1.
+frequent tokens no longer drown the rest; every stream's histogram has length 1. With `peaks`, the square roots of each
+token's highest share in the clip stand beside it, evened alike: a short sound counts for more there than in a long one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Float64, Int64, UInt
+from jaxtyping import Float, Float32, Float64, Int64
 from scipy import sparse, special
 from torch import Tensor, nn
 
 from audio_tokens.engine.clips.device_clips import where_they_train
-from audio_tokens.engine.clips.runs import entries_of
 from audio_tokens.engine.clips.table import Clips
-from audio_tokens.engine.clips.token_clips import TokenRows
-from audio_tokens.engine.codebook.soft_tokens import unpacked
+from audio_tokens.engine.systems.clip_features import ClipFeatures
 from audio_tokens.engine.systems.logistic_in_blocks import logistic_regression_in_blocks
 from audio_tokens.engine.systems.options import TokenBagOptions
 from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, mask_from, soft_tokens
@@ -28,6 +27,7 @@ from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, mask_from, 
 # The most clips x features x labels that are held and solved as a whole, in float64: 4,000 clips of AudioSet's labels,
 # 40,000 of 50. A step then takes about a second and 0.1 to 4 GB, and by blocks a fifth of the time.
 AT_ONCE = 1 << 30
+GROUP_CLIPS = 128  # whose features are made at a time
 
 
 class TokenBag(Tagger):
@@ -43,11 +43,12 @@ class TokenBag(Tagger):
         sizes_Q = config.vocab_sizes
         first_Q = torch.tensor([sum(sizes_Q[:stream]) for stream in range(len(sizes_Q))])
         self.register_buffer("first_Q", first_Q, persistent=False)
-        self.head = nn.Linear(sum(sizes_Q), config.label_count)
+        self.peaks = bool(config.options.get("peaks"))  # models from before there were any do not say
+        self.head = nn.Linear((1 + self.peaks) * sum(sizes_Q), config.label_count)
 
     def forward(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B L"]:
         """Return the logits of every label."""
-        return self.head(self.histogram(ids_BTQ, lengths_B))
+        return self.head(self.contents(ids_BTQ, lengths_B))
 
     def with_vote(
         self, logits_BL: Float[Tensor, "B L"], ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]
@@ -57,14 +58,22 @@ class TokenBag(Tagger):
         first_BL, second_BL = (each.log_softmax(dim=1) for each in both) if self.config.single_label else both
         return (first_BL + second_BL) / 2
 
-    def histogram(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B K"]:
-        """Return the square roots of each clip's token shares, the streams side by side: see `histograms`."""
+    def contents(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B _"]:
+        """Return the square roots of each clip's token shares, the streams side by side, and of their peaks if any.
+
+        Each stream's have length 1, and so have its peaks.
+        """
         ids_BTQM, shares_BTQM = soft_tokens(ids_BTQ, self.config.alternatives)
         real_BT11 = mask_from(lengths_B, ids_BTQ.shape[1], ids_BTQ.device)[..., None, None]
-        columns_BTQM = (ids_BTQM + self.first_Q[:, None]).masked_fill(~real_BT11, 0)
-        counts_BK = self.head.weight.new_zeros(len(ids_BTQ), sum(self.config.vocab_sizes))
-        counts_BK.scatter_add_(1, columns_BTQM.flatten(1), (shares_BTQM * real_BT11).flatten(1).to(counts_BK.dtype))
-        return (counts_BK / lengths_B.to(counts_BK.device)[:, None]).sqrt()
+        columns_BN = (ids_BTQM + self.first_Q[:, None]).masked_fill(~real_BT11, 0).flatten(1)
+        none_BK = self.head.weight.new_zeros(len(ids_BTQ), sum(self.config.vocab_sizes))
+        shares_BN = (shares_BTQM * real_BT11).flatten(1).to(none_BK.dtype)
+        found = none_BK.scatter_add(1, columns_BN, shares_BN) / lengths_B.to(none_BK.device)[:, None]
+        if self.peaks:
+            peaks_BK = none_BK.scatter_reduce(1, columns_BN, shares_BN, "amax")
+            streams = peaks_BK.split(list(self.config.vocab_sizes), dim=1)
+            found = torch.cat([found, *(each / each.sum(dim=1, keepdim=True) for each in streams)], dim=1)
+        return found.sqrt()
 
     @torch.no_grad()
     def solve(self, clips: Clips, say: Callable[[str], None] = lambda line: None) -> float:
@@ -80,16 +89,15 @@ class TokenBag(Tagger):
 
             def block(clips_B: Int64[np.ndarray, "B"]) -> tuple[Float32[Tensor, "B K"], Float32[Tensor, "B L"]]:
                 batch = there.batch(clips_B)
-                return self.histogram(batch.input, batch.lengths_B), batch.targets
+                return self.contents(batch.input, batch.lengths_B), batch.targets
 
             by_length_C = np.argsort(every.lengths_C, kind="stable")  # little padding
             tell = lambda line: say(f"bag: {line}")  # noqa: E731
             return set_layer(self.head, *logistic_regression_in_blocks(block, by_length_C, C, single_label, tell))
-        tokens = every.rows
-        assert isinstance(tokens, TokenRows), "token-bag reads tokens"
-        tokens_NQ = tokens.tokens(entries_of(tokens.starts_R[every.at_C], every.lengths_C))
-        x_CK = histograms(tokens_NQ, every.lengths_C, self.config.vocab_sizes, self.config.alternatives)
-        targets_CL = every.labels.targets(np.arange(len(every)))
+        made = ClipFeatures.of_batches(every, self.contents, self.head.in_features, GROUP_CLIPS)
+        every_C = np.arange(len(every))
+        parts = [sparse.csr_array(made[clips_B].double().cpu().numpy()) for clips_B in made.groups(every_C)]
+        x_CK, targets_CL = sparse.csr_array(sparse.vstack(parts)), every.labels.targets(every_C)
         return set_layer(self.head, *logistic_regression(x_CK, targets_CL, C, single_label))
 
 
@@ -109,28 +117,6 @@ def set_layer(layer: nn.Linear, weights_KL: np.ndarray | Tensor, bias_L: np.ndar
     layer.weight.copy_(torch.as_tensor(weights_KL).T)
     layer.bias.copy_(torch.as_tensor(bias_L))
     return loss
-
-
-def histograms(
-    tokens_PQ: UInt[np.ndarray, "P QM"],
-    lengths_C: Int64[np.ndarray, "C"],
-    vocab_sizes: Sequence[int],
-    alternatives: int = 1,
-) -> sparse.csr_array:
-    """Return the square roots of each clip's token shares, float64 [C, K], the streams side by side.
-
-    The tokens are those of the clips, one clip after the other.
-    """
-    first_Q = np.cumsum([0, *vocab_sizes[:-1]])
-    ids_PQM, shares_PQM = unpacked(tokens_PQ, alternatives)
-    columns_PQM = ids_PQM + first_Q[:, None]
-    rows_PQM = np.repeat(np.arange(len(lengths_C)), lengths_C * len(vocab_sizes) * alternatives)
-    shape = (len(lengths_C), sum(vocab_sizes))
-    counts = shares_PQM.ravel().astype(np.float64)
-    x_CK = sparse.csr_array((counts, (rows_PQM, columns_PQM.ravel())), shape=shape)
-    x_CK.sum_duplicates()
-    x_CK.data = np.sqrt(x_CK.data / np.repeat(lengths_C, np.diff(x_CK.indptr)))
-    return x_CK
 
 
 def logistic_regression(

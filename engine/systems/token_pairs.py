@@ -42,7 +42,7 @@ class TokenPairs(TokenBag):
         self.groups, self.lags = min(config.options["groups"], max(sizes_Q)), tuple(config.options["lags"])
         self.register_buffer("group_K", torch.cat([torch.randperm(size) % self.groups for size in sizes_Q]))
         pairs = len(self.lags) * len(sizes_Q) * self.groups**2
-        self.head = nn.Linear(sum(sizes_Q) + pairs, config.label_count)
+        self.head = nn.Linear(self.head.in_features + pairs, config.label_count)
         self.register_load_state_dict_post_hook(_see_groups)
 
     def initialise(self, vectors: Sequence[Float32[np.ndarray, "_ _"]] = ()) -> None:
@@ -58,8 +58,8 @@ class TokenPairs(TokenBag):
         return self.head(self.features(ids_BTQ, lengths_B))
 
     def features(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B D"]:
-        """Return the histograms of tokens and of pairs: each of length 1 a stream, that of pairs over all lags."""
-        return torch.cat([self.histogram(ids_BTQ, lengths_B), self.pairs(ids_BTQ, lengths_B)], dim=1)
+        """Return what the bag reads and the histograms of pairs: of length 1 a stream, that of pairs over all lags."""
+        return torch.cat([self.contents(ids_BTQ, lengths_B), self.pairs(ids_BTQ, lengths_B)], dim=1)
 
     def pairs(self, ids_BTQ: Int64[Tensor, "B T Q"], lengths_B: Int64[Tensor, "B"]) -> Float[Tensor, "B _"]:
         """Return the square roots of each clip's shares of pairs, lag by lag, stream by stream, S x S of each.

@@ -216,16 +216,18 @@ def test_scores_are_means_over_versions_where_asked(system, store, tmp_path):
 
 def test_the_bag_of_versions_is_that_of_as_many_clips_of_a_share_each(store):
     """The slow way: every version as a clip of its own, the loss of each counted 1 / versions times."""
+    from scipy import sparse
     from sklearn.linear_model import LogisticRegression
 
-    from audio_tokens.engine.clips.runs import entries_of
-    from audio_tokens.engine.systems.token_bag import histograms, logistic_regression
+    from audio_tokens.engine.systems.tagger import TaggerConfig
+    from audio_tokens.engine.systems.token_bag import TokenBag, logistic_regression
 
     clips, _ = open_data(str(store.path), None).read(("train",))
     versions, everyone = clips.versions(), np.arange(len(clips))
-    runs = clips.rows.starts_R, clips.rows.lengths_R
-    starts_C, lengths_C = (np.concatenate([rows_R[version.at_C] for version in versions]) for rows_R in runs)
-    x_CK = histograms(clips.rows.ids_PQ[entries_of(starts_C, lengths_C)], lengths_C, list(clips.rows.vocab_sizes))
+    config = TaggerConfig(system="token-bag", vocab_sizes=clips.rows.vocab_sizes, id2label={0: "a"})
+    batches = [version.batch(everyone) for version in versions]
+    parts = [TokenBag(config).contents(batch.input, batch.lengths_B).double().numpy() for batch in batches]
+    x_CK = sparse.csr_array(np.concatenate(parts))
     label = int(clips.labels.counts().argmax())
     y_CL = np.concatenate([version.labels.targets(everyone)[:, [label]] for version in versions])
     weights_KL, bias_L, _ = logistic_regression(x_CK, y_CL, 10.0 / len(versions), single_label=False)

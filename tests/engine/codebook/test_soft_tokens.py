@@ -12,7 +12,6 @@ from audio_tokens.engine.clips.token_clips import TokenRows
 from audio_tokens.engine.codebook.soft_tokens import shares, unpacked
 from audio_tokens.engine.systems.registry import build, find
 from audio_tokens.engine.systems.tagger import TaggerConfig, TokenEmbedding
-from audio_tokens.engine.systems.token_bag import histograms
 from audio_tokens.engine.train_config import model_options
 from audio_tokens.engine.training.augment import masked_tokens, mixed_embeddings, mixed_tokens, rolled
 
@@ -69,7 +68,8 @@ def test_packing_loses_nothing_and_shares_add_up():
 
 def test_the_bag_counts_shares_and_its_model_sees_what_it_was_solved_on():
     top_ids_PQM, cosines_PQM, clips = drawn()
-    x_CK = histograms(clips.rows.tokens(slice(None)), clips.lengths_C, list(VOCAB), TOP).toarray()
+    bag, batch = model("token-bag"), clips.batch(np.arange(CLIPS))
+    x_CK = bag.contents(batch.input, batch.lengths_B).numpy()
     expected_CK = np.zeros((CLIPS, sum(VOCAB)))
     for clip, (start, length) in enumerate(zip(clips.rows.starts_R, clips.lengths_C, strict=True)):
         for position in range(start, start + length):
@@ -78,7 +78,6 @@ def test_the_bag_counts_shares_and_its_model_sees_what_it_was_solved_on():
                 for token, share in zip(top_ids_PQM[position, stream], share_M, strict=True):
                     expected_CK[clip, first + token] += share / length
     assert np.abs(x_CK - np.sqrt(expected_CK)).max() < 1e-6
-    bag, batch = model("token-bag"), clips.batch(np.arange(CLIPS))
     with torch.no_grad():
         logits_CL = bag(batch.input, batch.lengths_B)
         expected_CL = torch.from_numpy(x_CK).float() @ bag.head.weight.T + bag.head.bias

@@ -5,14 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scipy import sparse
 
 from audio_tokens.engine.clips.labels import Labels
 from audio_tokens.engine.clips.table import Clips
 from audio_tokens.engine.clips.token_clips import TokenRows
-from audio_tokens.engine.systems.registry import build
+from audio_tokens.engine.codebook.soft_tokens import shares
+from audio_tokens.engine.systems.registry import build, find
 from audio_tokens.engine.systems.tagger import TaggerConfig
-from audio_tokens.engine.systems.token_bag import TokenBag, histograms
+from audio_tokens.engine.systems.token_bag import TokenBag
+from audio_tokens.engine.train_config import model_options
 
 CLIPS, LABELS = 150, 4
 
@@ -90,12 +91,71 @@ def test_equals_logistic_regression(vocab: tuple[int, ...], single_label: bool) 
     np.testing.assert_allclose(logits_CL, theirs_CL, atol=5e-3)
 
 
-def test_every_streams_histogram_has_length_one() -> None:
-    clips, _ = drawn((12, 7), True)
-    x_CK = histograms(clips.rows.ids_PQ, clips.lengths_C, [12, 7])
-    assert isinstance(x_CK, sparse.csr_array)
-    np.testing.assert_allclose(np.square(x_CK.toarray())[:, :12].sum(axis=1), 1)
-    np.testing.assert_allclose(np.square(x_CK.toarray())[:, 12:].sum(axis=1), 1)
+@pytest.mark.parametrize("peaks", [False, True])
+def test_what_it_reads_is_counted_clip_by_clip_and_has_length_one(peaks: bool) -> None:
+    """Of soft tokens: the sum of each token's shares over the clip's positions, and beside it the highest of them."""
+    clips, rng = drawn((12, 7), True)[0], np.random.default_rng(5)
+    ids_PQM = np.stack([np.stack([rng.permutation(n)[:2] for _ in clips.rows.ids_PQ]) for n in (12, 7)], axis=1)
+    cosines_PQM = rng.integers(120, 250, ids_PQM.shape).astype(np.uint8)
+    soft = TokenRows(
+        **vars(clips.rows)
+        | {
+            "ids_PQ": ids_PQM.reshape(len(ids_PQM), 4).astype(np.uint16),
+            "cosines_PQ": cosines_PQM.reshape(len(ids_PQM), 4),
+            "vocab_sizes": (12, 12, 7, 7),
+        }
+    )
+    batch = Clips.of(soft).batch(np.arange(CLIPS))
+    config = TaggerConfig(
+        system="token-bag", vocab_sizes=(12, 7), alternatives=2, options={"peaks": peaks}, id2label={0: "a"}
+    )
+    found_CD = TokenBag(config).contents(batch.input, batch.lengths_B).numpy()
+    for clip, (start, length) in enumerate(zip(soft.starts_R, soft.lengths_R, strict=True)):
+        share_TK = np.zeros((length, 19))
+        for position in range(length):
+            for stream, first in enumerate((0, 12)):
+                at = start + position, stream
+                share_TK[position, first + ids_PQM[at]] = shares(cosines_PQM[at])
+        expected = [share_TK.mean(axis=0)]
+        if peaks:
+            highest_K = share_TK.max(axis=0)
+            expected += [highest_K[:12] / highest_K[:12].sum(), highest_K[12:] / highest_K[12:].sum()]
+        np.testing.assert_allclose(found_CD[clip], np.sqrt(np.concatenate(expected)), atol=1e-5)
+    for each in np.split(np.square(found_CD), [12, 19, 31] if peaks else [12], axis=1):
+        np.testing.assert_allclose(each.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("system", ["token-bag", "token-pairs", "token-rocket"])
+def test_peaks_tell_a_sound_that_came_once_from_one_that_never_came(system: str) -> None:
+    """A hundred positions of noise in both classes; in one of them a single position of a token of its own."""
+    rng, length = np.random.default_rng(0), 100
+    class_C = np.arange(80) % 2
+    ids_CT = rng.integers(0, 11, (80, length))
+    ids_CT[class_C == 1, rng.integers(0, length, 40)] = 11
+    labels = Labels(ids=class_C, starts_C=np.arange(80), lengths_C=np.ones(80, np.int64), count=2)
+    rows = TokenRows(
+        ids_PQ=ids_CT.reshape(-1, 1).astype(np.uint16),
+        starts_R=np.arange(80) * length,
+        lengths_R=np.full(80, length),
+        labels=labels,
+        keys=[str(c) for c in range(80)],
+        vocab_sizes=(12,),
+    )
+    clips, scores = Clips.of(rows), {}
+    learnt, tested = clips.select(np.arange(40)), clips.select(np.arange(40, 80)).batch(np.arange(40))
+    for peaks in (False, True):
+        own = {"token-pairs": {"groups": 2, "embedding": "drawn"}, "token-rocket": {"kernels": 8}}.get(system, {})
+        options = model_options(find(system).options(C=1.0, peaks=peaks, **own))
+        config = TaggerConfig(
+            system=system, vocab_sizes=(12,), single_label=True, options=options, id2label={0: "a", 1: "b"}
+        )
+        model = build(config)
+        assert isinstance(model, TokenBag)
+        model.solve(learnt)
+        with torch.no_grad():
+            share_BL = model(tested.input, tested.lengths_B).softmax(dim=1)
+        scores[peaks] = float((share_BL * tested.targets).sum(dim=1).mean())
+    assert scores[True] > scores[False] + 0.05
 
 
 def test_a_label_without_a_positive_clip_is_never_preferred() -> None:
