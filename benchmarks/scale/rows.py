@@ -101,7 +101,7 @@ def bag_by_blocks(folder: Path, clips: int) -> Action:
 
     def block(clips_B: np.ndarray) -> tuple[Tensor, Tensor]:
         batch = opened.batch(clips_B)
-        return model.histogram(batch.input, batch.lengths_B), batch.targets
+        return model.contents(batch.input, batch.lengths_B), batch.targets
 
     def told(line: str) -> None:
         raise _ToldError(line)
