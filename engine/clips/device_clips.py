@@ -62,7 +62,7 @@ class DeviceRows:
         real_BT = steps_T < lengths_B.to(device)[:, None]
         rows_BT = torch.where(real_BT, starts_B1 + steps_T, 0)
         ids_BTQ = self.bits_PQ[rows_BT].long() & (0xFFFF if self.bits_PQ.dtype == torch.int16 else 0xFFFFFFFF)
-        pad_Q = torch.tensor(self.tokens.vocab_sizes, device=device)
+        pad_Q = torch.tensor(self.tokens.vocab_sizes).to(device)
         return torch.where(real_BT[..., None], ids_BTQ, pad_Q), {}
 
 

@@ -83,9 +83,8 @@ class TokenBag(Tagger):
         blocks of clips, and `say` is told beforehand what it takes.
         """
         every, C = clips.every_version(), self.config.options["C"] / (1 + clips.views)
-        single_label = self.config.single_label
+        there, single_label = where_they_train(every, self.head.weight.device), self.config.single_label
         if work(every, self.head) > AT_ONCE:
-            there = where_they_train(every, self.head.weight.device)
 
             def block(clips_B: Int64[np.ndarray, "B"]) -> tuple[Float32[Tensor, "B K"], Float32[Tensor, "B L"]]:
                 batch = there.batch(clips_B)
@@ -94,7 +93,7 @@ class TokenBag(Tagger):
             by_length_C = np.argsort(every.lengths_C, kind="stable")  # little padding
             tell = lambda line: say(f"bag: {line}")  # noqa: E731
             return set_layer(self.head, *logistic_regression_in_blocks(block, by_length_C, C, single_label, tell))
-        made = ClipFeatures.of_batches(every, self.contents, self.head.in_features, GROUP_CLIPS)
+        made = ClipFeatures.of_batches(there, self.contents, self.head.in_features, GROUP_CLIPS)
         every_C = np.arange(len(every))
         parts = [sparse.csr_array(made[clips_B].double().cpu().numpy()) for clips_B in made.groups(every_C)]
         x_CK, targets_CL = sparse.csr_array(sparse.vstack(parts)), every.labels.targets(every_C)

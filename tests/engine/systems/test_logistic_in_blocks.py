@@ -15,7 +15,7 @@ from audio_tokens.engine.systems.tagger import TaggerConfig
 from audio_tokens.engine.systems.token_bag import TokenBag, logistic_regression
 from audio_tokens.errors import UserError
 from tests.engine.clips.test_table import viewed_clips
-from tests.engine.pretended_gpu import GPU, OnGpu, PretendedGpu
+from tests.engine.pretended_gpu import GPU, OnGpu, PretendedGpu, moved
 from tests.engine.systems.test_token_rocket import rising_and_falling, rocket
 
 STATED_GAP = 1e-3
@@ -156,6 +156,17 @@ def test_a_system_solved_by_blocks_says_what_it_says_solved_as_a_whole(
     whats = ["kernels", "bag", *among, "kernels"] if kernels else ["bag"]
     assert [words.split(":")[0] for words in said] == whats
     assert re.fullmatch(f"{whats[-1]}: {line}", said[-1])
+
+
+@pytest.mark.parametrize("system", ["bag", "rocket"])
+def test_a_system_solved_as_a_whole_reads_clips_where_its_layer_is(system: str) -> None:
+    clips = rising_and_falling(30, seed=3)
+    here, there = (rocket(kernels=4) if system == "rocket" else bag(clips) for _ in range(2))
+    here.solve(clips)
+    with PretendedGpu():
+        moved(there).solve(clips)
+        found = there.head.weight.detach().cpu()
+    torch.testing.assert_close(found, here.head.weight.detach())
 
 
 @pytest.mark.usefixtures("by_blocks")
