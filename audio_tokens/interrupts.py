@@ -8,9 +8,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import CodeType, FrameType
+from typing import Any, no_type_check
 
-AGAIN_S = 0.001  # after which a callback that was struck has returned
+AGAIN_S = 0.001  # between two looks at whether a callback that was struck has returned
 
 
 @contextmanager
@@ -45,19 +46,32 @@ def repeated_interrupt() -> Iterator[None]:
 
     Python would print a traceback there, and go on as if nobody had pressed anything.
     """
-    again: list[threading.Timer] = []
+    struck, over = threading.get_ident(), threading.Event()
 
+    @no_type_check  # a wrapper around it would go on where it ends
     def see(unraisable: Any) -> None:
         if not issubclass(unraisable.exc_type, KeyboardInterrupt):
             before(unraisable)
             return
-        again.append(threading.Timer(AGAIN_S, signal.pthread_kill, (threading.get_ident(), signal.SIGINT)))
-        again[-1].start()
+        threading.Thread(target=strike_again, daemon=True).start()
+
+    def strike_again() -> None:
+        """Wait until `see` has returned, however slow the machine: what strikes in it is printed and lost as well."""
+        while not over.wait(AGAIN_S):
+            if not _is_inside(see.__code__, sys._current_frames().get(struck)):
+                signal.pthread_kill(struck, signal.SIGINT)
+                return
 
     before, sys.unraisablehook = sys.unraisablehook, see
     try:
         yield
     finally:
         sys.unraisablehook = before
-        for timer in again:
-            timer.cancel()
+        over.set()
+
+
+def _is_inside(code: CodeType, frame: FrameType | None) -> bool:
+    """Say whether a call of a function is among those that led to a frame."""
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back
+    return frame is not None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from audio_tokens import interrupts
 from audio_tokens.errors import UserError
 from audio_tokens.jobs import cli
 from audio_tokens.jobs.command import command, parse, recipe_file
@@ -142,8 +143,12 @@ def test_interruption_is_130() -> None:
     assert command(Toy, interrupted, ["--out", "o"]) == 130
 
 
-def test_an_interrupt_in_a_callback_is_neither_lost_nor_printed(capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("again_s", [0.0, interrupts.AGAIN_S])  # 0: long before Python's own handling is over
+def test_an_interrupt_in_a_callback_is_neither_lost_nor_printed(
+    again_s: float, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Python prints what a callback of a weak reference raises, and goes on."""
+    monkeypatch.setattr(interrupts, "AGAIN_S", again_s)
 
     def interrupted(toy: Toy) -> None:
         gone = Toy(out="o")
