@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -69,6 +69,12 @@ class ClipFeatures:
             )
         with tempfile.TemporaryFile() as file:
             return torch.from_numpy(np.memmap(file, np.float32, mode="w+", shape=shape))
+
+    def held(self) -> "ClipFeatures":
+        """Return the same features, made once and kept in memory where they were made."""
+        x_CD = self[np.arange(1)].new_empty(len(self), self.width)
+        self.fill(x_CD)
+        return replace(self, of=lambda clips_B: x_CD[torch.from_numpy(clips_B).to(x_CD.device)])
 
     def fill(self, x_CD: Float32[Tensor, "C D"]) -> None:
         """Write every clip's features into its row."""

@@ -24,9 +24,10 @@ from audio_tokens.engine.systems.logistic_in_blocks import logistic_regression_i
 from audio_tokens.engine.systems.options import TokenBagOptions
 from audio_tokens.engine.systems.tagger import Tagger, TaggerConfig, mask_from, soft_tokens
 
-# The most clips x features x labels that are held and solved as a whole, in float64: 4,000 clips of AudioSet's labels,
-# 40,000 of 50. A step then takes about a second and 0.1 to 4 GB, and by blocks a fifth of the time.
-AT_ONCE = 1 << 30
+# The most clips x features x labels that are held and solved as a whole, in float64: 1,000 clips of AudioSet's labels,
+# 10,000 of 50. A step then takes 0.3 s and up to 1 GB; by blocks a fifth of the time, a tenth with features held.
+AT_ONCE = 1 << 28
+HELD = 1 << 28  # the most numbers (1 GB) of all clips' features that are kept, not made anew in every pass
 GROUP_CLIPS = 128  # whose features are made at a time
 
 
@@ -84,16 +85,17 @@ class TokenBag(Tagger):
         """
         every, C = clips.every_version(), self.config.options["C"] / (1 + clips.views)
         there, single_label = where_they_train(every, self.head.weight.device), self.config.single_label
+        made = ClipFeatures.of_batches(there, self.contents, self.head.in_features, GROUP_CLIPS)
         if work(every, self.head) > AT_ONCE:
+            contents = made.held() if len(made) * made.width <= HELD else made
 
             def block(clips_B: Int64[np.ndarray, "B"]) -> tuple[Float32[Tensor, "B K"], Float32[Tensor, "B L"]]:
-                batch = there.batch(clips_B)
-                return self.contents(batch.input, batch.lengths_B), batch.targets
+                x_BK = contents[clips_B]
+                return x_BK, torch.from_numpy(every.labels.targets(clips_B)).to(x_BK.device)
 
             by_length_C = np.argsort(every.lengths_C, kind="stable")  # little padding
             tell = lambda line: say(f"bag: {line}")  # noqa: E731
             return set_layer(self.head, *logistic_regression_in_blocks(block, by_length_C, C, single_label, tell))
-        made = ClipFeatures.of_batches(there, self.contents, self.head.in_features, GROUP_CLIPS)
         every_C = np.arange(len(every))
         parts = [sparse.csr_array(made[clips_B].double().cpu().numpy()) for clips_B in made.groups(every_C)]
         x_CK, targets_CL = sparse.csr_array(sparse.vstack(parts)), every.labels.targets(every_C)

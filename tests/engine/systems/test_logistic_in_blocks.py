@@ -121,12 +121,24 @@ def by_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "AT_ONCE", 0)
 
 
-def bag(clips: Clips) -> TokenBag:
+@pytest.mark.parametrize("peaks", [False, True])
+def test_features_that_are_held_are_those_made_in_every_pass(
+    peaks: bool, by_blocks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = viewed_clips([9, 4, 7, 12, 5, 8])
+    held, made = bag(clips, peaks=peaks), bag(clips, peaks=peaks)
+    held.solve(clips)
+    monkeypatch.setattr(token_bag, "HELD", 0)
+    made.solve(clips)
+    torch.testing.assert_close(held.state_dict(), made.state_dict())
+
+
+def bag(clips: Clips, **options: object) -> TokenBag:
     labels = clips.row_labels.count
     config = TaggerConfig(
         system="token-bag",
         vocab_sizes=clips.rows.vocab_sizes,
-        options={"C": 10.0},
+        options={"C": 10.0, **options},
         id2label={i: str(i) for i in range(labels)},
     )
     return TokenBag(config)
