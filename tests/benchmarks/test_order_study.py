@@ -1,9 +1,15 @@
 """The study of order: its control takes order away and nothing else; its intervals are those of speakers."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
+from audio_tokens.shards.integrity import file_complaints, files_below, read_integrity, seal
+from audio_tokens.shards.tokens.token_store import TokenStore
 from benchmarks.studies.order import by_speaker, interval, positions_permuted, table
+from benchmarks.studies.permuted_tokens import permute
+from tests.shards.tokens.test_token_store import stored
 
 
 def test_the_control_takes_a_clips_order_away_and_nothing_else():
@@ -16,6 +22,25 @@ def test_the_control_takes_a_clips_order_away_and_nothing_else():
     ):
         assert sorted(map(tuple, before)) == sorted(map(tuple, after))
     assert (mixed_PQ != ids_PQ).any()
+
+
+def test_permuted_tokens_are_a_store_with_the_same_positions_in_another_order(tmp_path):
+    stored(tmp_path, top=2)
+    tokens, out = tmp_path / "tokens.zarr", tmp_path / "permuted.zarr"
+    seal(tokens, "tokens", {}, files_below(tokens))
+    permute(tokens, out)
+    assert [wrong for _, wrong in file_complaints(out, read_integrity(out)) if wrong] == []
+    before, after = (TokenStore.open(store).group("train") for store in (tokens, out))
+    columns = [
+        np.concatenate([group.ids_PQ, *(each.reshape(len(each), -1) for each in beside)], axis=1)
+        for group in (before, after)
+        for beside in [(group.top_ids_PQM, group.top_cosines_PQM)]
+    ]
+    assert (columns[0] != columns[1]).any()
+    for first, last in pairwise(before.offsets):
+        assert sorted(map(tuple, columns[0][first:last])) == sorted(map(tuple, columns[1][first:last]))
+    assert after.keys == before.keys
+    assert np.array_equal(after.label_ids, before.label_ids)
 
 
 def test_an_interval_is_wide_where_speakers_differ_and_not_where_only_clips_do():
