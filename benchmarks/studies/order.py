@@ -1,12 +1,12 @@
 """Which tokens keep a word or a sound, and what does order add? arabic-commands and ESC-50, by order_protocol.md.
 
     python -m benchmarks.studies.order --work W [NAME ...]    what has no line in the results yet
-    python -m benchmarks.studies.order --work W --test NAME   a frozen one, on the test speakers; its line is the log
+    python -m benchmarks.studies.order --work W --test NAME   a frozen one, where it is tested; its line is the log
     python -m benchmarks.studies.order --work W --table [--against NAME]
 
 Figures are those of the part that chooses (validation speakers; fold 5 where folds 2 to 4 are learnt from, fold 1 being
-left alone), after the last epoch; only `--test` reads the test speakers. What a run is made of (mel of every view,
-tokens, checkpoints) lies in the work folder and is made once.
+left alone), after the last epoch; only `--test` reads test speakers and tested folds. What a run is made of (mel
+of every view, tokens, checkpoints) lies in the work folder and is made once.
 
 C clips, T frames, F mel bands, P positions of all clips, Q token streams, M alternatives of a soft token.
 """
@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,15 @@ from audio_tokens.shards.sources.clip import Clip
 from audio_tokens.shards.sources.registry import open_source
 from benchmarks.studies.recipe_study import MemoryLanes
 
-SOURCES = {"arabic-commands": "csv:{}/arabic-commands/clips.csv", "esc50-16k": "esc50:{}/esc50-16k"}
-# What each split is to the study; of ESC-50 two of five folds at most choose, and no fold is tested here.
+ESC = "esc50-16k"
+FOLDS = tuple(f"fold-{number}" for number in range(1, 6))
+SOURCES = {"arabic-commands": "csv:{}/arabic-commands/clips.csv", ESC: "esc50:{}/esc50-16k"}
+# What each split is to the study. Folds 2 to 4 of ESC-50 are learnt from and fold 5 chooses; and each is tested once,
+# by what is frozen and learnt from the other four.
 PLACES: dict[str, dict[str, tuple[str, ...]]] = {
     "arabic-commands": {"train": ("train",), "val": ("val",), "test": ("test",)},
-    "esc50-16k": {"train": ("fold-2", "fold-3", "fold-4"), "val": ("fold-5",)},
+    ESC: {"train": FOLDS[1:4], "val": FOLDS[4:]},
+    **{f"{ESC}/{fold}": {"train": tuple(f for f in FOLDS if f != fold), "test": (fold,)} for fold in FOLDS},
 }
 RESULTS = Path(__file__).parents[1] / "results" / "order.jsonl"
 SOFT = 4  # alternatives stored for every position; a trial reads the first few of them
@@ -107,18 +112,22 @@ class Sounds:
     """Mel of all clips of some splits and of their views, made once and kept in the work folder."""
 
     def __init__(self, name: str, data: Path, work: Path) -> None:
-        self._source, self._places, self._work = open_source(SOURCES[name].format(data)), PLACES[name], work
-        self.labels = self._source.labels
+        published = name.split("/")[0]
+        self._source, self._places = open_source(SOURCES[published].format(data)), PLACES[name]
+        self.labels, self._work = self._source.labels, work / published
+        self._work.mkdir(parents=True, exist_ok=True)
 
     def mels(self, place: str, mel: str, views: ViewConfig, seed: int = 0) -> list[list[np.ndarray]]:
         """Return float16 mel [T, F], a list of clips for the sound itself and for each view."""
-        file = self._work / f"mel-{place}-{digest([mel, asdict(views), seed])}.npz"
+        parts = [self._mels(part, mel, views, seed) for part in self._places[place]]
+        return [list(chain(*version)) for version in zip(*parts, strict=True)]
+
+    def _mels(self, part: str, mel: str, views: ViewConfig, seed: int) -> list[list[np.ndarray]]:
+        file = self._work / f"mel-{part}-{digest([mel, asdict(views), seed])}.npz"
         if not file.exists():
             to_views = ClipToViews(FrontEnd(MEL_CONFIGS[mel]), views, seed)
             versions = list(
-                zip(
-                    *([v.mel_TF.astype(np.float16) for v in to_views(c, None)] for c in self._clips(place)), strict=True
-                )
+                zip(*([v.mel_TF.astype(np.float16) for v in to_views(c, None)] for c in self._clips(part)), strict=True)
             )
             flat = [mel_TF for version in versions for mel_TF in version]
             with published_file(file) as path, path.open("wb") as out:
@@ -131,18 +140,18 @@ class Sounds:
     @cache  # noqa: B019 (one object a process)
     def listing(self, place: str) -> tuple[list[str], list[int], list[str]]:
         """Return key, label and speaker (or recording) of every clip."""
-        clips = list(self._clips(place))
+        clips = [clip for part in self._places[place] for clip in self._clips(part)]
         return (
             [c.key for c in clips],
             [self.labels.index(c.labels[0]) for c in clips],
             [c.group for c in clips],
         )
 
-    def _clips(self, place: str) -> Iterator[Clip]:
+    def _clips(self, part: str) -> Iterator[Clip]:
         for task in self._source.tasks():
             for clip in self._source.clips(task):
                 assert isinstance(clip, Clip), f"{clip.source_id}: {clip.reason}"  # the published set is complete
-                if clip.place in self._places[place]:
+                if clip.place == part:
                     yield clip
 
 
@@ -353,7 +362,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("AUDIO_TOKENS_DATA"), help="holds arabic-commands/")
     parser.add_argument("--work", type=Path, required=True, help="what runs are made of; a few GB")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--test", action="store_true", help="score on the test speakers: only what is frozen")
+    parser.add_argument("--test", action="store_true", help="score on test speakers or folds: only what is frozen")
     parser.add_argument("--table", action="store_true", help="print what there is, and run nothing")
     parser.add_argument("--against", help="with --table: the run that the others are compared with")
     parser.add_argument("names", nargs="*", help="studies, or beginnings of their names; all that are not done yet")
@@ -366,11 +375,11 @@ def main() -> None:
         done = {(row["name"], row["seed"], row["place"]) for row in results()}
         if words.names and not any(name.startswith(wanted) for wanted in words.names):
             continue
-        if (name, words.seed, place) in done:
+        if (name, words.seed, place) in done or place not in PLACES[study.sounds]:
             continue
         work = words.work / study.sounds
         work.mkdir(parents=True, exist_ok=True)
-        sounds, start = Sounds(study.sounds, Path(words.data), work), time.perf_counter()
+        sounds, start = Sounds(study.sounds, Path(words.data), words.work), time.perf_counter()
         row = run(name, study, words.seed, sounds, work, place)
         with RESULTS.open("a") as file:
             file.write(json.dumps(row) + "\n")

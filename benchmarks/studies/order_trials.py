@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from audio_tokens.engine.codebook.slices import SliceConfig
 from audio_tokens.engine.sound.view_config import ViewConfig
-from benchmarks.studies.order import Study, Tokens
+from benchmarks.studies.order import ESC, FOLDS, Study, Tokens
 
 DEFAULT = Tokens()
 STRIDE_1 = Tokens(slices=SliceConfig(stride=1))
@@ -30,7 +30,6 @@ SEQUENCE = {
 CONVS = SEQUENCE | {"convolutions": 2}
 VIEWED = CONVS | {"epochs": 20, "mask": 0.1}
 MIXED = {"mix": 0.5, "mix_kind": "embeddings", "average": "ema"}
-ESC = "esc50-16k"
 SOUND = Tokens(
     slices=SliceConfig(contexts=(4, 16), stride=2, whiten_variance=0.99), clusters=(500, 200), views=ViewConfig(count=7)
 )
@@ -71,6 +70,7 @@ ESC_CNN = Study(
     sounds=ESC, tokens=SOUND, score_views=True, system="raw-cnn", options=CNN | {"epochs": 40, "mix": 0.5, "roll": True}
 )
 CROPS = {"epochs": 80, "batch_clips": 32, "crop": 0.5, "roll": True, "weight_decay": 0.05, "average": "ema"}
+ESC_CNN_CROPS = replace(ESC_CNN, options=CNN | CROPS | {"mix": 0.5, "dropout": 0.3})
 
 STUDIES = {
     "a-default": Study(tokens=DEFAULT),
@@ -117,7 +117,8 @@ STUDIES = {
     "s-lstm-bands": replace(ESC_LSTM, tokens=SOUND_BANDS, streams=ALL),
     "s-lstm-crops": replace(ESC_LSTM, tokens=SOUND_BANDS, streams=ALL, options=SOUND_LSTM | CROPS),
     "s-cnn": ESC_CNN,
-    "s-cnn-crops": replace(ESC_CNN, options=CNN | CROPS | {"mix": 0.5, "dropout": 0.3}),
+    "s-cnn-crops": ESC_CNN_CROPS,
+    **{f"t-cnn-{fold}": replace(ESC_CNN_CROPS, sounds=f"{ESC}/{fold}") for fold in FOLDS},
     "s-cnn-decoded": replace(ESC_CNN, streams=TWO, decoded=True),
     "s-rocket": replace(ESC_BAG, system="token-rocket"),
     "s-lstm-long": replace(ESC_LSTM, options=SOUND_LSTM | {"epochs": 80}),
