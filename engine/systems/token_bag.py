@@ -87,7 +87,10 @@ class TokenBag(Tagger):
         there, single_label = where_they_train(every, self.head.weight.device), self.config.single_label
         made = ClipFeatures.of_batches(there, self.contents, self.head.in_features, GROUP_CLIPS)
         if work(every, self.head) > AT_ONCE:
-            contents = made.held() if len(made) * made.width <= HELD else made
+            contents, numbers = made, len(made) * made.width
+            if numbers <= HELD:
+                say(f"bag: features of {len(made):,} clips are held: {4 * numbers / 1e9:.1f} GB")
+                contents = made.held()
 
             def block(clips_B: Int64[np.ndarray, "B"]) -> tuple[Float32[Tensor, "B K"], Float32[Tensor, "B L"]]:
                 x_BK = contents[clips_B]

@@ -165,7 +165,7 @@ def test_a_system_solved_by_blocks_says_what_it_says_solved_as_a_whole(
     everything = len(clips) * (1 + clips.views)
     line = rf"{everything} clips, [\d,]+ features, \d labels: in blocks of 16 clips, about [\d.]+ min and [\d.]+ GB"
     among = ["kernels"] * 2 if 3 * kernels > len(clips) else []  # what they span, and the room for it
-    whats = ["kernels", "bag", *among, "kernels"] if kernels else ["bag"]
+    whats = ["kernels", "bag", "bag", *among, "kernels"] if kernels else ["bag", "bag"]
     assert [words.split(":")[0] for words in said] == whats
     assert re.fullmatch(f"{whats[-1]}: {line}", said[-1])
 
