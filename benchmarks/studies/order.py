@@ -41,7 +41,7 @@ from audio_tokens.engine.sound.mel_config import MEL_CONFIGS
 from audio_tokens.engine.sound.view_config import ViewConfig
 from audio_tokens.engine.systems.registry import find
 from audio_tokens.engine.systems.tagger import TaggerConfig
-from audio_tokens.engine.train_config import model_options, training_of
+from audio_tokens.engine.train_config import TrainConfig, model_options, training_of
 from audio_tokens.engine.training.evaluation import predict
 from audio_tokens.engine.training.run_context import RunContext
 from audio_tokens.engine.training.train_system import Trained, Trial
@@ -246,10 +246,7 @@ def narrowed(codebook: Codebook, streams: Sequence[int]) -> Codebook:
 
 
 def scored(study: Study, tokenized: Tokenized, folder: Path, scored_on: Clips) -> tuple[Trained, np.ndarray]:
-    """Train the study's system on the training speakers, to its last epoch, nothing being chosen meanwhile; score it.
-
-    The scores are [C, L], of `scored_on`.
-    """
+    """Train the study's system on the training speakers; score it: [C, L], of `scored_on`."""
     options = trainable(study.system).by(TrainingRecipe(), ({"soft": True} if study.top > 1 else {}) | study.options)
     config, clips = training_of(options), tokenized.clips("train", study)
     bands = clips.rows.bands if isinstance(clips.rows, MelRows) else 0
@@ -266,10 +263,27 @@ def scored(study: Study, tokenized: Tokenized, folder: Path, scored_on: Clips) -
     vectors = []
     if system.options.get("embedding") == "centroids":
         vectors = [stream.centroids_KD for stream in narrowed(tokenized.codebook, study.streams).streams]
+    return to_the_last_epoch(
+        system, config, clips, scored_on, tokenized.seed, folder, vectors=vectors, score_views=study.score_views
+    )
+
+
+def to_the_last_epoch(
+    system: TaggerConfig,
+    config: TrainConfig,
+    clips: Clips,
+    scored_on: Clips,
+    seed: int,
+    folder: Path,
+    *,
+    vectors: Sequence[np.ndarray] = (),
+    score_views: bool,
+) -> tuple[Trained, np.ndarray]:
+    """Train a system with nothing being chosen meanwhile, checkpoints in `folder`; score it: [C, L] of `scored_on`."""
     with processes() as accelerator:
         context = RunContext(
             config=config,
-            seed=tokenized.seed,
+            seed=seed,
             order=partial(order_of, config),
             accelerator=accelerator,
             folder=folder,
@@ -278,7 +292,7 @@ def scored(study: Study, tokenized: Tokenized, folder: Path, scored_on: Clips) -
         )
         nothing = Trained(model=None, rows=[], best_epoch=0, seconds=0)  # type: ignore[arg-type]
         found = Trial(system=system, context=context, vectors=vectors).refit(clips, nothing)
-        return found, predict(found.model, scored_on, accelerator, study.score_views)[0]
+        return found, predict(found.model, scored_on, accelerator, score_views)[0]
 
 
 def _epoch(row: dict[str, Any]) -> str:
