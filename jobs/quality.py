@@ -82,7 +82,6 @@ def quality(job: Quality) -> None:
 def _bag_score(tokens: str, fitted: Sequence[str], unseen: Sequence[str]) -> dict[str, Any] | None:
     """Return how well a token-bag fitted where the codebook was does on what it has not seen; none where it saw all."""
     from audio_tokens.engine.systems.options import TokenBagOptions
-    from audio_tokens.engine.systems.tagger import TaggerConfig
     from audio_tokens.engine.systems.token_bag import TokenBag
     from audio_tokens.engine.training.evaluation import evaluate
     from audio_tokens.engine.world import processes
@@ -93,15 +92,8 @@ def _bag_score(tokens: str, fitted: Sequence[str], unseen: Sequence[str]) -> dic
         return None
     data = open_data(tokens, None)
     (clips, _), (tested, _) = data.read(tuple(fitted)), data.read(tuple(unseen))
-    config = TaggerConfig(
-        system="token-bag",
-        vocab_sizes=data.vocab_sizes,
-        single_label=data.single_label,
-        options=asdict(TokenBagOptions()),
-        id2label=dict(enumerate(data.labels)),
-    )
     with processes() as accelerator:
-        bag = TokenBag(config).to(accelerator.device)
+        bag = TokenBag(data.tagger("token-bag", asdict(TokenBagOptions()))).to(accelerator.device)
         bag.solve(clips, say_progress)
         found, _ = evaluate(bag, tested, accelerator)
     return {"clips": found.clips, "mAP": found.mAP, "mAUC": found.mAUC, "accuracy": found.accuracy}

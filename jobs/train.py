@@ -75,7 +75,6 @@ def train(request: Train) -> None:
     fitted_places(places, request.test_fold)
     tested_place(places, request.test_fold)
 
-    from audio_tokens.engine.systems.tagger import TaggerConfig
     from audio_tokens.engine.training.train_system import Trial
     from audio_tokens.jobs.artefacts.open_run import open_run
     from audio_tokens.jobs.inputs.clip_choice import with_classes
@@ -98,18 +97,8 @@ def train(request: Train) -> None:
             return
         folder, context = opened
         context.say(f"{request.system} on {request.tokens or request.shards} -> {request.out}")
-        system = TaggerConfig(
-            system=request.system,
-            vocab_sizes=data.vocab_sizes,
-            alternatives=data.alternatives,
-            bands=data.bands,
-            longest=data.longest,
-            single_label=data.single_label,
-            options=own,
-            id2label=dict(enumerate(data.labels)),
-        )
         initial = Path(request.init) / "model" if request.init is not None else None
-        trial = Trial(system=system, context=context, vectors=vectors, initial=initial)
+        trial = Trial(system=data.tagger(request.system, own), context=context, vectors=vectors, initial=initial)
         result = _run(request, data, trial, folder, settings.get("leak"))
         context.say(f"{request.out}: mAP {result['mAP']:.3f} on {result['eval_place']} ({result['seconds']:.0f} s)")
 
@@ -171,7 +160,7 @@ def _run(request: Train, data: "TrainingData", trial: "Trial", folder: "RunFolde
     trained = chosen = trial.choose(parts.train, parts.validation)
     clips = parts.train
     if parts.refit is not None:
-        trained, clips = trial.refit(parts.refit, chosen), parts.refit
+        trained, clips = trial.refit(parts.refit, chosen.best_epoch or None), parts.refit
     scores_CL, _ = predict(trained.model, parts.test, accelerator, config.score_views)
     targets_CL = parts.test.labels.table()
     tested = score(scores_CL, targets_CL)

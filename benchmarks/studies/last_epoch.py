@@ -12,7 +12,6 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from audio_tokens.engine.systems.tagger import TaggerConfig
 from audio_tokens.engine.train_config import model_options, training_of
 from audio_tokens.jobs.artefacts.predictions import Predictions
 from audio_tokens.jobs.artefacts.run_folder import RunFolder
@@ -37,18 +36,15 @@ def predictions(fold: Path, system: str, recipe: str, seed: int) -> Predictions:
         data = open_for(system, tokens, None, soft=config.soft)
         parts = parts_of(data, int(fold.name.removeprefix("fold-")), config.inner_share, seed)
         assert parts.refit is not None, "folds have no validation part"
-        tagger = TaggerConfig(
-            system=system,
-            vocab_sizes=data.vocab_sizes,
-            alternatives=data.alternatives,
-            longest=data.longest,
-            single_label=data.single_label,
-            options=own,
-            id2label=dict(enumerate(data.labels)),
-        )
-        vectors = vectors_of(data, str(fold / "codebook"), own.get("embedding", "drawn"))
         _, scores_CL = to_the_last_epoch(
-            tagger, config, parts.refit, parts.test, seed, folder, vectors=vectors, score_views=config.score_views
+            data.tagger(system, own),
+            config,
+            parts.refit,
+            parts.test,
+            seed,
+            folder,
+            vectors=vectors_of(data, str(fold / "codebook"), own.get("embedding", "drawn")),
+            score_views=config.score_views,
         )
         tested = Predictions(
             keys=list(parts.test.keys),

@@ -290,8 +290,7 @@ def to_the_last_epoch(
             publish=published_file,
             on_epoch=lambda phase, progress, last_epoch: print(_epoch(progress.rows[-1]), flush=True),
         )
-        nothing = Trained(model=None, rows=[], best_epoch=0, seconds=0)  # type: ignore[arg-type]
-        found = Trial(system=system, context=context, vectors=vectors).refit(clips, nothing)
+        found = Trial(system=system, context=context, vectors=vectors).refit(clips)
         return found, predict(found.model, scored_on, accelerator, score_views)[0]
 
 

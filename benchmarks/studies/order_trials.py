@@ -16,6 +16,7 @@ SPEECH = Tokens(  # 10 ms a frame, 20 ms a position; two contexts of all bands, 
     slices=SliceConfig(contexts=(4, 8, 8, 8, 8, 8), stride=2, bands=(FULL, FULL, LOW, MID, HIGH, TOP)),
     clusters=(1000, 1000, 500, 500, 500, 500),
 )
+SPEECH_K = {k: Tokens(mel="speech16k", clusters=(k,)) for k in (200, 5000)}  # 40 ms of all bands, as SPEECH's stream 0
 SPEECH_VIEWS = replace(SPEECH, views=ViewConfig(count=3, speed=0.12, gain_db=0, tilt_db=2, noise_db=25, roll=False))
 ALL = (0, 1, 2, 3, 4, 5)
 SEQUENCE = {
@@ -106,6 +107,15 @@ STUDIES = {
     "r-cnn-decoded-all": Study(tokens=SPEECH, streams=ALL, system="raw-cnn", options=CNN, decoded=True),
     "r-cnn-decoded-4-8": Study(tokens=SPEECH, streams=(0, 1), system="raw-cnn", options=CNN, decoded=True),
     "r-cnn-decoded-4": Study(tokens=SPEECH, streams=(0,), system="raw-cnn", options=CNN, decoded=True),
+    **{f"r-cnn-decoded-k{k}": Study(tokens=SPEECH_K[k], system="raw-cnn", options=CNN, decoded=True) for k in SPEECH_K},
+    **{f"r-lstm-k{k}": Study(tokens=SPEECH_K[k], system="token-lstm", options=CONVS) for k in SPEECH_K},
+    **{f"r-lstm-k{k}-soft": Study(tokens=SPEECH_K[k], top=4, system="token-lstm", options=CONVS) for k in SPEECH_K},
+    **{f"r-bag-k{k}-soft": Study(tokens=SPEECH_K[k], top=4) for k in SPEECH_K},
+    "r-lstm-4": Study(tokens=SPEECH, system="token-lstm", options=CONVS),
+    "r-lstm-4-soft": Study(tokens=SPEECH, top=4, system="token-lstm", options=CONVS),
+    "r-lstm-4-8": Study(tokens=SPEECH, streams=(0, 1), system="token-lstm", options=CONVS),
+    "r-lstm-all": Study(tokens=SPEECH, streams=ALL, system="token-lstm", options=CONVS),
+    "r-bag-4-soft": Study(tokens=SPEECH, top=4),
     "e-lstm-views-shuffled": Study(
         tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-lstm", options=VIEWED, shuffled=True
     ),

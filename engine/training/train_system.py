@@ -55,9 +55,9 @@ class Trial:
         """Train on `clips` and return the model of the epoch with the highest validation mAP."""
         return self._train("choose", clips, validation, None)
 
-    def refit(self, clips: Clips, chosen: Trained) -> Trained:
-        """Train afresh on all `clips`, for as many epochs as were chosen, with nothing left to choose."""
-        return self._train("refit", clips, None, chosen.best_epoch or None)
+    def refit(self, clips: Clips, epochs: int | None = None) -> Trained:
+        """Train afresh on all `clips`, for the `epochs` that were chosen or to the last one, with nothing to choose."""
+        return self._train("refit", clips, None, epochs)
 
     def _train(self, phase: str, clips: Clips, validation: Clips | None, stop_after: int | None) -> Trained:
         model = fresh(self.system, self.context, self.vectors, self.initial)

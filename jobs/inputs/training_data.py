@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from audio_tokens.engine.codebook.codebook_file import Codebook
 from audio_tokens.engine.codebook.slices import SliceConfig
 from audio_tokens.engine.sound.mel_config import MelConfig
 from audio_tokens.engine.systems.registry import find
+from audio_tokens.engine.systems.tagger import TaggerConfig
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.inputs.mel_lanes import mel_of
 from audio_tokens.jobs.inputs.places import fitted_places, tested_place
@@ -55,6 +56,19 @@ class TrainingData:
         none_L = np.zeros(len(self.labels), np.int64)
         counts_L = sum((self.read((place,))[0].labels.counts() for place in self.places), start=none_L)
         return [label for label, count in zip(self.labels, counts_L.tolist(), strict=True) if count]
+
+    def tagger(self, system: str, options: dict[str, Any]) -> TaggerConfig:
+        """Return how a system of that name is built to read these clips and tell their labels apart."""
+        return TaggerConfig(
+            system=system,
+            vocab_sizes=self.vocab_sizes,
+            alternatives=self.alternatives,
+            bands=self.bands,
+            longest=self.longest,
+            single_label=self.single_label,
+            options=options,
+            id2label=dict(enumerate(self.labels)),
+        )
 
 
 def open_for(system: str, tokens: str | None, shards: str | None, *, soft: bool = False) -> TrainingData:
