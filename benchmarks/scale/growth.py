@@ -18,7 +18,6 @@ plan within 10 %, train and evaluate farthest off. With `--plan` 17 minutes, wit
 """
 
 import argparse
-import io
 import json
 import math
 import os
@@ -39,6 +38,7 @@ from audio_tokens.shards.publish import publish_bytes
 from benchmarks import machine
 from benchmarks.harness import Report
 from benchmarks.scale.peak_memory import Peak, peak_memory
+from benchmarks.svg import blank, svg
 
 RESULTS = Path(__file__).parents[1] / "results"
 CLIP_S = 1
@@ -223,13 +223,7 @@ def table(grown: Mapping[str, Grown], ratios: Mapping[str, float]) -> str:
 
 def plot(grown: Mapping[str, Grown]) -> bytes:
     """Return time without start-up, and memory, against the number of clips, as SVG."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "growth"
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = blank(10, 4)
     time, memory = figure.subplots(1, 2)
     for stage, found in grown.items():
         time.plot(found.clips, [cpu_s - found.start_up_s for cpu_s in found.cpu_s], "o-", label=stage)
@@ -239,9 +233,7 @@ def plot(grown: Mapping[str, Grown]) -> bytes:
     time.grid(alpha=0.3)
     memory.grid(alpha=0.3)
     time.legend()
-    data = io.BytesIO()
-    figure.savefig(data, format="svg", metadata={"Date": None})
-    return data.getvalue()
+    return svg(figure)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

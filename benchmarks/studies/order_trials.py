@@ -16,6 +16,12 @@ SPEECH = Tokens(  # 10 ms a frame, 20 ms a position; two contexts of all bands, 
     slices=SliceConfig(contexts=(4, 8, 8, 8, 8, 8), stride=2, bands=(FULL, FULL, LOW, MID, HIGH, TOP)),
     clusters=(1000, 1000, 500, 500, 500, 500),
 )
+SPEECH_STRIDE_1 = replace(SPEECH, slices=replace(SPEECH.slices, stride=1))
+SPEECH_MEL22K = replace(SPEECH, mel="mel22k")
+SPEECH_MEL22K_STRIDE_1 = replace(SPEECH_STRIDE_1, mel="mel22k")
+SPEECH_LONG = replace(SPEECH, slices=replace(SPEECH.slices, contexts=(8, 16, 16, 16, 16, 16)))
+SPEECH_HALF_K = replace(SPEECH, clusters=tuple(k // 2 for k in SPEECH.clusters))
+SPEECH_TWICE_K = replace(SPEECH, clusters=tuple(k * 2 for k in SPEECH.clusters))
 SPEECH_K = {k: Tokens(mel="speech16k", clusters=(k,)) for k in (200, 5000)}  # 40 ms of all bands, as SPEECH's stream 0
 SPEECH_VIEWS = replace(SPEECH, views=ViewConfig(count=3, speed=0.12, gain_db=0, tilt_db=2, noise_db=25, roll=False))
 ALL = (0, 1, 2, 3, 4, 5)
@@ -91,6 +97,14 @@ STUDIES = {
     "c-bands": Study(tokens=SPEECH, streams=(2, 3, 4, 5)),
     "c-bands-soft": Study(tokens=SPEECH, streams=(2, 3, 4, 5), top=4),
     "c-all-soft": Study(tokens=SPEECH, streams=ALL, top=4),
+    "c-all": Study(tokens=SPEECH, streams=ALL),
+    "c-all-top2": Study(tokens=SPEECH, streams=ALL, top=2),
+    "c-stride1": Study(tokens=SPEECH_STRIDE_1, streams=ALL, top=4),
+    "c-mel22k": Study(tokens=SPEECH_MEL22K, streams=ALL, top=4),
+    "c-mel22k-stride1": Study(tokens=SPEECH_MEL22K_STRIDE_1, streams=ALL, top=4),
+    "c-long": Study(tokens=SPEECH_LONG, streams=ALL, top=4),
+    "c-half-k": Study(tokens=SPEECH_HALF_K, streams=ALL, top=4),
+    "c-twice-k": Study(tokens=SPEECH_TWICE_K, streams=ALL, top=4),
     "d-lstm-all": Study(tokens=SPEECH, streams=ALL, top=4, system="token-lstm", options=CONVS),
     "d-lstm-all-shuffled": Study(tokens=SPEECH, streams=ALL, top=4, system="token-lstm", options=CONVS, shuffled=True),
     "d-lstm-contexts": Study(tokens=SPEECH, streams=(0, 1), top=4, system="token-lstm", options=CONVS),

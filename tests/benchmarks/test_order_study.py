@@ -7,7 +7,9 @@ import pytest
 
 from audio_tokens.shards.integrity import file_complaints, files_below, read_integrity, seal
 from audio_tokens.shards.tokens.token_store import TokenStore
+from benchmarks.studies import discreteness
 from benchmarks.studies.order import by_speaker, interval, positions_permuted, table
+from benchmarks.studies.order_trials import STUDIES
 from benchmarks.studies.permuted_tokens import permute
 from tests.shards.tokens.test_token_store import stored
 
@@ -60,3 +62,19 @@ def test_the_table_pairs_runs_by_speaker():
     text = table(rows, "bag")
     assert "| lstm | 0 | val | 60.0 [50.0, 70.0] | 50.0 | +10.0 [+10.0, +10.0] | 1 | 1,000 |" in text
     assert "| bag | 0 | val | 50.0 [40.0, 60.0] | 50.0 |  | 1 | 1,000 |" in text
+
+
+def test_the_price_of_tokens_is_what_their_readers_lack_against_mel():
+    names = {name for both in discreteness.READERS.values() for trials in both for name in trials.values()}
+    rows = {name: {"a": 0.5, "b": 0.6} for name in names} | {discreteness.MEL: {"a": 0.7, "b": 0.9}}
+    rows["c-all-soft"] = {"a": 0.7, "b": 0.9}
+    found = discreteness.prices(rows)
+    assert found["tokens, token-lstm"][0][200] == pytest.approx((25, 20, 30))
+    assert found["soft tokens, token-bag"][1][6] == (0, 0, 0)
+    assert "| soft tokens, token-bag | 25.0 [20.0, 30.0] |" in discreteness.table(found)
+    assert discreteness.plot(found, 0.8) == discreteness.plot(found, 0.8)
+
+
+def test_the_picture_is_of_trials_that_there_are():
+    names = {name for both in discreteness.READERS.values() for trials in both for name in trials.values()}
+    assert names | {discreteness.MEL} <= STUDIES.keys()
