@@ -27,6 +27,7 @@ from audio_tokens.jobs.display.loudness import as_loud_as
 from audio_tokens.jobs.plain_yaml import plain_yaml
 from audio_tokens.jobs.training_recipe import PARTS, Trainable
 from audio_tokens.jobs.typed import one_line
+from audio_tokens.shards.publish import is_full, no_room
 
 T = TypeVar("T")
 
@@ -36,7 +37,6 @@ UNKNOWN = re.compile(r"unrecognized arguments: --([^\s=]+)|(?:Group '([^']+)' do
 OF_SYSTEM = re.compile(r"--recipe\.systems\.([\w-]+)\.(\w+)")
 TRAINED_BY = frozenset(field.name for field in fields(TrainConfig))
 UNUSABLE_ERRNOS = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
-FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 BROKEN_ERRNOS = (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 # What the libraries between processes say when one of them ends, or its host is no longer reached.
 LOST_PEER = re.compile(
@@ -93,8 +93,8 @@ def _of_the_machine(error: Exception) -> str | None:
         where, why = error.filename or "a path", error.strerror or error
         if isinstance(error, UNUSABLE_PATHS) or error.errno in UNUSABLE_ERRNOS:
             return f"cannot use {where}: {why}; choose another path"
-        if error.errno in FULL_ERRNOS:
-            return f"no space left for {where}; make room and run the same command again"
+        if is_full(error):
+            return str(no_room(where))
         if isinstance(error, ConnectionError):
             return str(error)
         if error.errno in BROKEN_ERRNOS:

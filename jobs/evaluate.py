@@ -62,15 +62,24 @@ def evaluate(request: Evaluate) -> None:
     from audio_tokens.engine.systems.registry import load
     from audio_tokens.engine.training.evaluation import predict
     from audio_tokens.engine.world import processes
-    from audio_tokens.jobs.inputs.clip_choice import with_classes
+    from audio_tokens.jobs.inputs.clip_choice import with_labels
     from audio_tokens.jobs.inputs.training_data import open_for
     from audio_tokens.shards.integrity import add_file
     from audio_tokens.shards.publish import target_lock
 
     data = open_for(settings["system"], tokens, shards, soft=settings["train"].get("soft", False))
-    if "classes" in settings:
-        data = with_classes(data, settings["classes"])
     model = load(folder.path / "model")
+    if "classes" in settings:
+        names = set(model.config.label_names)
+        data = with_labels(data, [number for number, label in enumerate(data.labels) if label in names])
+    sizes = list(data.vocab_sizes), data.bands
+    if settings.get("made_by", data.made_by) != data.made_by or sizes != (
+        model.config.vocab_sizes,
+        model.config.bands,
+    ):
+        what, remedy = ("codebook", "encode with --codebook") if data.vocab_sizes else ("front end", "build with")
+        its_own = folder.path / "model" / ("codebook" if data.vocab_sizes else "front_end.json")
+        raise UserError(f"{tokens or shards} was made by another {what} than {request.run} reads; {remedy} {its_own}")
     if data.alternatives != model.config.alternatives:
         raise UserError(
             f"{request.run} was trained on {model.config.alternatives} tokens a position and stream, this data holds "

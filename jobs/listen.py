@@ -38,7 +38,7 @@ def listen(job: Listen) -> None:
     tokenizer = AudioTokenizer.from_pretrained(job.codebook)
     front_end = LogMel(tokenizer.mel)
     for file in job.clips:
-        wave_S = read_sound(file, tokenizer.mel.rate_hz)
+        wave_S = read_sound(file, tokenizer.mel)
         mel_TF = front_end(wave_S)
         ids_PQ = tokenizer.encode_mel(mel_TF)
         decoded_TF = decode_at_level_of(tokenizer, mel_TF, ids_PQ)

@@ -70,7 +70,7 @@ def pretrain(request: Pretrain) -> None:
         "options": own,
         "data": data.hash,
     }
-    facts = {"tokens": request.tokens, "shards": None, "learnt_from": list(places)}
+    facts = {"tokens": request.tokens, "shards": None, "made_by": data.made_by, "learnt_from": list(places)}
     with open_run("pretrain", request, settings, facts, config) as opened:
         if opened is None:
             return

@@ -35,7 +35,7 @@ def tokens(job: Tokens) -> None:
     position_s = tokenizer.codebook.slices.stride * tokenizer.mel.hop_samples / rate_hz
     entries = []
     for file in job.clips:
-        wave_S = read_sound(file, rate_hz)
+        wave_S = read_sound(file, tokenizer.mel)
         ids_PQ = tokenizer.encode(wave_S, rate_hz)
         starts = np.flatnonzero(np.any(np.diff(ids_PQ, axis=0, prepend=ids_PQ[:1].astype(int) - 1) != 0, axis=1))
         ends = [*starts[1:], len(ids_PQ)]

@@ -87,7 +87,7 @@ def train(request: Train) -> None:
     embedding = "drawn" if request.init is not None else own.get("embedding", "drawn")  # a run brings its own
     vectors = vectors_of(data, request.codebook, embedding)
     if request.classes is not None:
-        data = with_classes(data, request.classes)
+        data = with_classes(data, request.classes, fitted_places(places, request.test_fold))
     refuse(str(request.tokens or request.shards), problems(data.occurring(), data.single_label, data.places))
     see_labels(data.labels)
     settings, facts = _settings(request, config, own, data)
@@ -110,7 +110,9 @@ def _settings(
 
     Raises UserError where the run of --init has learnt from what is tested, unless --allow-leak permits it.
     """
+    from audio_tokens.jobs.artefacts.fingerprints import digest
     from audio_tokens.jobs.artefacts.run_folder import RunFolder
+    from audio_tokens.jobs.inputs.clip_choice import ClipSubset
     from audio_tokens.jobs.inputs.places import fitted_places, tested_place
 
     settings = {
@@ -129,6 +131,11 @@ def _settings(
     if request.init is not None:
         initial = RunFolder(Path(request.init)).settings()
         settings["init"] = initial["fingerprint"]
+        if data.vocab_sizes and initial.get("tokens") and initial.get("made_by", data.made_by) != data.made_by:
+            raise UserError(
+                f"{request.init} has learnt tokens of another codebook, where a number stands for another sound; "
+                f"encode by its codebook, or start from a run on {request.tokens}"
+            )
         if (theirs := initial.get("learnt_from")) is None:
             raise UserError(f"{request.init} does not say what it has learnt from; train it again")
         learnt_from += tuple(place for place in theirs if place not in learnt_from)
@@ -141,7 +148,10 @@ def _settings(
     if leaks:
         settings["leak"] = ", ".join(leaks)
     settings |= {name: value for name in ("classes", "subset") if (value := getattr(request, name)) is not None}
-    return settings, {"tokens": request.tokens, "shards": request.shards, "learnt_from": list(learnt_from)}
+    if request.subset is not None and (named := ClipSubset(request.subset, request.seed).named()):
+        settings["subset_keys"] = digest(sorted(named))  # what the files say, which may change under their names
+    facts = {"tokens": request.tokens, "shards": request.shards, "made_by": data.made_by}
+    return settings, facts | {"learnt_from": list(learnt_from)}
 
 
 def _run(request: Train, data: "TrainingData", trial: "Trial", folder: "RunFolder", leak: str | None) -> dict[str, Any]:

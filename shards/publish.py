@@ -142,7 +142,7 @@ def is_full(error: BaseException | None) -> bool:
     return number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def no_room(path: Path) -> UserError:
+def no_room(path: Path | str) -> UserError:
     """What to tell the user then."""
     return UserError(f"no space left for {path}; make room and run the same command again")
 

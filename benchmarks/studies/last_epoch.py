@@ -1,11 +1,11 @@
 """A system on the tokens of a whole run's folds, trained to its last epoch: half of the time of `train`.
 
-    python -m benchmarks.studies.last_epoch --work W --run sound-0 --recipe sound --system token-lstm
+    python -m benchmarks.studies.last_epoch --work W --run sound-0 --system token-lstm
 
 `train` holds clips out to choose the epoch, and trains afresh on all; here nothing is held out and nothing chosen. W is
-the work folder of an `audio-tokens run --folds` with token-bag, by the same recipe. Predictions lie beside it in
-W/RUN/fold-N/last-epoch; a fold that has some is not trained again. Printed are the lines of systems_table, paired with
-the bag of the same tokens.
+the work folder of an `audio-tokens run --folds` with token-bag; its recipe is taken by the name in R. Predictions lie
+beside it in W/R/fold-N/last-epoch; a fold that has some is not trained again. Printed are the lines of systems_table,
+paired with the bag of the same tokens.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from audio_tokens.jobs.command import parse
 from audio_tokens.jobs.inputs.training_data import open_for, parts_of, vectors_of
 from audio_tokens.jobs.train import Train
 from audio_tokens.jobs.training_recipe import trainable
+from audio_tokens.shards.publish import published_file
 from benchmarks.studies.order import to_the_last_epoch
 from benchmarks.studies.systems_table import BAG, Tested, rows
 
@@ -53,7 +54,8 @@ def predictions(fold: Path, system: str, recipe: str, seed: int) -> Predictions:
             scores_CL=scores_CL,
             targets_CL=parts.test.labels.table(),
         )
-        tested.save(file)
+        with published_file(file) as path:
+            tested.save(path)
     return Predictions.load(file)
 
 
@@ -61,17 +63,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="the work folder of the run")
     parser.add_argument("--run", required=True, help="its folder of a recipe and a seed, say sound-0")
-    parser.add_argument("--recipe", required=True, help="the recipe by name")
     parser.add_argument("--system", required=True)
     words = parser.parse_args(argv)
-    seed, folds = int(words.run.rpartition("-")[2]), sorted((words.work / words.run).glob("fold-*"))
+    recipe, _, seed = words.run.rpartition("-")
+    folds = sorted((words.work / words.run).glob("fold-*"))
+    if not (recipe and seed.isdecimal() and folds):
+        parser.error(f"{words.work / words.run} is no folder of a recipe, a seed and folds, like W/sound-0")
     found = {}
     for system in (BAG, words.system):
         tested = [
-            RunFolder(fold / BAG).predictions() if system == BAG else predictions(fold, system, words.recipe, seed)
+            RunFolder(fold / BAG).predictions() if system == BAG else predictions(fold, system, recipe, int(seed))
             for fold in folds
         ]
-        found[words.recipe, system] = Tested({seed: tested})
+        found[recipe, system] = Tested({int(seed): tested})
     for row in rows(found):
         print(f"| {' | '.join(row)} |")
     return 0

@@ -364,8 +364,9 @@ def table(rows: Sequence[dict[str, Any]], against: str | None) -> str:
     return "\n".join(lines)
 
 
-def results() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+def results(file: Path = RESULTS) -> list[dict[str, Any]]:
+    """Return the lines of what has been run."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def main() -> None:
@@ -378,23 +379,31 @@ def main() -> None:
     parser.add_argument("--test", action="store_true", help="score on test speakers or folds: only what is frozen")
     parser.add_argument("--table", action="store_true", help="print what there is, and run nothing")
     parser.add_argument("--against", help="with --table: the run that the others are compared with")
-    parser.add_argument("names", nargs="*", help="studies, or beginnings of their names; all that are not done yet")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="lines of what is done; another file repeats it")
+    parser.add_argument("names", nargs="*", help="studies, or beginnings of their names (whole ones with --test)")
     words = parser.parse_args()
     if words.table:
-        print(table(results(), words.against))
+        print(table(results(words.results), words.against))
         return
-    place = "test" if words.test else "val"
-    for name, study in STUDIES.items():
-        done = {(row["name"], row["seed"], row["place"]) for row in results()}
-        if words.names and not any(name.startswith(wanted) for wanted in words.names):
-            continue
+    if words.data is None:
+        parser.error("name the folder that holds arabic-commands/ with --data or AUDIO_TOKENS_DATA")
+    if words.test and not words.names:
+        parser.error("--test wants the names of what is frozen: each test is a line of the log")
+    place, chosen = "test" if words.test else "val", set[str]()
+    for wanted in words.names or [""]:
+        meant = {name for name in STUDIES if (name == wanted if words.test else name.startswith(wanted))}
+        if not meant:
+            parser.error(f"there is no study {wanted!r}; there are {', '.join(STUDIES)}")
+        chosen |= meant
+    for name in (name for name in STUDIES if name in chosen):
+        done, study = {(row["name"], row["seed"], row["place"]) for row in results(words.results)}, STUDIES[name]
         if (name, words.seed, place) in done or place not in PLACES[study.sounds]:
             continue
         work = words.work / study.sounds
         work.mkdir(parents=True, exist_ok=True)
         sounds, start = Sounds(study.sounds, Path(words.data), words.work), time.perf_counter()
         row = run(name, study, words.seed, sounds, work, place)
-        with RESULTS.open("a") as file:
+        with words.results.open("a") as file:
             file.write(json.dumps(row) + "\n")
         print(f"{time.perf_counter() - start:.0f} s {json.dumps(row)}", flush=True)
 

@@ -8,9 +8,11 @@ from benchmarks.studies.order import ESC, FOLDS, Study, Tokens
 
 DEFAULT = Tokens()
 STRIDE_1 = Tokens(slices=SliceConfig(stride=1))
+EIGHT = Tokens(slices=SliceConfig(contexts=(8,)))
 K_1000 = Tokens(clusters=(1000,))
 FINE = Tokens(slices=SliceConfig(contexts=(2, 4, 8), stride=1), clusters=(1000, 1000, 1000))
 FULL, LOW, MID, HIGH, TOP = (0, 64), (0, 20), (14, 34), (28, 48), (42, 64)
+WORD_VIEWS = ViewConfig(count=3, speed=0.12, gain_db=0, tilt_db=2, noise_db=25, roll=False)
 SPEECH = Tokens(  # 10 ms a frame, 20 ms a position; two contexts of all bands, four ranges of bands of 80 ms
     mel="speech16k",
     slices=SliceConfig(contexts=(4, 8, 8, 8, 8, 8), stride=2, bands=(FULL, FULL, LOW, MID, HIGH, TOP)),
@@ -22,8 +24,10 @@ SPEECH_MEL22K_STRIDE_1 = replace(SPEECH_STRIDE_1, mel="mel22k")
 SPEECH_LONG = replace(SPEECH, slices=replace(SPEECH.slices, contexts=(8, 16, 16, 16, 16, 16)))
 SPEECH_HALF_K = replace(SPEECH, clusters=tuple(k // 2 for k in SPEECH.clusters))
 SPEECH_TWICE_K = replace(SPEECH, clusters=tuple(k * 2 for k in SPEECH.clusters))
+SPEECH_LONG_TWICE_K = replace(SPEECH_LONG, clusters=SPEECH_TWICE_K.clusters)
+SPEECH_LONG_VIEWS = replace(SPEECH_LONG, views=WORD_VIEWS)
 SPEECH_K = {k: Tokens(mel="speech16k", clusters=(k,)) for k in (200, 5000)}  # 40 ms of all bands, as SPEECH's stream 0
-SPEECH_VIEWS = replace(SPEECH, views=ViewConfig(count=3, speed=0.12, gain_db=0, tilt_db=2, noise_db=25, roll=False))
+SPEECH_VIEWS = replace(SPEECH, views=WORD_VIEWS)
 ALL = (0, 1, 2, 3, 4, 5)
 SEQUENCE = {
     "epochs": 12,
@@ -84,6 +88,7 @@ STUDIES = {
     "a-default-soft": Study(tokens=DEFAULT, top=4),
     "a-stride1": Study(tokens=STRIDE_1),
     "a-k1000": Study(tokens=K_1000),
+    "a-8": Study(tokens=EIGHT),
     "b-2": Study(tokens=FINE, streams=(0,)),
     "b-4": Study(tokens=FINE, streams=(1,)),
     "b-8": Study(tokens=FINE, streams=(2,)),
@@ -107,11 +112,15 @@ STUDIES = {
     "c-twice-k": Study(tokens=SPEECH_TWICE_K, streams=ALL, top=4),
     "d-lstm-all": Study(tokens=SPEECH, streams=ALL, top=4, system="token-lstm", options=CONVS),
     "d-lstm-all-shuffled": Study(tokens=SPEECH, streams=ALL, top=4, system="token-lstm", options=CONVS, shuffled=True),
+    "c-long-twice-k": Study(tokens=SPEECH_LONG_TWICE_K, streams=ALL, top=4),
+    "d-lstm-long": Study(tokens=SPEECH_LONG, streams=ALL, top=4, system="token-lstm", options=CONVS),
     "d-lstm-contexts": Study(tokens=SPEECH, streams=(0, 1), top=4, system="token-lstm", options=CONVS),
     "d-lstm-plain": Study(tokens=SPEECH, streams=ALL, top=4, system="token-lstm", options=SEQUENCE),
     "e-lstm-views": Study(tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-lstm", options=VIEWED),
     "e-bag-views": Study(tokens=SPEECH_VIEWS, streams=ALL, top=4),
     "e-lstm-mix": Study(tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-lstm", options=VIEWED | MIXED),
+    "e-bag-long": Study(tokens=SPEECH_LONG_VIEWS, streams=ALL, top=4),
+    "e-lstm-long": Study(tokens=SPEECH_LONG_VIEWS, streams=ALL, top=4, system="token-lstm", options=VIEWED | MIXED),
     "e-lstm-mix-shuffled": Study(
         tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-lstm", options=VIEWED | MIXED, shuffled=True
     ),
@@ -133,6 +142,14 @@ STUDIES = {
     "e-lstm-views-shuffled": Study(
         tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-lstm", options=VIEWED, shuffled=True
     ),
+    "i-default": Study(sounds=ESC, tokens=DEFAULT),
+    "i-default-soft": Study(sounds=ESC, tokens=DEFAULT, top=4),
+    "i-stride1": Study(sounds=ESC, tokens=STRIDE_1),
+    "i-k1000": Study(sounds=ESC, tokens=K_1000),
+    "i-8": Study(sounds=ESC, tokens=EIGHT),
+    "i-4-16": Study(sounds=ESC, tokens=replace(SOUND, views=ViewConfig()), streams=TWO),
+    "i-4-16-soft": Study(sounds=ESC, tokens=replace(SOUND, views=ViewConfig()), streams=TWO, top=4),
+    "i-all-soft": Study(sounds=ESC, tokens=replace(SOUND_BANDS, views=ViewConfig()), streams=ALL, top=4),
     "s-bag": ESC_BAG,
     "s-lstm": ESC_LSTM,
     "s-bag-bands": replace(ESC_BAG, tokens=SOUND_BANDS, streams=ALL),

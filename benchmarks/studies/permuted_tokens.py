@@ -15,8 +15,11 @@ from pathlib import Path
 import numpy as np
 import zarr
 
+from audio_tokens.errors import UserError
+from audio_tokens.jobs.artefacts.fingerprints import digest
 from audio_tokens.seeds import generator
 from audio_tokens.shards.integrity import INTEGRITY, files_below, read_integrity, seal
+from audio_tokens.shards.publish import published_folder
 from audio_tokens.shards.tokens.token_store import BESIDE, VIEWS, TokenStore
 from benchmarks.studies.order import positions_permuted
 
@@ -24,14 +27,18 @@ OF_POSITIONS = {"ids", *BESIDE["ids"]}
 
 
 def permute(tokens: Path, out: Path, seed: int = 0) -> None:
-    """Write the store `tokens` to `out`, permuted. Raises FileExistsError where `out` is there already."""
-    TokenStore.open(tokens)
-    shutil.copytree(tokens, out)
-    store = zarr.open_group(out, mode="r+")
-    for place in TokenStore.open(out).places:
-        for name in (place, place + VIEWS):
-            if name not in store:
-                continue
+    """Write the store `tokens` to `out`, permuted: whole, and with a fingerprint of its own.
+
+    Raises UserError where `tokens` is no whole store, or `out` is there already.
+    """
+    places, made_of = TokenStore.open(tokens).places, read_integrity(tokens)
+    if out.exists():
+        raise UserError(f"{out} is there already; remove it, or choose another --out")
+    with published_folder(out) as folder:
+        shutil.copytree(tokens, folder, dirs_exist_ok=True)
+        store = zarr.open_group(folder, mode="r+")
+        store.attrs["fingerprint"] = digest(store.attrs["fingerprint"], "positions permuted", seed)
+        for name in (name for place in places for name in (place, place + VIEWS) if name in store):
             group = store[name]
             assert isinstance(group, zarr.Group)
             arrays = dict(group.arrays())
@@ -39,9 +46,8 @@ def permute(tokens: Path, out: Path, seed: int = 0) -> None:
             for array in arrays.keys() & OF_POSITIONS:
                 alike = generator(seed, f"order control {name}")
                 arrays[array][:] = positions_permuted(np.asarray(arrays[array][:]), lengths_C, alike)
-    (out / INTEGRITY).unlink()
-    made_of = read_integrity(tokens)
-    seal(out, made_of.artefact, made_of.parents, files_below(out))
+        (folder / INTEGRITY).unlink()
+        seal(folder, made_of.artefact, made_of.parents, files_below(folder))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,7 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="where the copy goes")
     parser.add_argument("--seed", type=int, default=0)
     words = parser.parse_args(argv)
-    permute(words.tokens, words.out, words.seed)
+    try:
+        permute(words.tokens, words.out, words.seed)
+    except UserError as error:
+        parser.error(str(error))
     return 0
 
 

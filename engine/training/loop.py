@@ -56,7 +56,7 @@ def train_by_steps(
     if progress.step and len(progress.rows) < last_epoch:
         context.say(f"{phase}: resuming at epoch {len(progress.rows) + 1}, step {progress.step + 1}")
     with torch.random.fork_rng():
-        while (epoch := len(progress.rows) + 1) <= last_epoch and not _out_of_patience(progress, config):
+        while (epoch := len(progress.rows) + 1) <= last_epoch and (validation is None or _patient(progress, config)):
             row = training.epoch()
             improved = epoch == last_epoch
             with training.scored_weights():
@@ -230,5 +230,5 @@ def _seed(value: int, device: torch.device) -> None:
         torch.cuda.manual_seed(value)
 
 
-def _out_of_patience(progress: Progress, config: TrainConfig) -> bool:
-    return config.patience > 0 and len(progress.rows) - progress.best_epoch >= config.patience
+def _patient(progress: Progress, config: TrainConfig) -> bool:
+    return not config.patience or len(progress.rows) - progress.best_epoch < config.patience

@@ -15,14 +15,17 @@ from audio_tokens.shards.sources.files import text_lines
 from audio_tokens.shards.subset import parse_subset
 
 
-def with_classes(data: TrainingData, wanted: str) -> TrainingData:
+def with_classes(data: TrainingData, wanted: str, learnt: tuple[str, ...]) -> TrainingData:
     """Return `data` with the labels that `wanted` names (shards/labels.py) and only the clips that have one of them.
 
-    Frequencies are those of the training clips. Raises UserError where `wanted` names no label.
+    Frequencies are those of the places that are learnt from. Raises UserError where `wanted` names no label.
     """
-    learnt = tuple(place for place in data.places if place not in ("val", "test"))
-    labels = data.read(learnt)[0].labels
-    chosen = choose_labels(wanted, data.labels, labels.counts().tolist())
+    counts_L = data.read(learnt)[0].labels.counts()
+    return with_labels(data, choose_labels(wanted, data.labels, counts_L.tolist()))
+
+
+def with_labels(data: TrainingData, chosen: Sequence[int]) -> TrainingData:
+    """Return `data` with the labels `chosen` by number and only the clips that have one of them."""
 
     def read(places: tuple[str, ...]) -> tuple[Clips, Sequence[str]]:
         clips, groups = data.read(places)
@@ -42,14 +45,16 @@ class ClipSubset:
     text: str
     seed: int
 
+    def named(self) -> frozenset[str]:
+        """Return the keys that stand in its files. Raises UserError where a part is neither a number nor a file."""
+        return frozenset(key for name in parse_subset(self.text).names for key in _keys(name))
+
     def mask(self, keys: Sequence[str], groups: Sequence[str]) -> Bool[np.ndarray, "C"]:
         """Return which clips are taken; recordings (groups) are taken whole, keys one by one.
 
         Raises UserError where a part is neither a number nor a file, or no clip is left.
         """
-        subset = parse_subset(self.text)
-        below = subset.threshold(groups, self.seed)
-        named = frozenset(key for name in subset.names for key in _keys(name))
+        below, named = parse_subset(self.text).threshold(groups, self.seed), self.named()
         taken_C = np.array(
             [
                 key in named or hashed(self.seed, "subset", group) < below

@@ -28,7 +28,7 @@ def parts_of_model(data: TrainingData, tokens: str | None, shards: str | None, c
         return ModelParts(MelConfig.from_dict(Dataset.open(shards).producer["mel"]), None)
     for folder in _candidates(tokens, codebook):
         found = Codebook.load(folder)
-        if found.hash == data.codebook:
+        if found.hash == data.made_by:
             return ModelParts(MelConfig.from_dict(found.mel), found)
     print(
         f"train: warning: the codebook of {tokens} is neither named (--codebook) nor beside it; "

@@ -33,13 +33,14 @@ MOST_LABELS = 20_000  # AudioSet has 527; scores and targets of all clips are he
 class TrainingData:
     """Clips of a data set by place; `read(places)` returns them and the source recording (group) of each.
 
-    `hash` names the artefact read, `codebook` the one its tokens were made with, `fitted_on` the places that has seen.
+    `hash` names the artefact read, `made_by` the codebook of its tokens or the front end of its mel, `fitted_on` the
+    places that the codebook has seen.
     `vocab_sizes` is empty for mel, `alternatives` above 1 for soft tokens, `bands` 0 for tokens; for both together it
     is the width of a position's slice of mel. `longest` is the most positions or frames of any clip.
     """
 
     hash: str
-    codebook: str
+    made_by: str
     fitted_on: tuple[str, ...]
     labels: tuple[str, ...]
     single_label: bool
@@ -114,7 +115,7 @@ def vectors_of(data: TrainingData, codebook: str | None, embedding: str) -> list
     if codebook is None:
         raise UserError(f"embedding: {embedding} begins with those of the tokens' codebook; name it with --codebook")
     found = Codebook.load(codebook)
-    if found.hash != data.codebook:
+    if found.hash != data.made_by:
         raise UserError(f"--codebook {codebook} is not the one these tokens were made with; name that one")
     return found.spectra() if embedding == "spectra" else [stream.centroids_KD for stream in found.streams]
 
@@ -208,7 +209,7 @@ def _tokens(path: Path, soft: bool) -> TrainingData:
     lengths = [read((place,))[0].rows.lengths_R for place in store.places]
     return TrainingData(
         hash=store.attributes["fingerprint"],
-        codebook=store.codebook_hash,
+        made_by=store.codebook_hash,
         fitted_on=tuple(store.attributes["origin"]["places"]),
         labels=store.labels,
         single_label=store.single_label,
@@ -230,11 +231,11 @@ def _columns(values_PQM: np.ndarray | None) -> np.ndarray:
 
 def _mel(path: Path, scale: str) -> TrainingData:
     dataset = Dataset.open(path)
-    table, bands = dataset.table, MelConfig.from_dict(mel_of(dataset)).bands
+    table, mel = dataset.table, MelConfig.from_dict(mel_of(dataset))
 
     def read(places: tuple[str, ...]) -> tuple[Clips, Sequence[str]]:
         numbers_R = dataset.numbers_of(*places)
-        mel = MelRows(
+        rows = MelRows(
             fetch=lambda row: dataset.array(int(numbers_R[row])),
             will_fetch=lambda rows_B: dataset.will_read(numbers_R[rows_B]),
             lengths_R=table.frames_C[numbers_R],
@@ -245,14 +246,14 @@ def _mel(path: Path, scale: str) -> TrainingData:
                 count=len(dataset.labels),
             ),
             keys=Chosen(table.keys, numbers_R),
-            bands=bands,
+            bands=mel.bands,
             scale=scale,
         )
-        return Clips.of(mel), Chosen(table.groups, numbers_R)
+        return Clips.of(rows), Chosen(table.groups, numbers_R)
 
     return TrainingData(
         hash=dataset.hash,
-        codebook="",
+        made_by=mel.config_hash,
         fitted_on=(),
         labels=dataset.labels,
         single_label=dataset.single_label,
@@ -261,7 +262,7 @@ def _mel(path: Path, scale: str) -> TrainingData:
         longest=int(table.frames_C.max(initial=0)),
         vocab_sizes=(),
         alternatives=1,
-        bands=bands,
+        bands=mel.bands,
         read=read,
     )
 

@@ -282,9 +282,7 @@ def _check(manifest: dict[str, Any]) -> None:
     for name in ("labels", "places"):
         if not all(isinstance(value, str) for value in manifest[name]):
             raise ValueError(f"{name} holds {manifest[name]!r:.60}")
-    checked(
-        manifest["totals"], dict.fromkeys(("clips", "frames", "bytes", "rejected"), int) | {"seconds": (float, int)}
-    )
+    checked(manifest["totals"], TOTALS)
     for entry in manifest["shards"]:
         checked(entry, ENTRY)
         name = entry["name"]

@@ -4,7 +4,6 @@ Until the commit `.tasks/` in it holds `build.json` (what is being made) and per
 hand) or `000012.json` (its record).
 """
 
-import errno
 import fcntl
 import json
 import os
@@ -14,12 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from audio_tokens.errors import UserError, json_of
-from audio_tokens.shards.publish import is_temporary, publish_bytes
+from audio_tokens.shards.publish import NO_LOCKS, is_temporary, publish_bytes
 from audio_tokens.shards.sources.registry import Task
 from audio_tokens.shards.tasks.task_set import RECORD, TASKS, TaskSet, digest_of, unsealed
-
-# What a file system without locks on folders answers.
-NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOTSUP)
 
 
 class OtherContentError(UserError):

@@ -33,7 +33,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_clip_is_tested_once_by_what_has_not_learnt_from_it(
     work: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = f"--work {work} --run default-0 --recipe default --system token-linear".split()
+    words = f"--work {work} --run default-0 --system token-linear".split()
     assert main(words) == 0
     said = capsys.readouterr().out
     tested = [predictions(work / "default-0" / f"fold-{fold}", "token-linear", "default", 0) for fold in FOLDS]

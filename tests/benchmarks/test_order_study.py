@@ -4,7 +4,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import zarr
 
+from audio_tokens.errors import UserError
 from audio_tokens.shards.integrity import file_complaints, files_below, read_integrity, seal
 from audio_tokens.shards.tokens.token_store import TokenStore
 from benchmarks.studies import discreteness
@@ -29,9 +31,13 @@ def test_the_control_takes_a_clips_order_away_and_nothing_else():
 def test_permuted_tokens_are_a_store_with_the_same_positions_in_another_order(tmp_path):
     stored(tmp_path, top=2)
     tokens, out = tmp_path / "tokens.zarr", tmp_path / "permuted.zarr"
+    zarr.open_group(tokens, mode="r+").attrs["fingerprint"] = "of the true ones"
     seal(tokens, "tokens", {}, files_below(tokens))
     permute(tokens, out)
     assert [wrong for _, wrong in file_complaints(out, read_integrity(out)) if wrong] == []
+    assert len({TokenStore.open(store).attributes["fingerprint"] for store in (tokens, out)}) == 2, "another data set"
+    with pytest.raises(UserError, match="is there already"):
+        permute(tokens, out)
     before, after = (TokenStore.open(store).group("train") for store in (tokens, out))
     columns = [
         np.concatenate([group.ids_PQ, *(each.reshape(len(each), -1) for each in beside)], axis=1)

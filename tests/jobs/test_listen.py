@@ -1,6 +1,7 @@
 """What tokens say, to read and to hear: levels are the clips' own, silence stays silence."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,13 @@ import pytest
 import soundfile
 
 from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
+from audio_tokens.engine.sound.channels import Channels
 from audio_tokens.engine.sound.log_mel import LogMel
-from audio_tokens.engine.sound.mel_config import MEL_CONFIGS
+from audio_tokens.engine.sound.mel_config import MEL_CONFIGS, MelConfig
 from audio_tokens.engine.sound.resynthesis import mel_to_wave
 from audio_tokens.errors import UserError
 from audio_tokens.jobs import cli
+from audio_tokens.jobs.inputs.sound_files import read_sound
 from audio_tokens.shards.sources.registry import open_source
 from tests.jobs.toy_tokens import toy_codebook, toy_shards
 
@@ -31,6 +34,19 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def rms(file: Path) -> float:
     return float(np.sqrt(np.mean(np.square(soundfile.read(file)[0]))))
+
+
+def test_a_file_is_read_through_the_channel_that_its_front_end_takes(tmp_path: Path) -> None:
+    left_S, right_S = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 16_000)).astype(np.float32)
+    soundfile.write(tmp_path / "both.wav", np.stack([left_S, right_S], axis=1), 16_000, subtype="FLOAT")
+    read = {name: read_sound(f"{tmp_path}/both.wav", front_end(name)) for name in ("left", "right", "mean")}
+    assert np.array_equal(read["left"], left_S)
+    assert np.array_equal(read["right"], right_S)
+    assert np.allclose(read["mean"], (left_S + right_S) / 2, atol=1e-6)
+
+
+def front_end(channels: Channels) -> MelConfig:
+    return replace(MEL_CONFIGS["speech16k"], channels=channels)
 
 
 def test_what_is_heard_has_the_level_of_the_clip(work: Path, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ SYSTEM_WORDS = {
     "raw-bert": f"{MEL} {BERT}",
     "raw-ast": f"{MEL} {BERT}",
 }
-RUNS = [*SYSTEM_WORDS, "soft-bag"]
+RUNS = [*SYSTEM_WORDS, "soft-bag", "voting-lstm"]
 
 
 def made(work: Path, clips: int) -> Path:
@@ -51,6 +51,7 @@ def made(work: Path, clips: int) -> Path:
         f"cluster --shards {work}/shards --out {work}/book --recipe.kmeans.clusters 8,8 --recipe.slices.contexts 4,8",
         f"encode --shards {work}/shards --codebook {work}/book --out {work}/tokens.zarr --workers 1",
         f"encode --shards {work}/shards --codebook {work}/book --out {work}/soft.zarr --workers 1 --top 2",
+        f"train --system token-lstm --out {work}/voting-lstm --tokens {work}/tokens.zarr {SHORT} --options.bag true",
         f"train --system token-bag --out {work}/soft-bag --tokens {work}/soft.zarr --options.soft true",
     ]
     for system, words in SYSTEM_WORDS.items():
@@ -164,6 +165,12 @@ def test_an_embedding_a_clip_whose_last_layer_gives_the_scores(work: Path) -> No
     logits_CL = x_CD @ head.weight.detach().numpy().T + head.bias.detach().numpy()
     for row, found in zip(1 / (1 + np.exp(-logits_CL)), tagger(files), strict=True):
         assert as_dict(found) == pytest.approx(dict(zip(tagger.labels, row, strict=True)), abs=1e-5)
+
+
+def test_an_embedding_is_of_what_reads_order_not_of_the_bag_that_votes_beside_it(work: Path) -> None:
+    tagger = AudioTagger.from_pretrained(work / "voting-lstm")
+    (file, *_) = sorted((work / "sounds").iterdir())
+    assert tagger.embed([file]).shape == (1, tagger.model.head.in_features)
 
 
 def test_files_that_cannot_be_read_are_a_line_each_and_all_others_are_answered(

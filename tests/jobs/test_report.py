@@ -23,8 +23,10 @@ from audio_tokens.jobs import cli
 from audio_tokens.jobs.artefacts.report import simple_tokens
 from audio_tokens.jobs.artefacts.report.order import clips_that_gain, order_pair
 from audio_tokens.jobs.artefacts.report.runs import class_rows, confusion, judged, leaderboard_rows, run_groups
+from audio_tokens.jobs.artefacts.report.sounds import samples_of
 from audio_tokens.jobs.command import recipe_file
 from audio_tokens.jobs.plain_yaml import plain_yaml
+from audio_tokens.shards.dataset.manifest import Dataset
 
 CLIPS, FOLDS, SEEDS = 24, 2, 2
 
@@ -184,6 +186,24 @@ def test_sound_that_is_gone_is_said(work: Path, tmp_path: Path) -> None:
     page = (tmp_path / "w" / "report.html").read_text()
     assert "No sound to play: the source csv:" in page
     assert "<audio" in page  # what the tokens sound like needs no source
+
+
+def test_what_is_played_is_the_part_that_a_clip_is_and_what_cannot_be_read_is_counted(tmp_path: Path) -> None:
+    """Two seconds of which each second is a clip: a tone, then silence; and a file that is no more there later."""
+    tone_S = 0.3 * np.sin(2 * np.pi * 440 * np.arange(22_050) / 22_050)
+    soundfile.write(tmp_path / "two.wav", np.concatenate([tone_S, 0 * tone_S]), 22_050, subtype="FLOAT")
+    soundfile.write(tmp_path / "gone.wav", tone_S, 22_050)
+    rows = ["two.wav,tone,train,0,1", "two.wav,silence,train,1,1", "gone.wav,tone,train,0,1"]
+    (tmp_path / "list.csv").write_text("\n".join(["path,labels,split,offset,duration", *rows]) + "\n")
+    assert cli.main(f"build --source csv:{tmp_path}/list.csv --out {tmp_path}/shards --workers 1".split()) == 0
+    dataset = Dataset.open(f"{tmp_path}/shards")
+    (tmp_path / "gone.wav").unlink()
+    found, note = samples_of(dataset, list(dataset.table.keys))
+    played = [sample.sound for sample in found.values() if sample.sound is not None]
+    assert [len(sound.wave_S) for sound in played] == [22_050, 22_050]
+    assert sorted(float(np.abs(sound.wave_S).max()) for sound in played) == pytest.approx([0, 0.3], abs=1e-3)
+    assert note is not None
+    assert note.startswith("No sound to play for 1 of 3 clips")
 
 
 WATCH = "<script>window.faults = []; addEventListener('error', (e) => faults.push(String(e.message)), true);</script>"

@@ -203,6 +203,28 @@ def test_tokens_and_mel_that_do_not_belong_together_are_refused(
     assert not (tmp_path / "run").exists()
 
 
+def test_tokens_and_mel_that_a_model_does_not_know_are_refused(
+    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As many tokens, and as many bands, so that nothing but their origin tells them apart."""
+    assert run(f"train --system token-linear --tokens {work}/splits.zarr --out {tmp_path}/tokens {QUICK}") == 0
+    assert run(f"evaluate --run {tmp_path}/tokens --split fold-1 --tokens {work}/folds.zarr") == 2
+    assert (
+        f"{work}/folds.zarr was made by another codebook than {tmp_path}/tokens reads; "
+        f"encode with --codebook {tmp_path}/tokens/model/codebook" in capsys.readouterr().err
+    )
+    words = f"train --system token-linear --tokens {work}/folds.zarr --test-fold 2 --out {tmp_path}/more {QUICK}"
+    assert run(f"{words} --init {tmp_path}/tokens") == 2
+    assert f"{tmp_path}/tokens has learnt tokens of another codebook" in capsys.readouterr().err
+    assert not (tmp_path / "more").exists()
+    (tmp_path / "mel.yaml").write_text("top_db: 60.0\n")
+    words = f"build --source soundscapes:30,clip_s=1 --mel {tmp_path}/mel.yaml --out {tmp_path}/shards --workers 1"
+    assert run(words) == 0
+    assert run(f"train --system raw-linear --shards {work}/splits --out {tmp_path}/mel {QUICK}") == 0
+    assert run(f"evaluate --run {tmp_path}/mel --split test --shards {tmp_path}/shards") == 2
+    assert f"build with {tmp_path}/mel/model/front_end.json" in capsys.readouterr().err
+
+
 def test_slices_beside_tokens_are_the_windows_the_tokens_were_made_from(work: Path) -> None:
     """Tokens made again from the slices alone equal the store's: they are the very frames, clip by clip."""
     tokenizer = AudioTokenizer.from_pretrained(work / "splits-book")

@@ -59,7 +59,7 @@ MAY_IMPORT = {
     "jobs/display/report": "display",
     "jobs/inputs": "plain_yaml training_recipe recipe display",
     "jobs/artefacts": "plain_yaml recipe display inputs",
-    "jobs/artefacts/report": "display display/report artefacts",
+    "jobs/artefacts/report": "display display/report inputs artefacts",
 }
 COMMANDS_IMPORT = (
     "training_recipe recipe command display display/report inputs artefacts artefacts/report bill"  # and each other

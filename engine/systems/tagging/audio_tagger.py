@@ -229,11 +229,15 @@ class AudioTagger:
 
 
 class _InputOfHead:
-    """Keeps what the last linear layer onto the labels was given in the last batch."""
+    """Keeps what the last linear layer onto the labels was given in the last batch; not that of a bag that votes."""
 
     def __init__(self, model: Tagger) -> None:
         labels = model.config.label_count
-        heads = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == labels]
+        heads = [
+            module
+            for name, module in model.named_modules()
+            if isinstance(module, nn.Linear) and module.out_features == labels and not name.startswith("bag.")
+        ]
         heads[-1].register_forward_pre_hook(self._keep)
         self._x: Tensor | None = None
 

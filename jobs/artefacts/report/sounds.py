@@ -13,11 +13,14 @@ from audio_tokens.engine.codebook.own_level import decode_at_level_of
 from audio_tokens.engine.codebook.slices import window_starts
 from audio_tokens.engine.codebook.token_quality import entropy_bits
 from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
-from audio_tokens.engine.sound.decode import decode, resample
+from audio_tokens.engine.sound.decode import resample
+from audio_tokens.engine.sound.mel_config import MelConfig
 from audio_tokens.engine.sound.resynthesis import mel_to_wave
 from audio_tokens.engine.systems.tagging.audio_tagger import AudioTagger
-from audio_tokens.errors import UserError
+from audio_tokens.errors import ClipError, UserError
 from audio_tokens.jobs.display.report.facts import ClipView, CodebookView, Judged, OverTime, Played, TokenView
+from audio_tokens.jobs.inputs.front_end import decoded
+from audio_tokens.jobs.inputs.mel_lanes import mel_of
 from audio_tokens.seeds import generator
 from audio_tokens.shards.dataset.manifest import Dataset
 from audio_tokens.shards.sources.clip import Clip
@@ -53,17 +56,20 @@ def samples_of(dataset: Dataset, keys: Collection[str]) -> tuple[dict[str, Sampl
             sample = dataset.clip(number)
             mel_TF, seconds = sample.array_TF.astype(np.float32), float(sample.meta["seconds"])
             found[key] = Sample(mel_TF=mel_TF, seconds=seconds, sound=None)
-    source, rate_hz = dataset.manifest["build"]["source"], dataset.producer["mel"]["rate_hz"]
+    source, mel = dataset.manifest["build"]["source"], MelConfig.from_dict(mel_of(dataset))
     try:
-        sounds = dict(_sounds(source, found, rate_hz))
+        sounds = dict(_sounds(source, found, mel))
     except (UserError, OSError) as error:
         return found, f"No sound to play: the source {source} cannot be read again ({' '.join(str(error).split())})."
     missing = len(found) - len(sounds)
-    note = f"No sound to play for {missing} of {len(found)} clips: the source {source} was not searched for them."
+    note = (
+        f"No sound to play for {missing} of {len(found)} clips: the source {source} was not searched for them, "
+        "or gives them no longer."
+    )
     return {key: replace(sample, sound=sounds.get(key)) for key, sample in found.items()}, note if missing else None
 
 
-def _sounds(spec: str, keys: Collection[str], rate_hz: int) -> Iterator[tuple[str, Played]]:
+def _sounds(spec: str, keys: Collection[str], mel: MelConfig) -> Iterator[tuple[str, Played]]:
     if spec.partition(":")[0] in READ_WHOLE:
         return
     source, left, looked = open_source(spec), set(keys), 0
@@ -74,10 +80,12 @@ def _sounds(spec: str, keys: Collection[str], rate_hz: int) -> Iterator[tuple[st
                 return
             if isinstance(clip, Clip) and clip.key in left:
                 left.remove(clip.key)
-                sound = clip.sound()
-                wave_S, own_hz = sound if isinstance(sound, tuple) else decode(sound)
+                try:
+                    wave_S, own_hz = decoded(clip.sound(), clip, mel.channels)
+                except (ClipError, OSError):
+                    continue
                 wave_S = wave_S[: round(MOST_S * own_hz)]
-                yield clip.key, Played(wave_S=resample(wave_S, own_hz, rate_hz), rate_hz=rate_hz)
+                yield clip.key, Played(wave_S=resample(wave_S, own_hz, mel.rate_hz), rate_hz=mel.rate_hz)
 
 
 def clip_view(

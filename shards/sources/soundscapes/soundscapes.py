@@ -1,6 +1,6 @@
 """`soundscapes[:CLIPS[,clip_s=4][,seed=0]]`: a synthetic stand-in for AudioSet, made up from (seed, index) alone.
 
-S samples. A clip is coloured noise under one to three events of sixteen classes (shards/sources/synthesis.py) at random
+S samples. A clip is coloured noise under one to three events of sixteen classes (synthesis.py) at random
 times and levels; it has several labels, and their frequencies have a long tail. Half of the clips hold one of the four
 order events, whose two pairs differ only in temporal order. Any number of clips exists and none is stored: clip
 1,000,000 costs what clip 0 costs, 2.5 ms for 4 s.
@@ -37,8 +37,6 @@ ORDER_DB = (-9.0, -6.0)
 EVENT_DB = (-21.0, -12.0)
 NOISE_DB = (-60.0, -50.0)
 FULL_SCALE = 0.95
-
-# Set apart from every other use of the same seed.
 
 
 class Soundscapes:

@@ -211,6 +211,15 @@ def test_the_best_epoch_is_kept_and_patience_ends_it(tmp_path: Path) -> None:
         assert evaluate(tagger, drawn(20, seed=1), accelerator)[0].mAP == progress.best == max(values)
 
 
+def test_without_validation_clips_patience_ends_nothing(tmp_path: Path) -> None:
+    config = TrainConfig(epochs=5, batch_clips=8, patience=2, average="ema")
+    tagger, raw = model(dropout=0.0), model(dropout=0.0)
+    progress = trained(tagger, tmp_path, config, drawn(21), validation=None)
+    assert (len(progress.rows), progress.best_epoch) == (5, 5)
+    Checkpoints(folder=tmp_path / "choose", publish=published_file).load("last", raw)
+    assert any(not torch.equal(value, weights(raw)[key]) for key, value in weights(tagger).items()), "the averaged ones"
+
+
 def test_a_loss_that_is_not_finite_names_its_clips(tmp_path: Path) -> None:
     tagger = model("token-linear", 0.0)
     tagger.embed.table.weight.data[3] = math.nan

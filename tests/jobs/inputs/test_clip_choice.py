@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from audio_tokens.engine.clips.labels import Labels
 from audio_tokens.errors import UserError
@@ -36,7 +37,7 @@ def test_labels_keep_only_the_chosen_whatever_the_layout() -> None:
 
 def test_only_the_chosen_classes_and_their_clips_are_left(shards: str) -> None:
     data = open_data(None, shards)
-    few = with_classes(data, f"top:3;{data.labels[5]}")
+    few = with_classes(data, f"top:3;{data.labels[5]}", ("train",))
     assert 3 <= len(few.labels) <= 4
     ids = [data.labels.index(label) for label in few.labels]
     for place in data.places:
@@ -74,9 +75,39 @@ def test_a_run_on_some_classes_is_evaluated_on_them(shards: str, tmp_path: Path)
     assert len(json.loads((tmp_path / "run" / "evaluation-test.json").read_text())["classes"]) == 3
 
 
+def test_the_most_frequent_classes_are_those_of_the_folds_that_are_learnt_from(tmp_path: Path) -> None:
+    """Fold 1 has five clips of `a` and one of `b`, fold 2 one and three."""
+    lines = ["path,labels,fold"]
+    for number, (label, fold) in enumerate([("a", 1)] * 5 + [("b", 1), ("a", 2)] + [("b", 2)] * 3):
+        soundfile.write(tmp_path / f"{number}.wav", np.random.default_rng(number).uniform(-0.5, 0.5, 8000), 16000)
+        lines.append(f"{number}.wav,{label},{fold}")
+    (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
+    assert cli.main(f"build --source csv:{tmp_path}/list.csv --out {tmp_path}/shards --workers 1".split()) == 0
+    data = open_data(None, f"{tmp_path}/shards")
+    assert [with_classes(data, "top:1", (place,)).labels for place in ("fold-1", "fold-2")] == [("a",), ("b",)]
+    words = f"train --shards {tmp_path}/shards --system raw-linear --out {tmp_path}/run --options.epochs 1"
+    assert cli.main([*words.split(), "--classes", "top:1", "--test-fold", "1"]) == 2, "of one class nothing is learnt"
+
+
+def test_a_list_of_keys_that_says_something_else_makes_another_run(
+    shards: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys, words = tmp_path / "keys.txt", f"train --shards {shards} --system raw-linear --out {tmp_path}/run"
+    clips = open_data(None, shards).read(("train",))[0].keys
+    keys.write_text("\n".join(clips[:60]))
+    quick = [*words.split(), "--options.epochs", "1", "--subset", str(keys)]
+    assert cli.main(quick) == 0
+    keys.write_text(" ".join(reversed(list(clips[:60]))))
+    assert cli.main(quick) == 0, "the same keys, written otherwise"
+    assert "is complete already" in capsys.readouterr().out
+    keys.write_text("\n".join(clips[:61]))
+    assert cli.main(quick) == 2
+    assert "holds a run made with other settings or from other data" in capsys.readouterr().err
+
+
 def test_mistakes_are_named(shards: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match="there is no label 'dgo'"):
-        with_classes(open_data(None, shards), "dgo")
+        with_classes(open_data(None, shards), "dgo", ("train",))
     words = f"train --shards {shards} --system raw-linear --out {tmp_path}/run --subset nowhere.txt"
     assert cli.main(words.split()) == 2
     assert "no ratio, no number and no file of keys" in capsys.readouterr().err
