@@ -3,7 +3,7 @@
 Axes: S samples, T frames, F mel bands, W bins of the spectrum.
 
 The path on the CPU is a strided view of the frames, window, real FFT, squares, filterbank and logarithm, in buffers
-that stay in the cache: about twice as fast as torchaudio and more exact (tolerances: tests/engine/sound/test_log_mel.py).
+that stay in the cache: about twice as fast as torchaudio and more exact (tests/engine/sound/test_log_mel.py).
 torch is imported only for `kind: kaldi`.
 """
 

@@ -41,7 +41,7 @@ Labels: {names}
 | figure | value | 95 % interval |
 |---|---|---|
 {figures}
-
+{versions}
 Intervals are from {replicates} bootstrap samples of the tested recordings or speakers. Evaluation id (sha256 of the
 tested clips' keys, sorted, a line each): `{evaluation_id}`. Figures of two models compare where their evaluation ids
 are equal.
@@ -61,6 +61,11 @@ are equal.
 ## Licence
 
 The code is MIT. The weights were fitted on the data above: its licence says what may be done with them.
+"""
+
+
+VERSIONS = """
+Each clip was scored as the mean of itself and its views; `predict` and AudioTagger hear it as it is.
 """
 
 
@@ -94,6 +99,7 @@ def model_card(
         figures="\n".join(
             _figure(name, result[name], sure.get(name)) for name in ("mAP", "mAUC", "dprime", "accuracy")
         ),
+        versions=VERSIONS if settings["train"]["score_views"] else "",
         replicates=REPLICATES,
         evaluation_id=evaluation_id(predictions.keys),
         recipe=yaml.safe_dump(recipe, sort_keys=False, width=100),

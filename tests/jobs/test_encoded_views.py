@@ -263,6 +263,7 @@ def test_a_recipe_with_views_runs_over_folds(tmp_path, data_dir):
     )
     for run in (tmp_path / "w").glob("viewed-0/fold-*/token-bag"):
         assert yaml.safe_load((run / "config.yaml").read_text())["train"]["score_views"] is True
+        assert "scored as the mean of itself and its views" in (run / "model" / "README.md").read_text()
         assert json.loads((run / "result.json").read_text())["clips_eval"] > 0
     assert TokenStore.open(next((tmp_path / "w").glob("viewed-0/fold-*/tokens.zarr"))).views == 2
 

@@ -48,7 +48,8 @@ class Tagging:
 class AudioTagger:
     """Tags sound of any length, rate and number of channels with a trained model.
 
-    A sound no longer than the model's training clips is tagged whole, exactly as `evaluate` scores it. A longer one is
+    A sound no longer than the model's training clips is tagged whole, as `evaluate` scores it (but for runs with
+    `score_views`, whose figures are those of the mean over a clip and its views). A longer one is
     cut into windows of that length that overlap by half, and its probabilities are the means over them. Silence is
     tagged like any other sound: every front end maps it to a constant, so that the answer is what the model says of
     nothing at all. A sound shorter than one frame of the front end is refused with a ClipError.
