@@ -113,6 +113,9 @@ STUDIES = {
     "d-lstm-all": Study(tokens=SPEECH, streams=ALL, top=4, system="token-lstm", options=CONVS),
     "d-lstm-all-shuffled": Study(tokens=SPEECH, streams=ALL, top=4, system="token-lstm", options=CONVS, shuffled=True),
     "c-long-twice-k": Study(tokens=SPEECH_LONG_TWICE_K, streams=ALL, top=4),
+    "d-lstm-all-centroids": Study(
+        tokens=SPEECH, streams=ALL, top=4, system="token-lstm", options=CONVS | {"embedding": "centroids"}
+    ),
     "d-lstm-long": Study(tokens=SPEECH_LONG, streams=ALL, top=4, system="token-lstm", options=CONVS),
     "d-lstm-contexts": Study(tokens=SPEECH, streams=(0, 1), top=4, system="token-lstm", options=CONVS),
     "d-lstm-plain": Study(tokens=SPEECH, streams=ALL, top=4, system="token-lstm", options=SEQUENCE),

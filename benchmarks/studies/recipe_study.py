@@ -54,7 +54,7 @@ CODEBOOKS = {
     "residual": Codebooks(SliceConfig(contexts=(4, 4), residual=True), (500, 500)),
 }
 RECIPES = {
-    "the predecessor's (one frame, min-max, unwhitened)": Recipe("seed", (0,)),
+    "an earlier project's (one frame, min-max, unwhitened)": Recipe("seed", (0,)),
     "one frame, whitened": Recipe("one frame", (0,)),
     "**default** (4 frames, whitened)": Recipe("contexts", (0,)),
     "8 frames": Recipe("contexts", (2,)),
@@ -174,6 +174,12 @@ def table(results: dict[str, dict[tuple[int, int], tuple[float, float]]], seeds:
     return "\n".join(lines)
 
 
+def _made_on() -> str:
+    found = machine.describe()
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    return f"{found['machine']['processor']}, one thread a run; {versions}; {found['date']}."
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=os.environ.get("AUDIO_TOKENS_DATA"), help="holds esc10/")
@@ -183,7 +189,7 @@ def main() -> None:
         parser.error("name the folder that holds esc10/ with --data or AUDIO_TOKENS_DATA")
     results = study(read_esc10(Path(words.data) / "esc10"), words.seeds)
     about = (__doc__ or "").split("\n\n")[1]
-    text = f"# Recipes of tokens on ESC-10\n\n{about}\n\n{table(results, words.seeds)}\n\n{machine.describe()}\n"
+    text = f"# Recipes of tokens on ESC-10\n\n{about}\n\n{table(results, words.seeds)}\n\n{_made_on()}\n"
     publish_bytes(RESULT, text.encode())
     print(text)
 
