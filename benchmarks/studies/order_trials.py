@@ -122,6 +122,13 @@ STUDIES = {
     "e-lstm-views": Study(tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-lstm", options=VIEWED),
     "e-bag-views": Study(tokens=SPEECH_VIEWS, streams=ALL, top=4),
     "e-lstm-mix": Study(tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-lstm", options=VIEWED | MIXED),
+    "e-lstm-mix-centroids": Study(
+        tokens=SPEECH_VIEWS,
+        streams=ALL,
+        top=4,
+        system="token-lstm",
+        options=VIEWED | MIXED | {"embedding": "centroids"},
+    ),
     "e-bag-long": Study(tokens=SPEECH_LONG_VIEWS, streams=ALL, top=4),
     "e-lstm-long": Study(tokens=SPEECH_LONG_VIEWS, streams=ALL, top=4, system="token-lstm", options=VIEWED | MIXED),
     "e-lstm-mix-shuffled": Study(
