@@ -135,6 +135,17 @@ STUDIES = {
         tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-lstm", options=VIEWED | MIXED, shuffled=True
     ),
     "e-bert-views": Study(tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-bert", options=BERT),
+    "e-bert-centroids": Study(
+        tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-bert", options=BERT | {"embedding": "centroids"}
+    ),
+    "e-lstm-mix-centroids-shuffled": Study(
+        tokens=SPEECH_VIEWS,
+        streams=ALL,
+        top=4,
+        system="token-lstm",
+        options=VIEWED | MIXED | {"embedding": "centroids"},
+        shuffled=True,
+    ),
     "e-cnn-views": Study(tokens=SPEECH_VIEWS, system="raw-cnn", options=CNN),
     "r-cnn": Study(tokens=SPEECH, system="raw-cnn", options=CNN),
     "r-cnn-decoded-all": Study(tokens=SPEECH, streams=ALL, system="raw-cnn", options=CNN, decoded=True),
