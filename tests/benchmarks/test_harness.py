@@ -37,8 +37,10 @@ def test_ratios_are_taken_within_a_round() -> None:
 
 
 def test_a_race_measures() -> None:
-    result = race({"short": lambda: time.sleep(0.001), "long": lambda: time.sleep(0.01)}, rounds=3, round_s=0)
-    assert 2 < result.speedup("long") < 20
+    """Of some rounds the quickest tells the time, however crowded the machine."""
+    result = race({"short": lambda: time.sleep(0.001), "long": lambda: time.sleep(0.01)}, rounds=5, round_s=0)
+    quickest = {name: min(seconds) for name, seconds in result.seconds.items()}
+    assert 0.001 <= quickest["short"] < 0.01 <= quickest["long"] < 0.1
 
 
 def test_short_actions_are_called_many_times_a_round() -> None:
