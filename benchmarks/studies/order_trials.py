@@ -28,7 +28,7 @@ SPEECH_LONG_TWICE_K = replace(SPEECH_LONG, clusters=SPEECH_TWICE_K.clusters)
 SPEECH_LONG_VIEWS = replace(SPEECH_LONG, views=WORD_VIEWS)
 SPEECH_K = {k: Tokens(mel="speech16k", clusters=(k,)) for k in (200, 5000)}  # 40 ms of all bands, as SPEECH's stream 0
 SPEECH_VIEWS = replace(SPEECH, views=WORD_VIEWS)
-ALL = (0, 1, 2, 3, 4, 5)
+ALL, TWO, RANGES = (0, 1, 2, 3, 4, 5), (0, 1), (2, 3, 4, 5)
 SEQUENCE = {
     "epochs": 12,
     "batch_clips": 64,
@@ -40,6 +40,7 @@ SEQUENCE = {
 }
 CONVS = SEQUENCE | {"convolutions": 2}
 VIEWED = CONVS | {"epochs": 20, "mask": 0.1}
+CENTROIDS = {"embedding": "centroids"}
 MIXED = {"mix": 0.5, "mix_kind": "embeddings", "average": "ema"}
 SOUND = Tokens(
     slices=SliceConfig(contexts=(4, 16), stride=2, whiten_variance=0.99), clusters=(500, 200), views=ViewConfig(count=7)
@@ -51,7 +52,6 @@ SOUND_BANDS = Tokens(
     clusters=(500, 200, 300, 300, 300, 300),
     views=ViewConfig(count=7),
 )
-TWO = (0, 1)
 SOUND_LSTM = {
     "epochs": 40,
     "dropout": 0.4,
@@ -82,6 +82,14 @@ ESC_CNN = Study(
 )
 CROPS = {"epochs": 80, "batch_clips": 32, "crop": 0.5, "roll": True, "weight_decay": 0.05, "average": "ema"}
 ESC_CNN_CROPS = replace(ESC_CNN, options=CNN | CROPS | {"mix": 0.5, "dropout": 0.3})
+BAG = Study(tokens=SPEECH, streams=ALL, top=4)
+LSTM = replace(BAG, system="token-lstm", options=CONVS)
+VIEWED_BAG = replace(BAG, tokens=SPEECH_VIEWS)
+VIEWED_LSTM = replace(VIEWED_BAG, system="token-lstm", options=VIEWED)
+MIXED_LSTM = replace(VIEWED_LSTM, options=VIEWED | MIXED)
+MIXED_LSTM_CENTROIDS = replace(MIXED_LSTM, options=VIEWED | MIXED | CENTROIDS)
+VIEWED_BERT = replace(VIEWED_BAG, system="token-bert", options=BERT)
+MEL_CNN = Study(tokens=SPEECH, system="raw-cnn", options=CNN)
 
 STUDIES = {
     "a-default": Study(tokens=DEFAULT),
@@ -97,72 +105,51 @@ STUDIES = {
     "b-4-soft": Study(tokens=FINE, streams=(1,), top=4),
     "b-8-soft": Study(tokens=FINE, streams=(2,), top=4),
     "b-2-4-8-soft": Study(tokens=FINE, streams=(0, 1, 2), top=4),
-    "c-4": Study(tokens=SPEECH, streams=(0,)),
-    "c-4-8-soft": Study(tokens=SPEECH, streams=(0, 1), top=4),
-    "c-bands": Study(tokens=SPEECH, streams=(2, 3, 4, 5)),
-    "c-bands-soft": Study(tokens=SPEECH, streams=(2, 3, 4, 5), top=4),
-    "c-all-soft": Study(tokens=SPEECH, streams=ALL, top=4),
-    "c-all": Study(tokens=SPEECH, streams=ALL),
-    "c-all-top2": Study(tokens=SPEECH, streams=ALL, top=2),
-    "c-stride1": Study(tokens=SPEECH_STRIDE_1, streams=ALL, top=4),
-    "c-mel22k": Study(tokens=SPEECH_MEL22K, streams=ALL, top=4),
-    "c-mel22k-stride1": Study(tokens=SPEECH_MEL22K_STRIDE_1, streams=ALL, top=4),
-    "c-long": Study(tokens=SPEECH_LONG, streams=ALL, top=4),
-    "c-half-k": Study(tokens=SPEECH_HALF_K, streams=ALL, top=4),
-    "c-twice-k": Study(tokens=SPEECH_TWICE_K, streams=ALL, top=4),
-    "d-lstm-all": Study(tokens=SPEECH, streams=ALL, top=4, system="token-lstm", options=CONVS),
-    "d-lstm-all-shuffled": Study(tokens=SPEECH, streams=ALL, top=4, system="token-lstm", options=CONVS, shuffled=True),
-    "c-long-twice-k": Study(tokens=SPEECH_LONG_TWICE_K, streams=ALL, top=4),
-    "d-lstm-all-centroids": Study(
-        tokens=SPEECH, streams=ALL, top=4, system="token-lstm", options=CONVS | {"embedding": "centroids"}
-    ),
-    "d-lstm-long": Study(tokens=SPEECH_LONG, streams=ALL, top=4, system="token-lstm", options=CONVS),
-    "d-lstm-contexts": Study(tokens=SPEECH, streams=(0, 1), top=4, system="token-lstm", options=CONVS),
-    "d-lstm-plain": Study(tokens=SPEECH, streams=ALL, top=4, system="token-lstm", options=SEQUENCE),
-    "e-lstm-views": Study(tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-lstm", options=VIEWED),
-    "e-bag-views": Study(tokens=SPEECH_VIEWS, streams=ALL, top=4),
-    "e-lstm-mix": Study(tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-lstm", options=VIEWED | MIXED),
-    "e-lstm-mix-centroids": Study(
-        tokens=SPEECH_VIEWS,
-        streams=ALL,
-        top=4,
-        system="token-lstm",
-        options=VIEWED | MIXED | {"embedding": "centroids"},
-    ),
-    "e-bag-long": Study(tokens=SPEECH_LONG_VIEWS, streams=ALL, top=4),
-    "e-lstm-long": Study(tokens=SPEECH_LONG_VIEWS, streams=ALL, top=4, system="token-lstm", options=VIEWED | MIXED),
-    "e-lstm-mix-shuffled": Study(
-        tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-lstm", options=VIEWED | MIXED, shuffled=True
-    ),
-    "e-bert-views": Study(tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-bert", options=BERT),
-    "e-bert-centroids": Study(
-        tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-bert", options=BERT | {"embedding": "centroids"}
-    ),
-    "e-lstm-mix-centroids-shuffled": Study(
-        tokens=SPEECH_VIEWS,
-        streams=ALL,
-        top=4,
-        system="token-lstm",
-        options=VIEWED | MIXED | {"embedding": "centroids"},
-        shuffled=True,
-    ),
-    "e-cnn-views": Study(tokens=SPEECH_VIEWS, system="raw-cnn", options=CNN),
-    "r-cnn": Study(tokens=SPEECH, system="raw-cnn", options=CNN),
-    "r-cnn-decoded-all": Study(tokens=SPEECH, streams=ALL, system="raw-cnn", options=CNN, decoded=True),
-    "r-cnn-decoded-4-8": Study(tokens=SPEECH, streams=(0, 1), system="raw-cnn", options=CNN, decoded=True),
-    "r-cnn-decoded-4": Study(tokens=SPEECH, streams=(0,), system="raw-cnn", options=CNN, decoded=True),
-    **{f"r-cnn-decoded-k{k}": Study(tokens=SPEECH_K[k], system="raw-cnn", options=CNN, decoded=True) for k in SPEECH_K},
-    **{f"r-lstm-k{k}": Study(tokens=SPEECH_K[k], system="token-lstm", options=CONVS) for k in SPEECH_K},
-    **{f"r-lstm-k{k}-soft": Study(tokens=SPEECH_K[k], top=4, system="token-lstm", options=CONVS) for k in SPEECH_K},
-    **{f"r-bag-k{k}-soft": Study(tokens=SPEECH_K[k], top=4) for k in SPEECH_K},
-    "r-lstm-4": Study(tokens=SPEECH, system="token-lstm", options=CONVS),
-    "r-lstm-4-soft": Study(tokens=SPEECH, top=4, system="token-lstm", options=CONVS),
-    "r-lstm-4-8": Study(tokens=SPEECH, streams=(0, 1), system="token-lstm", options=CONVS),
-    "r-lstm-all": Study(tokens=SPEECH, streams=ALL, system="token-lstm", options=CONVS),
-    "r-bag-4-soft": Study(tokens=SPEECH, top=4),
-    "e-lstm-views-shuffled": Study(
-        tokens=SPEECH_VIEWS, streams=ALL, top=4, system="token-lstm", options=VIEWED, shuffled=True
-    ),
+    "c-4": replace(BAG, streams=(0,), top=1),
+    "c-4-8-soft": replace(BAG, streams=TWO),
+    "c-bands": replace(BAG, streams=RANGES, top=1),
+    "c-bands-soft": replace(BAG, streams=RANGES),
+    "c-all-soft": BAG,
+    "c-all": replace(BAG, top=1),
+    "c-all-top2": replace(BAG, top=2),
+    "c-stride1": replace(BAG, tokens=SPEECH_STRIDE_1),
+    "c-mel22k": replace(BAG, tokens=SPEECH_MEL22K),
+    "c-mel22k-stride1": replace(BAG, tokens=SPEECH_MEL22K_STRIDE_1),
+    "c-long": replace(BAG, tokens=SPEECH_LONG),
+    "c-half-k": replace(BAG, tokens=SPEECH_HALF_K),
+    "c-twice-k": replace(BAG, tokens=SPEECH_TWICE_K),
+    "c-long-twice-k": replace(BAG, tokens=SPEECH_LONG_TWICE_K),
+    "d-lstm-all": LSTM,
+    "d-lstm-all-shuffled": replace(LSTM, shuffled=True),
+    "d-lstm-all-centroids": replace(LSTM, options=CONVS | CENTROIDS),
+    "d-lstm-long": replace(LSTM, tokens=SPEECH_LONG),
+    "d-lstm-contexts": replace(LSTM, streams=TWO),
+    "d-lstm-plain": replace(LSTM, options=SEQUENCE),
+    "e-lstm-views": VIEWED_LSTM,
+    "e-lstm-views-shuffled": replace(VIEWED_LSTM, shuffled=True),
+    "e-bag-views": VIEWED_BAG,
+    "e-lstm-mix": MIXED_LSTM,
+    "e-lstm-mix-shuffled": replace(MIXED_LSTM, shuffled=True),
+    "e-lstm-mix-centroids": MIXED_LSTM_CENTROIDS,
+    "e-lstm-mix-centroids-shuffled": replace(MIXED_LSTM_CENTROIDS, shuffled=True),
+    "e-bag-long": replace(BAG, tokens=SPEECH_LONG_VIEWS),
+    "e-lstm-long": replace(MIXED_LSTM, tokens=SPEECH_LONG_VIEWS),
+    "e-bert-views": VIEWED_BERT,
+    "e-bert-centroids": replace(VIEWED_BERT, options=BERT | CENTROIDS),
+    "e-cnn-views": replace(MEL_CNN, tokens=SPEECH_VIEWS),
+    "r-cnn": MEL_CNN,
+    "r-cnn-decoded-all": replace(MEL_CNN, streams=ALL, decoded=True),
+    "r-cnn-decoded-4-8": replace(MEL_CNN, streams=TWO, decoded=True),
+    "r-cnn-decoded-4": replace(MEL_CNN, decoded=True),
+    **{f"r-cnn-decoded-k{k}": replace(MEL_CNN, tokens=SPEECH_K[k], decoded=True) for k in SPEECH_K},
+    **{f"r-lstm-k{k}": replace(LSTM, tokens=SPEECH_K[k], streams=(0,), top=1) for k in SPEECH_K},
+    **{f"r-lstm-k{k}-soft": replace(LSTM, tokens=SPEECH_K[k], streams=(0,)) for k in SPEECH_K},
+    **{f"r-bag-k{k}-soft": replace(BAG, tokens=SPEECH_K[k], streams=(0,)) for k in SPEECH_K},
+    "r-lstm-4": replace(LSTM, streams=(0,), top=1),
+    "r-lstm-4-soft": replace(LSTM, streams=(0,)),
+    "r-lstm-4-8": replace(LSTM, streams=TWO, top=1),
+    "r-lstm-all": replace(LSTM, top=1),
+    "r-bag-4-soft": replace(BAG, streams=(0,)),
     "i-default": Study(sounds=ESC, tokens=DEFAULT),
     "i-default-soft": Study(sounds=ESC, tokens=DEFAULT, top=4),
     "i-stride1": Study(sounds=ESC, tokens=STRIDE_1),
