@@ -21,6 +21,7 @@ from audio_tokens.jobs.training_recipe import TrainingRecipe, must_read, trainab
 if TYPE_CHECKING:
     from audio_tokens.engine.training.train_system import Trial
     from audio_tokens.jobs.artefacts.run_folder import RunFolder
+    from audio_tokens.jobs.inputs.clip_choice import ClipSubset
     from audio_tokens.jobs.inputs.training_data import TrainingData
 
 
@@ -72,12 +73,12 @@ def train(request: Train) -> None:
     from audio_tokens.jobs.inputs.places import fitted_places, stored, tested_place
 
     places = stored(request.tokens, request.shards)  # a mistake here is told before torch is imported
-    fitted_places(places, request.test_fold)
+    learnt_from = fitted_places(places, request.test_fold)
     tested_place(places, request.test_fold)
 
     from audio_tokens.engine.training.train_system import Trial
     from audio_tokens.jobs.artefacts.open_run import open_run
-    from audio_tokens.jobs.inputs.clip_choice import with_classes
+    from audio_tokens.jobs.inputs.clip_choice import ClipSubset, with_classes
     from audio_tokens.jobs.inputs.learnable import problems, refuse
     from audio_tokens.jobs.inputs.training_data import open_for, see_labels, vectors_of
 
@@ -87,10 +88,11 @@ def train(request: Train) -> None:
     embedding = "drawn" if request.init is not None else own.get("embedding", "drawn")  # a run brings its own
     vectors = vectors_of(data, request.codebook, embedding)
     if request.classes is not None:
-        data = with_classes(data, request.classes, fitted_places(places, request.test_fold))
+        data = with_classes(data, request.classes, learnt_from)
     refuse(str(request.tokens or request.shards), problems(data.occurring(), data.single_label, data.places))
     see_labels(data.labels)
-    settings, facts = _settings(request, config, own, data)
+    subset = None if request.subset is None else ClipSubset(request.subset, request.seed)
+    settings, facts = _settings(request, config, own, data, subset)
     epochs = not find(request.system).solved
     with open_run("train", request, settings, facts, config, epochs=epochs) as opened:
         if opened is None:
@@ -99,12 +101,12 @@ def train(request: Train) -> None:
         context.say(f"{request.system} on {request.tokens or request.shards} -> {request.out}")
         initial = Path(request.init) / "model" if request.init is not None else None
         trial = Trial(system=data.tagger(request.system, own), context=context, vectors=vectors, initial=initial)
-        result = _run(request, data, trial, folder, settings.get("leak"))
+        result = _run(request, data, subset, trial, folder, settings.get("leak"))
         context.say(f"{request.out}: mAP {result['mAP']:.3f} on {result['eval_place']} ({result['seconds']:.0f} s)")
 
 
 def _settings(
-    request: Train, config: TrainConfig, own: dict[str, Any], data: "TrainingData"
+    request: Train, config: TrainConfig, own: dict[str, Any], data: "TrainingData", subset: "ClipSubset | None"
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what makes the run the one it is, leaks among it, and what else is to be known of it.
 
@@ -112,7 +114,6 @@ def _settings(
     """
     from audio_tokens.jobs.artefacts.fingerprints import digest
     from audio_tokens.jobs.artefacts.run_folder import RunFolder
-    from audio_tokens.jobs.inputs.clip_choice import ClipSubset
     from audio_tokens.jobs.inputs.places import fitted_places, tested_place
 
     settings = {
@@ -148,24 +149,29 @@ def _settings(
     if leaks:
         settings["leak"] = ", ".join(leaks)
     settings |= {name: value for name in ("classes", "subset") if (value := getattr(request, name)) is not None}
-    if request.subset is not None and (named := ClipSubset(request.subset, request.seed).named()):
-        settings["subset_keys"] = digest(sorted(named))  # what the files say, which may change under their names
+    if subset is not None and subset.named:
+        settings["subset_keys"] = digest(sorted(subset.named))  # what the files say, which may change under their names
     facts = {"tokens": request.tokens, "shards": request.shards, "made_by": data.made_by}
     return settings, facts | {"learnt_from": list(learnt_from)}
 
 
-def _run(request: Train, data: "TrainingData", trial: "Trial", folder: "RunFolder", leak: str | None) -> dict[str, Any]:
+def _run(
+    request: Train,
+    data: "TrainingData",
+    subset: "ClipSubset | None",
+    trial: "Trial",
+    folder: "RunFolder",
+    leak: str | None,
+) -> dict[str, Any]:
     """Choose, refit where the choice was made on a part of what may be learnt from, test once, and commit."""
     from audio_tokens.engine.scores.metrics import score
     from audio_tokens.engine.training.evaluation import predict
     from audio_tokens.jobs.artefacts.model_card import model_card
     from audio_tokens.jobs.artefacts.run_folder import Predictions, figures_of
-    from audio_tokens.jobs.inputs.clip_choice import ClipSubset
     from audio_tokens.jobs.inputs.model_parts import parts_of_model
     from audio_tokens.jobs.inputs.training_data import parts_of
 
     config, accelerator = trial.context.config, trial.context.accelerator
-    subset = None if request.subset is None else ClipSubset(request.subset, request.seed)
     parts = parts_of(data, request.test_fold, config.inner_share, request.seed, subset)
     trained = chosen = trial.choose(parts.train, parts.validation)
     clips = parts.train

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool
@@ -45,6 +46,7 @@ class ClipSubset:
     text: str
     seed: int
 
+    @cached_property
     def named(self) -> frozenset[str]:
         """Return the keys that stand in its files. Raises UserError where a part is neither a number nor a file."""
         return frozenset(key for name in parse_subset(self.text).names for key in _keys(name))
@@ -54,7 +56,7 @@ class ClipSubset:
 
         Raises UserError where a part is neither a number nor a file, or no clip is left.
         """
-        below, named = parse_subset(self.text).threshold(groups, self.seed), self.named()
+        below, named = parse_subset(self.text).threshold(groups, self.seed), self.named
         taken_C = np.array(
             [
                 key in named or hashed(self.seed, "subset", group) < below

@@ -25,12 +25,12 @@ from audio_tokens.shards.workers.time_limit import renew_time_limit
 
 
 def front_end_config(name_or_file: str) -> MelConfig:
-    """Return a front end by name, or from a YAML file of the fields in which it differs from the default one.
+    """Return a front end by name, or from a file (YAML, JSON) of the fields in which it differs from the default one.
 
     Raises UserError for an unknown name, and for a file that is missing or makes no front end.
     """
     file = Path(name_or_file)
-    if file.suffix not in (".yaml", ".yml"):
+    if file.suffix not in (".yaml", ".yml", ".json"):
         return mel_config(name_or_file)
     try:
         fields, defaults = plain_yaml(file.read_bytes()), MelConfig().to_dict()

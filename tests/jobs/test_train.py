@@ -223,6 +223,8 @@ def test_tokens_and_mel_that_a_model_does_not_know_are_refused(
     assert run(f"train --system raw-linear --shards {work}/splits --out {tmp_path}/mel {QUICK}") == 0
     assert run(f"evaluate --run {tmp_path}/mel --split test --shards {tmp_path}/shards") == 2
     assert f"build with {tmp_path}/mel/model/front_end.json" in capsys.readouterr().err
+    assert run(f"{words} --force true".replace("mel.yaml", "mel/model/front_end.json")) == 0
+    assert run(f"evaluate --run {tmp_path}/mel --split test --shards {tmp_path}/shards") == 0, "the remedy works"
 
 
 def test_slices_beside_tokens_are_the_windows_the_tokens_were_made_from(work: Path) -> None:
