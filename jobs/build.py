@@ -24,7 +24,7 @@ class Build(TaskOptions):
     Args:
         source: KIND:WHERE, see the table below
         out: the folder of the shards
-        mel: the front end, mel22k, ast16k or speech16k, or a YAML file with the fields of one that differ from mel22k's
+        mel: the front end, mel22k, ast16k or speech16k, or a file (YAML, JSON) of the fields that differ from mel22k's
         channels: how the channels of a file become one, in place of the front end's own: auto is the mean, or the
             loudest channel where they cancel each other in it
         segments: where AudioSet's segment lists lie, if not beside its files
