@@ -1,9 +1,11 @@
 """The processes that work together: found once here, and refused when they do not know of each other."""
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
     from torch import nn
+
+# A host that loses its power says nothing, and gloo would wait for it for half an hour: one that has been silent for
+# SILENT_S is asked, every ASKED_S, and given up after ASKED times.
+SILENT_S, ASKED_S, ASKED = 30, 10, 6
 
 
 def _alone(array: np.ndarray) -> np.ndarray:
@@ -95,6 +101,8 @@ def processes(tracker: str | None = None, folder: str | None = None) -> "Iterato
             f"WORLD_SIZE is {launched} but {accelerator.num_processes} processes found each other; launch with "
             "`accelerate launch --multi_gpu --num_processes N` (on a CPU too) or as a single process"
         )
+    if launched > 1:
+        _ask_the_silent()
     try:
         yield accelerator
         accelerator.end_training()
@@ -105,6 +113,22 @@ def processes(tracker: str | None = None, folder: str | None = None) -> "Iterato
     finally:
         accelerator.free_memory()
         AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def _ask_the_silent() -> None:
+    """Have the system notice when the other end of a connection of this process is gone, though nobody said so."""
+    for entry in Path("/proc/self/fd").glob("*"):  # Linux; elsewhere nothing is asked
+        with suppress(OSError), socket.socket(fileno=os.dup(int(entry.name))) as connection:  # OSError: no socket
+            if connection.family not in (socket.AF_INET, socket.AF_INET6):
+                continue
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in (
+                (socket.TCP_KEEPIDLE, SILENT_S),
+                (socket.TCP_KEEPINTVL, ASKED_S),
+                (socket.TCP_KEEPCNT, ASKED),
+                (socket.TCP_USER_TIMEOUT, 1000 * (SILENT_S + ASKED_S * ASKED)),  # ms, where what was sent is not heard
+            ):
+                connection.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 @contextmanager

@@ -40,7 +40,8 @@ UNUSABLE_ERRNOS = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 BROKEN_ERRNOS = (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 # What the libraries between processes say when one of them ends, or its host is no longer reached.
 LOST_PEER = re.compile(
-    r"(?<=\] ).*([Tt]imed out|by peer|Broken pipe).*|remote process exited or there was a network error"
+    r"(?<=\] ).*([Tt]imed out|by peer|Broken pipe|(Read|Write) error \[).*"
+    r"|remote process exited or there was a network error"
 )
 MOST_SAID = 900  # characters of a message
 NO_MEMORY = re.compile(r"can't allocate memory|out of memory|Unable to allocate", re.IGNORECASE)
