@@ -16,7 +16,8 @@ from audio_tokens.jobs.recipe import CodebookRecipe
 
 if TYPE_CHECKING:
     from audio_tokens.engine.codebook.fit_codebook import CodebookFit, FitCheckpoint
-    from audio_tokens.shards.dataset.manifest import ShardEntry
+    from audio_tokens.jobs.inputs.view_pairs import ViewPairs
+    from audio_tokens.shards.dataset.manifest import Dataset, ShardEntry
 
 SAID_BYTES = 1 << 28
 
@@ -30,7 +31,8 @@ class Cluster:
     Args:
         shards: the folder of the mel shards, or its URL
         out: the folder of the codebook
-        recipe: a packaged recipe's name or a YAML file; of its parts, `slices` and `kmeans` are read
+        source: the sound that the shards were built from, where `slices.whiten_by` is views
+        recipe: a packaged recipe's name or a YAML file; of its parts, `slices`, `kmeans` and `views` are read
         seed: of every draw
         test_fold: the fold that is left out, to be tested on; data with splits is fitted on its train split
         force: replace a codebook that was fitted otherwise
@@ -39,6 +41,7 @@ class Cluster:
 
     shards: str
     out: str
+    source: str | None = None
     recipe: CodebookRecipe = field(default_factory=CodebookRecipe)
     seed: Natural = 0
     test_fold: int | None = None
@@ -47,6 +50,12 @@ class Cluster:
 
     def __post_init__(self) -> None:
         check(self)
+        if (self.recipe.slices.whiten_by == "views") != (self.source is not None):
+            raise UserError(
+                "slices.whiten_by views compares clips with views made from sound: name --source SOURCE, as for build"
+                if self.source is None
+                else f"--source {self.source} is read where slices.whiten_by is views; leave it out"
+            )
 
 
 def cluster(request: Cluster) -> None:
@@ -56,7 +65,7 @@ def cluster(request: Cluster) -> None:
     from audio_tokens.shards.dataset.manifest import Dataset
     from audio_tokens.shards.sources.addresses.reach import allow
 
-    claim(request.out, "codebook", [request.shards])
+    claim(request.out, "codebook", [request.shards, request.source])
     allow(request.allow)
     dataset = Dataset.open(request.shards)
     places = fitted_places(dataset, request.test_fold)  # a mistake so far is told before anything heavy is imported
@@ -80,6 +89,8 @@ def cluster(request: Cluster) -> None:
         origin["leak"] = "all-folds"
     slices, kmeans = request.recipe.slices, request.recipe.kmeans
     mel = MelConfig.from_dict(mel_of(dataset)).to_dict()
+    if request.source:
+        origin["views"] = asdict(request.recipe.views)
     origin["fingerprint"] = digest(origin, mel, asdict(slices), asdict(kmeans))
     out = Path(request.out)
     checkpoint = out.with_name(f".{out.name}.checkpoint.safetensors")
@@ -113,9 +124,12 @@ def cluster(request: Cluster) -> None:
                 seed=request.seed,
                 on_block=bar.update,
             )
-            fit = CodebookFit(
-                lanes, mel, slices, kmeans, request.seed, world, partial(best_nearest, device=_gpu(world.rank))
-            )
+            nearest = partial(best_nearest, device=_gpu(world.rank))
+            pairs = None
+            if request.source:
+                pairs = _pairs(request, dataset, places)
+                bar.set_postfix_str("comparing clips with views")
+            fit = CodebookFit(lanes, mel, slices, kmeans, request.seed, world, nearest, pairs)
             if fit.covariance_bytes >= SAID_BYTES:
                 _say(first, f"cluster: whitening takes three covariances of {fit.covariance_bytes / 1e9:.1f} GB each")
             entries = [dataset.shards[index] for index in shards]
@@ -138,6 +152,17 @@ def cluster(request: Cluster) -> None:
                 first,
                 f"cluster: {out}: {codebook.vocab_sizes} tokens, distortion {codebook.history[-1]['distortion']:.4f}",
             )
+
+
+def _pairs(request: Cluster, dataset: "Dataset", places: Sequence[str]) -> "ViewPairs":
+    from audio_tokens.engine.sound.log_mel import FrontEnd, MelConfig
+    from audio_tokens.jobs.inputs.mel_lanes import mel_of
+    from audio_tokens.jobs.inputs.view_pairs import ViewPairs
+    from audio_tokens.shards.sources.registry import open_source
+
+    keys = {dataset.table.keys[number] for number in dataset.numbers_of(*places).tolist()}
+    front_end = FrontEnd(MelConfig.from_dict(mel_of(dataset)))
+    return ViewPairs(open_source(str(request.source)), keys, front_end, request.recipe.views, request.seed)
 
 
 def _gpu(rank: int) -> int | None:

@@ -14,17 +14,19 @@ from audio_tokens.jobs.training_recipe import TrainingRecipe
 
 @dataclass(frozen=True, kw_only=True)
 class CodebookRecipe:
-    """From mel shards to a codebook.
+    """From mel shards to a codebook; the views, from sound, only where `slices.whiten_by` says so.
 
     Args:
         name: the recipe's; `--recipe X` sets it to X's own name
         slices: from mel frames to the vectors that are clustered
         kmeans: from vectors to centroids
+        views: views of every clip to be stored with its tokens, {count: 5} say; none unless asked for
     """
 
     name: str = "default"
     slices: SliceConfig = field(default_factory=SliceConfig)
     kmeans: KMeansConfig = field(default_factory=KMeansConfig)
+    views: ViewConfig = field(default_factory=ViewConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +34,9 @@ class Recipe(TrainingRecipe, CodebookRecipe):
     """Everything between mel shards and a trained system.
 
     Args:
-        views: views of every clip to be stored with its tokens, {count: 5} say; none unless asked for
         top: nearest tokens stored for every position, which systems with {soft: true} take by their shares
     """
 
-    views: ViewConfig = field(default_factory=ViewConfig)
     top: Count = 1
 
     def __post_init__(self) -> None:

@@ -120,17 +120,26 @@ def train_all(request: Run, shards: Path, base: Path, seed: int, fold: int | Non
     from audio_tokens.shards.dataset.manifest import Dataset
 
     codebook, tokens = str(base / "codebook"), str(base / "tokens.zarr")
+    views, by_views = request.recipe.views, request.recipe.slices.whiten_by == "views"
+    source = None
+    if views.count or by_views:
+        source = request.source or Dataset.open(shards).manifest["build"]["source"]
     if any("tokens" in SYSTEMS[system].reads for system in request.systems):
         cluster(
             Cluster(
-                shards=str(shards), out=codebook, recipe=request.recipe, seed=seed, test_fold=fold, force=request.force
+                shards=str(shards),
+                source=source if by_views else None,
+                out=codebook,
+                recipe=request.recipe,
+                seed=seed,
+                test_fold=fold,
+                force=request.force,
             )
         )
-        views = request.recipe.views
         encode(
             Encode(
                 shards=None if views.count else str(shards),
-                source=(request.source or Dataset.open(shards).manifest["build"]["source"]) if views.count else None,
+                source=source if views.count else None,
                 views=views,
                 seed=seed,
                 top=request.recipe.top,

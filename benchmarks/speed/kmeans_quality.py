@@ -27,7 +27,7 @@ from audio_tokens.engine.codebook.nearest.numpy_search import NumpyNearest
 from audio_tokens.engine.codebook.nearest.protocol import unit_length
 from audio_tokens.engine.codebook.quantizer import Quantizer
 from audio_tokens.engine.codebook.slices import SliceConfig
-from audio_tokens.engine.codebook.whitening import fit_whitening, moments
+from audio_tokens.engine.codebook.whitening import fit_whitening, mean_and_covariance, moments
 from audio_tokens.engine.sound.log_mel import LogMel, MelConfig
 from audio_tokens.seeds import generator
 from audio_tokens.shards.plan import lane_blocks
@@ -172,7 +172,6 @@ def whitened(waves: Iterable[np.ndarray]) -> list[np.ndarray]:
     config, slices = MelConfig(), SliceConfig()
     quantizer = Quantizer(slices, "cosine", None, ())
     clips = [quantizer.prepare(mel_TF) for mel_TF in map(LogMel(config), waves)]
-    whitening = fit_whitening(
-        *moments(quantizer.slices_of(clips, 0)), variance=slices.whiten_variance, dims=None, floor=slices.whiten_floor
-    )
+    found = mean_and_covariance(*moments(quantizer.slices_of(clips, 0)))
+    whitening = fit_whitening(*found, variance=slices.whiten_variance, dims=None, floor=slices.whiten_floor)
     return [quantizer.next_vectors([clip], whitening) for clip in clips]

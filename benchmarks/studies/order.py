@@ -71,12 +71,13 @@ SOFT = 4  # alternatives stored for every position; a trial reads the first few 
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """How tokens are made: front end, streams, views of every clip."""
+    """How tokens are made: front end, streams, views of every clip; `compared` are views that whitening is by."""
 
     mel: str = "mel22k"
     slices: SliceConfig = field(default_factory=SliceConfig)
     clusters: tuple[int, ...] = (500,)
     views: ViewConfig = field(default_factory=ViewConfig)
+    compared: ViewConfig = field(default_factory=ViewConfig)
 
     @property
     def codebook_name(self) -> str:
@@ -171,7 +172,12 @@ class Tokenized:
             if not self._full:
                 kmeans = replace(kmeans, batch_epochs=1, passes=2, sample_per_centroid=16)
             lanes = MemoryLanes(clips if self._full else clips[::3], self.seed)
-            fit = CodebookFit(lanes, MEL_CONFIGS[self.tokens.mel].to_dict(), self.tokens.slices, kmeans, self.seed)
+            pairs = None
+            if self.tokens.compared.count:
+                own, view, *_ = self._sounds.mels("train", self.tokens.mel, self.tokens.compared, self.seed)
+                pairs = MemoryLanes(list(zip(own, view, strict=True))[::3], self.seed)
+            mel = MEL_CONFIGS[self.tokens.mel].to_dict()
+            fit = CodebookFit(lanes, mel, self.tokens.slices, kmeans, self.seed, pairs=pairs)
             *_, last = fit.checkpoints()
             fit.codebook(last, {}).save(self._folder)
         return Codebook.load(self._folder)

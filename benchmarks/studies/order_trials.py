@@ -26,6 +26,14 @@ SPEECH_HALF_K = replace(SPEECH, clusters=tuple(k // 2 for k in SPEECH.clusters))
 SPEECH_TWICE_K = replace(SPEECH, clusters=tuple(k * 2 for k in SPEECH.clusters))
 SPEECH_LONG_TWICE_K = replace(SPEECH_LONG, clusters=SPEECH_TWICE_K.clusters)
 SPEECH_LONG_VIEWS = replace(SPEECH_LONG, views=WORD_VIEWS)
+BY_VIEWS = {
+    floor: replace(
+        SPEECH,
+        slices=replace(SPEECH.slices, whiten_by="views", whiten_variance=1.0, whiten_floor=floor),
+        compared=WORD_VIEWS,
+    )
+    for floor in (0.3, 0.1, 0.03, 0.01, 0.003)
+}
 SPEECH_K = {k: Tokens(mel="speech16k", clusters=(k,)) for k in (200, 5000)}  # 40 ms of all bands, as SPEECH's stream 0
 SPEECH_VIEWS = replace(SPEECH, views=WORD_VIEWS)
 ALL, TWO, RANGES = (0, 1, 2, 3, 4, 5), (0, 1), (2, 3, 4, 5)
@@ -51,6 +59,12 @@ SOUND_BANDS = Tokens(
     ),
     clusters=(500, 200, 300, 300, 300, 300),
     views=ViewConfig(count=7),
+)
+SOUND_BY_VIEWS = replace(
+    SOUND_BANDS,
+    slices=replace(SOUND_BANDS.slices, whiten_by="views", whiten_variance=1.0, whiten_floor=0.03),
+    views=ViewConfig(),
+    compared=ViewConfig(count=2, roll=False),
 )
 SOUND_LSTM = {
     "epochs": 40,
@@ -88,6 +102,7 @@ VIEWED_BAG = replace(BAG, tokens=SPEECH_VIEWS)
 VIEWED_LSTM = replace(VIEWED_BAG, system="token-lstm", options=VIEWED)
 MIXED_LSTM = replace(VIEWED_LSTM, options=VIEWED | MIXED)
 MIXED_LSTM_CENTROIDS = replace(MIXED_LSTM, options=VIEWED | MIXED | CENTROIDS)
+APART_LSTM = replace(MIXED_LSTM_CENTROIDS, tokens=replace(BY_VIEWS[0.03], views=WORD_VIEWS))
 VIEWED_BERT = replace(VIEWED_BAG, system="token-bert", options=BERT)
 MEL_CNN = Study(tokens=SPEECH, system="raw-cnn", options=CNN)
 
@@ -119,9 +134,11 @@ STUDIES = {
     "c-half-k": replace(BAG, tokens=SPEECH_HALF_K),
     "c-twice-k": replace(BAG, tokens=SPEECH_TWICE_K),
     "c-long-twice-k": replace(BAG, tokens=SPEECH_LONG_TWICE_K),
+    **{f"c-by-views-{floor}": replace(BAG, tokens=BY_VIEWS[floor]) for floor in BY_VIEWS},
     "d-lstm-all": LSTM,
     "d-lstm-all-shuffled": replace(LSTM, shuffled=True),
     "d-lstm-all-centroids": replace(LSTM, options=CONVS | CENTROIDS),
+    "d-lstm-by-views": replace(LSTM, tokens=BY_VIEWS[0.03], options=CONVS | CENTROIDS),
     "d-lstm-long": replace(LSTM, tokens=SPEECH_LONG),
     "d-lstm-contexts": replace(LSTM, streams=TWO),
     "d-lstm-plain": replace(LSTM, options=SEQUENCE),
@@ -132,6 +149,10 @@ STUDIES = {
     "e-lstm-mix-shuffled": replace(MIXED_LSTM, shuffled=True),
     "e-lstm-mix-centroids": MIXED_LSTM_CENTROIDS,
     "e-lstm-mix-centroids-shuffled": replace(MIXED_LSTM_CENTROIDS, shuffled=True),
+    "e-bag-by-views": replace(VIEWED_BAG, tokens=APART_LSTM.tokens),
+    "e-lstm-by-views": APART_LSTM,
+    "e-lstm-by-views-shuffled": replace(APART_LSTM, shuffled=True),
+    "e-bert-by-views": replace(VIEWED_BERT, tokens=APART_LSTM.tokens, options=BERT | CENTROIDS),
     "e-bag-long": replace(BAG, tokens=SPEECH_LONG_VIEWS),
     "e-lstm-long": replace(MIXED_LSTM, tokens=SPEECH_LONG_VIEWS),
     "e-bert-views": VIEWED_BERT,
@@ -158,6 +179,7 @@ STUDIES = {
     "i-4-16": Study(sounds=ESC, tokens=replace(SOUND, views=ViewConfig()), streams=TWO),
     "i-4-16-soft": Study(sounds=ESC, tokens=replace(SOUND, views=ViewConfig()), streams=TWO, top=4),
     "i-all-soft": Study(sounds=ESC, tokens=replace(SOUND_BANDS, views=ViewConfig()), streams=ALL, top=4),
+    "i-by-views": Study(sounds=ESC, tokens=SOUND_BY_VIEWS, streams=ALL, top=4),
     "s-bag": ESC_BAG,
     "s-lstm": ESC_LSTM,
     "s-bag-bands": replace(ESC_BAG, tokens=SOUND_BANDS, streams=ALL),

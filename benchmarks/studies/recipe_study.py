@@ -12,7 +12,7 @@ import csv
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -86,7 +86,7 @@ class MemoryLanes:
 
     lanes = 12
 
-    def __init__(self, mels: Sequence[np.ndarray], seed: int, block_clips: int = 16) -> None:
+    def __init__(self, mels: Sequence[Any], seed: int, block_clips: int = 16) -> None:
         self._blocks = [list(mels[first : first + block_clips]) for first in range(0, len(mels), block_clips)]
         self._seed = seed
 

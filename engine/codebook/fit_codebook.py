@@ -1,12 +1,13 @@
 """Fitting a codebook to a stream of clips, one token stream after the other.
 
-Per stream: a survey (mean and covariance, in float64), whitening and k-means on clips drawn at random (see
-KMeansConfig.budget_vectors), then the usage and mean mel slice of every centroid over all clips.
+Per stream: a survey (mean and covariance, in float64), whitening (by that covariance, or by that of how clips and views
+differ) and k-means on clips drawn at random (see KMeansConfig.budget_vectors), then the usage and mean mel slice of
+every centroid over all clips.
 F mel bands, D dimensions, K centroids, M numbers of a mel slice, N positions.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,7 +23,8 @@ from audio_tokens.engine.codebook.nearest.protocol import Metric, Nearest
 from audio_tokens.engine.codebook.nearest.search import best_nearest
 from audio_tokens.engine.codebook.quantizer import Prepared, Quantizer, TokenStream, stream_metric
 from audio_tokens.engine.codebook.slices import SliceConfig, position_count, stack
-from audio_tokens.engine.codebook.whitening import Whitening, fit_whitening, moments
+from audio_tokens.engine.codebook.view_covariance import view_covariances
+from audio_tokens.engine.codebook.whitening import Whitening, fit_whitening, mean_and_covariance, moments
 from audio_tokens.engine.lanes import Lanes, sum_lanes
 from audio_tokens.engine.world import World
 from audio_tokens.errors import UserError
@@ -44,7 +46,10 @@ class FitCheckpoint:
 
 @dataclass(frozen=True)
 class CodebookFit:
-    """The fit of a codebook to `mels`, whose blocks are lists of clips' log mel [T, F]."""
+    """The fit of a codebook to `mels`, whose blocks are lists of clips' log mel [T, F].
+
+    `pairs`, which `slices.whiten_by` views needs, has blocks of clips' mel with that of a view of each.
+    """
 
     mels: Lanes
     mel: dict[str, Any]
@@ -53,6 +58,7 @@ class CodebookFit:
     seed: int = 0
     world: World = field(default_factory=World)
     make_nearest: Callable[[Metric], Callable[[np.ndarray], Nearest]] = best_nearest
+    pairs: Lanes | None = None
 
     def __post_init__(self) -> None:
         if len(self.config.clusters) != len(self.slices.contexts):
@@ -68,6 +74,8 @@ class CodebookFit:
                 )
         if self.config.metric == "cosine" and not self.slices.unit_length:
             raise UserError("kmeans.metric cosine wants slices.unit_length true (or use metric euclidean)")
+        if self.slices.whiten_by == "views" and self.pairs is None:
+            raise UserError("slices.whiten_by views compares clips with views of them; give the fit pairs of both")
 
     @property
     def covariance_bytes(self) -> int:
@@ -78,9 +86,11 @@ class CodebookFit:
     def checkpoints(self, state: FitCheckpoint | None = None) -> Iterator[FitCheckpoint]:
         """Yield a checkpoint wherever one is worth keeping, going on from `state`; the last has all streams fitted."""
         state = state or FitCheckpoint()
+        apart: Sequence[np.ndarray] = ()
         while len(state.streams) < len(self.slices.contexts):
             if state.kmeans is None:
-                state = self._survey(state)
+                apart = apart or self._view_covariances()
+                state = self._survey(state, apart)
             for step in states(self._problem(state), state.kmeans):
                 state = replace(state, kmeans=step)
                 yield state
@@ -132,7 +142,7 @@ class CodebookFit:
             left -= sum(position_count(len(mel_TF), self.slices) for mel_TF in block)
             yield [quantizer.prepare(mel_TF) for mel_TF in block]
 
-    def _survey(self, state: FitCheckpoint) -> FitCheckpoint:
+    def _survey(self, state: FitCheckpoint, view_covariances: Sequence[np.ndarray]) -> FitCheckpoint:
         """Read the drawn clips once: the levels that normalising takes away, and the moments that whitening needs."""
         stream, quantizer = len(state.streams), self._quantizer(state)
         whiten = (self.slices.whiten_variance or self.slices.whiten_dims) and not (self.slices.residual and stream)
@@ -158,18 +168,24 @@ class CodebookFit:
         if not clips:
             raise UserError("there are no clips to fit a codebook to; check the shards' splits or folds")
         if whiten:
+            mean_D, covariance_DD = mean_and_covariance(int(count), sum_D, outer_DD)
+            variance, keep = self.slices.whiten_variance, self.slices.whiten_dims
+            if view_covariances:
+                covariance_DD, keep = view_covariances[stream], dims
+            floor = self.slices.whiten_floor
             state = replace(
-                state,
-                whitening=fit_whitening(
-                    int(count),
-                    sum_D,
-                    outer_DD,
-                    variance=self.slices.whiten_variance,
-                    dims=self.slices.whiten_dims,
-                    floor=self.slices.whiten_floor,
-                ),
+                state, whitening=fit_whitening(mean_D, covariance_DD, variance=variance, dims=keep, floor=floor)
             )
         return replace(state, offset_F=(offset_F / clips).astype(np.float32), scale=float(scale / clips))
+
+    def _view_covariances(self) -> tuple[np.ndarray, ...]:
+        """How the slices of clips and of their views differ, stream by stream; none where nobody asks for it."""
+        if self.slices.whiten_by != "views":
+            return ()
+        assert self.pairs is not None
+        streams = 1 if self.slices.residual else len(self.slices.contexts)
+        dims = [self._dims(stream) for stream in range(streams)]
+        return view_covariances(self.pairs, self._quantizer(FitCheckpoint()), dims, self.world)
 
     def _dims(self, stream: int) -> int:
         """Return how many numbers a slice of a stream has."""

@@ -28,10 +28,17 @@ def moments(x_ND: Float32[np.ndarray, "N D"]) -> tuple[int, Float64[np.ndarray, 
     return len(x), x.sum(axis=0), x.T @ x
 
 
+def mean_and_covariance(
+    count: int, sum_D: Float64[np.ndarray, "D"], outer_DD: Float64[np.ndarray, "D D"]
+) -> tuple[Float64[np.ndarray, "D"], Float64[np.ndarray, "D D"]]:
+    """Return what added moments tell of the vectors."""
+    mean_D = sum_D / count
+    return mean_D, outer_DD / count - np.outer(mean_D, mean_D)
+
+
 def fit_whitening(
-    count: int,
-    sum_D: Float64[np.ndarray, "D"],
-    outer_DD: Float64[np.ndarray, "D D"],
+    mean_D: Float64[np.ndarray, "D"],
+    covariance_DD: Float64[np.ndarray, "D D"],
     *,
     variance: float | None,
     dims: int | None,
@@ -39,11 +46,12 @@ def fit_whitening(
 ) -> Whitening:
     """Return the whitening that keeps `dims` dimensions, or else the fewest that hold `variance` of all variance.
 
+    The covariance need not be that of the vectors themselves: see view_covariance.py.
+
     An axis of eigenvalue e is scaled by 1/sqrt(e + floor * largest), which keeps the small ones from being blown up.
     Data that do not vary at all are mapped to zeros.
     """
-    mean_D = sum_D / count
-    eigenvalues, vectors = np.linalg.eigh(outer_DD / count - np.outer(mean_D, mean_D))
+    eigenvalues, vectors = np.linalg.eigh(covariance_DD)
     eigenvalues, vectors = np.maximum(eigenvalues[::-1], 0), vectors[:, ::-1]
     shares = np.cumsum(eigenvalues) / max(eigenvalues.sum(), np.finfo(np.float64).tiny)
     keep = min(dims, len(shares)) if dims else min(int(np.searchsorted(shares, variance or 1.0)) + 1, len(shares))

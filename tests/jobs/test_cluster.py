@@ -6,15 +6,23 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from audio_tokens.engine.codebook.codebook_file import Codebook
+from audio_tokens.engine.codebook.slices import SliceConfig
+from audio_tokens.engine.sound.log_mel import MEL_CONFIGS, FrontEnd
+from audio_tokens.engine.sound.view_config import ViewConfig
 from audio_tokens.errors import UserError
 from audio_tokens.jobs.cluster import Cluster, cluster
 from audio_tokens.jobs.display.loudness import as_loud_as
+from audio_tokens.jobs.inputs.view_pairs import ViewPairs
+from audio_tokens.jobs.recipe import CodebookRecipe
 from audio_tokens.shards.dataset.manifest import Dataset
+from audio_tokens.shards.sources.registry import open_source
 from tests.jobs.toy_tokens import RECIPE, recipe, toy_codebook, toy_shards
 
 ROOT = Path(__file__).parents[2]
@@ -174,6 +182,46 @@ def launch(shards, folder, processes):
     words = command(shards, out, folder, *launcher, *port, str(ROOT / "jobs" / "cluster.py"))
     subprocess.run(words, cwd=ROOT, check=True, timeout=240, capture_output=True)
     return Codebook.load(out)
+
+
+BY_VIEWS = CodebookRecipe(
+    slices=SliceConfig(whiten_by="views", whiten_variance=1.0, whiten_floor=0.03), kmeans=RECIPE.kmeans
+)
+
+
+def test_whitening_by_views_reads_the_source_once_more(shards, tmp_path):
+    by_views = {"recipe": BY_VIEWS, "source": "soundscapes:60,clip_s=1"}
+    codebook = Codebook.load(toy_codebook(shards, tmp_path / "codebook", **by_views))
+    assert codebook.origin["views"]["speed"] == ViewConfig().speed
+    whitening = codebook.streams[0].whitening
+    assert whitening is not None
+    assert whitening.matrix_DE.shape == (4 * 64, 4 * 64)
+    again = Codebook.load(toy_codebook(shards, tmp_path / "again", **by_views))
+    assert again.hash == codebook.hash
+    other = replace(BY_VIEWS, views=ViewConfig(speed=0.3))
+    assert Codebook.load(toy_codebook(shards, tmp_path / "other", **{**by_views, "recipe": other})).hash != again.hash
+
+
+def test_whitening_by_views_compares_what_is_fitted_on(shards):
+    source = open_source("soundscapes:60,clip_s=1")
+    dataset = Dataset.open(shards)
+    train = {dataset.table.keys[number] for number in dataset.numbers_of("train").tolist()}
+    pairs = ViewPairs(source, train, FrontEnd(MEL_CONFIGS["mel22k"]), ViewConfig(), seed=0)
+    found = [pair for lane in range(pairs.lanes + 1) for block in pairs.blocks(lane, 0) for pair in block]
+    assert len(found) == len(train)
+    stored = {sample.array_TF.tobytes() for index in dataset.shards_of("train") for sample in dataset.read(index)}
+    assert {own_TF.astype(np.float16).tobytes() for own_TF, _ in found} == stored
+    assert not any(np.array_equal(own_TF, view_TF) for own_TF, view_TF in found)
+
+
+def test_whitening_by_views_wants_the_sound_of_the_shards(shards, tmp_path):
+    with pytest.raises(UserError, match="name --source SOURCE"):
+        toy_codebook(shards, tmp_path / "out", recipe=BY_VIEWS)
+    with pytest.raises(UserError, match="leave it out"):
+        toy_codebook(shards, tmp_path / "out", source="soundscapes:60,clip_s=1")
+    with pytest.raises(UserError, match="what the shards were built from"):
+        toy_codebook(shards, tmp_path / "out", recipe=BY_VIEWS, source="soundscapes:60,clip_s=1,seed=1")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.long

@@ -10,7 +10,7 @@ from audio_tokens.engine.codebook.slices import SliceConfig, position_count
 from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
 from audio_tokens.engine.sound.log_mel import MelConfig
 from audio_tokens.errors import UserError
-from tests.engine.codebook.toy_fit import ArrayLanes, in_worlds, toy_mels
+from tests.engine.codebook.toy_fit import ArrayLanes, in_worlds, toy_mels, toy_pairs
 
 MEL = MelConfig(bands=8, n_fft=256, window_samples=256, hop_samples=128)
 MELS = toy_mels(60)
@@ -26,6 +26,7 @@ RECIPES = {
     "two streams": (SliceConfig(contexts=(4, 12)), (24, 12), "cosine"),
     "bands": (SliceConfig(contexts=(4, 4, 8), bands=((0, 4), (3, 8), (0, 8))), (24, 24, 24), "cosine"),
     "residual": (SliceConfig(contexts=(4, 4, 4), residual=True), (24, 24, 24), "cosine"),
+    "by views": (SliceConfig(contexts=(4, 12), whiten_by="views", whiten_variance=1.0), (24, 12), "cosine"),
 }
 
 
@@ -33,7 +34,8 @@ def fit_of(name, budget_vectors=0, **options):
     slices, clusters, metric = RECIPES[name]
     config = KMeansConfig(clusters=clusters, metric=metric, chunk_vectors=32, budget_vectors=budget_vectors)
     blocks = [MELS[start : start + 4] for start in range(0, len(MELS), 4)]
-    return CodebookFit(ArrayLanes(blocks), MEL.to_dict(), slices, config, **options)
+    pairs = ArrayLanes([toy_pairs(block) for block in blocks]) if slices.whiten_by == "views" else None
+    return CodebookFit(ArrayLanes(blocks), MEL.to_dict(), slices, config, pairs=pairs, **options)
 
 
 def fitted(name, **options):
@@ -148,7 +150,7 @@ def _with_streams(codebook, streams):
     return replace(codebook, slices=slices, streams=codebook.streams[:streams])
 
 
-@pytest.mark.parametrize("name", ["two streams", pytest.param("residual", marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", ["two streams", "by views", pytest.param("residual", marks=pytest.mark.long)])
 def test_a_fit_goes_on_from_any_saved_state_as_if_it_had_never_stopped(name):
     fit = fit_of(name)
     states = list(fit.checkpoints())
@@ -160,7 +162,7 @@ def test_a_fit_goes_on_from_any_saved_state_as_if_it_had_never_stopped(name):
         assert fit.codebook(last, {}).hash == whole.hash
 
 
-@pytest.mark.parametrize(("name", "size"), [("two streams", 2), ("two streams", 3), ("one frame", 2)])
+@pytest.mark.parametrize(("name", "size"), [("two streams", 2), ("two streams", 3), ("one frame", 2), ("by views", 2)])
 def test_a_fit_is_the_same_on_any_number_of_processes(name, size):
     alone = fitted(name)
     for codebook in in_worlds(size, lambda world: fitted(name, world=world)):

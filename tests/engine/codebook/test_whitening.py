@@ -1,11 +1,12 @@
 import numpy as np
 
 from audio_tokens.engine.codebook.nearest.protocol import unit_length
-from audio_tokens.engine.codebook.whitening import fit_whitening, moments
+from audio_tokens.engine.codebook.whitening import fit_whitening, mean_and_covariance, moments
 
 
 def fitted(x_ND, **settings):
-    return fit_whitening(*moments(x_ND), **{"variance": 1.0, "dims": None, "floor": 0.0} | settings)
+    found = mean_and_covariance(*moments(x_ND))
+    return fit_whitening(*found, **{"variance": 1.0, "dims": None, "floor": 0.0} | settings)
 
 
 def correlated(n=4000, d=6):

@@ -68,3 +68,14 @@ def toy_mels(clips: int, seed: int = 0, bands: int = 8) -> list[np.ndarray]:
         bump_TF = np.exp(-((np.arange(bands) - centre_T[:, None]) ** 2) / rng.uniform(0.5, 4))
         mels.append((40 * bump_TF - 60 + rng.normal(size=(frames, bands))).astype(np.float16))
     return mels
+
+
+def toy_pairs(mels: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Each clip's mel with that of a view of it: a band higher, noisier and a tenth slower."""
+    rng = np.random.default_rng(0)
+    pairs = []
+    for mel_TF in mels:
+        slower_T = np.linspace(0, len(mel_TF) - 1, round(1.1 * len(mel_TF))).round().astype(int)
+        view_TF = np.roll(mel_TF, 1, axis=1)[slower_T]
+        pairs.append((mel_TF, (view_TF + rng.normal(size=view_TF.shape)).astype(np.float16)))
+    return pairs
