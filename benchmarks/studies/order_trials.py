@@ -34,6 +34,7 @@ BY_VIEWS = {
     )
     for floor in (0.3, 0.1, 0.03, 0.01, 0.003)
 }
+BY_VIEWS_95 = replace(BY_VIEWS[0.03], slices=replace(BY_VIEWS[0.03].slices, whiten_variance=0.95))
 SPEECH_K = {k: Tokens(mel="speech16k", clusters=(k,)) for k in (200, 5000)}  # 40 ms of all bands, as SPEECH's stream 0
 SPEECH_VIEWS = replace(SPEECH, views=WORD_VIEWS)
 ALL, TWO, RANGES = (0, 1, 2, 3, 4, 5), (0, 1), (2, 3, 4, 5)
@@ -102,7 +103,7 @@ VIEWED_BAG = replace(BAG, tokens=SPEECH_VIEWS)
 VIEWED_LSTM = replace(VIEWED_BAG, system="token-lstm", options=VIEWED)
 MIXED_LSTM = replace(VIEWED_LSTM, options=VIEWED | MIXED)
 MIXED_LSTM_CENTROIDS = replace(MIXED_LSTM, options=VIEWED | MIXED | CENTROIDS)
-APART_LSTM = replace(MIXED_LSTM_CENTROIDS, tokens=replace(BY_VIEWS[0.03], views=WORD_VIEWS))
+APART_LSTM = replace(MIXED_LSTM_CENTROIDS, tokens=replace(BY_VIEWS_95, views=WORD_VIEWS))
 VIEWED_BERT = replace(VIEWED_BAG, system="token-bert", options=BERT)
 MEL_CNN = Study(tokens=SPEECH, system="raw-cnn", options=CNN)
 
@@ -135,6 +136,7 @@ STUDIES = {
     "c-twice-k": replace(BAG, tokens=SPEECH_TWICE_K),
     "c-long-twice-k": replace(BAG, tokens=SPEECH_LONG_TWICE_K),
     **{f"c-by-views-{floor}": replace(BAG, tokens=BY_VIEWS[floor]) for floor in BY_VIEWS},
+    "c-by-views-0.03-95": replace(BAG, tokens=BY_VIEWS_95),
     "d-lstm-all": LSTM,
     "d-lstm-all-shuffled": replace(LSTM, shuffled=True),
     "d-lstm-all-centroids": replace(LSTM, options=CONVS | CENTROIDS),

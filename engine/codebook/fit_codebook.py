@@ -169,13 +169,15 @@ class CodebookFit:
             raise UserError("there are no clips to fit a codebook to; check the shards' splits or folds")
         if whiten:
             mean_D, covariance_DD = mean_and_covariance(int(count), sum_D, outer_DD)
-            variance, keep = self.slices.whiten_variance, self.slices.whiten_dims
-            if view_covariances:
-                covariance_DD, keep = view_covariances[stream], dims
-            floor = self.slices.whiten_floor
-            state = replace(
-                state, whitening=fit_whitening(mean_D, covariance_DD, variance=variance, dims=keep, floor=floor)
+            whitening = fit_whitening(
+                mean_D,
+                covariance_DD,
+                variance=self.slices.whiten_variance,
+                dims=self.slices.whiten_dims,
+                floor=self.slices.whiten_floor,
+                apart_DD=view_covariances[stream] if view_covariances else None,
             )
+            state = replace(state, whitening=whitening)
         return replace(state, offset_F=(offset_F / clips).astype(np.float32), scale=float(scale / clips))
 
     def _view_covariances(self) -> tuple[np.ndarray, ...]:

@@ -31,8 +31,8 @@ class SliceConfig:
         stride: frames between positions, the same for all streams
         whiten_variance: share of the variance kept by PCA whitening (0..1]; null for no whitening
         whiten_dims: number of dimensions kept instead of a share
-        whiten_by: slices, or views: the covariance of how a clip and a view of it differ, what tokens should not tell;
-            every dimension is kept then, since those that vary least tell most (whiten_variance 1)
+        whiten_by: slices, or views: by the covariance of how a clip and a view of it differ, what tokens should not
+            tell; the dimensions kept are those that vary most after it
         whiten_floor: added to every eigenvalue, as a share of the largest, so that noise is not blown up
         unit_length: scale every vector to length 1, as cosine clustering asks
         residual: every further stream clusters what the streams before it left over (equal contexts)
@@ -61,8 +61,8 @@ class SliceConfig:
             raise UserError(f"slices.stride is {self.stride}; it must be 1 to the smallest context, to skip no frame")
         if self.residual and len(set(self.contexts)) > 1:
             raise UserError(f"slices.contexts {list(self.contexts)}: residual streams share one context")
-        if self.whiten_by == "views" and (self.whiten_variance != 1 or self.whiten_dims):
-            raise UserError("slices.whiten_by views keeps every dimension; say whiten_variance 1 and no whiten_dims")
+        if self.whiten_by == "views" and not (self.whiten_variance or self.whiten_dims):
+            raise UserError("slices.whiten_by is views and nothing is whitened; say whiten_variance 0.95, or another")
         self._check_bands()
 
     def _check_bands(self) -> None:

@@ -43,20 +43,30 @@ def fit_whitening(
     variance: float | None,
     dims: int | None,
     floor: float,
+    apart_DD: Float64[np.ndarray, "D D"] | None = None,
 ) -> Whitening:
     """Return the whitening that keeps `dims` dimensions, or else the fewest that hold `variance` of all variance.
 
-    The covariance need not be that of the vectors themselves: see view_covariance.py.
-
     An axis of eigenvalue e is scaled by 1/sqrt(e + floor * largest), which keeps the small ones from being blown up.
-    Data that do not vary at all are mapped to zeros.
+    Where `apart_DD` is given, it is what becomes white (see view_covariance.py), and of what the vectors are after that
+    the principal axes are kept. Data that do not vary at all are mapped to zeros.
     """
-    eigenvalues, vectors = np.linalg.eigh(covariance_DD)
-    eigenvalues, vectors = np.maximum(eigenvalues[::-1], 0), vectors[:, ::-1]
-    shares = np.cumsum(eigenvalues) / max(eigenvalues.sum(), np.finfo(np.float64).tiny)
-    keep = min(dims, len(shares)) if dims else min(int(np.searchsorted(shares, variance or 1.0)) + 1, len(shares))
+    powers_D, axes_DD = _principal(covariance_DD if apart_DD is None else apart_DD)
+    floored_D = powers_D + floor * powers_D[0]
+    matrix_DE = axes_DD * np.divide(1, np.sqrt(floored_D), out=np.zeros_like(floored_D), where=floored_D > 0)
+    if apart_DD is not None:
+        powers_D, axes_DD = _principal(matrix_DE.T @ covariance_DD @ matrix_DE)
+        matrix_DE = matrix_DE @ axes_DD
+    shares_D = np.cumsum(powers_D) / max(powers_D.sum(), np.finfo(np.float64).tiny)
+    keep = dims or int(np.searchsorted(shares_D, variance or 1.0)) + 1
+    return Whitening(mean_D.astype(np.float32), matrix_DE[:, :keep].astype(np.float32))
+
+
+def _principal(
+    covariance_DD: Float64[np.ndarray, "D D"],
+) -> tuple[Float64[np.ndarray, "D"], Float64[np.ndarray, "D D"]]:
+    """Return the variances along the principal axes, largest first, and the axes as columns."""
+    powers_D, axes_DD = np.linalg.eigh(covariance_DD)
+    powers_D, axes_DD = np.maximum(powers_D[::-1], 0), axes_DD[:, ::-1]
     # LAPACK leaves the sign of an axis open; its largest entry is made positive
-    signs = np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(len(shares))])
-    power = eigenvalues + floor * eigenvalues[0]
-    scales = np.divide(1, np.sqrt(power), out=np.zeros_like(power), where=power > 0)
-    return Whitening(mean_D.astype(np.float32), (vectors * signs * scales)[:, :keep].astype(np.float32))
+    return powers_D, axes_DD * np.sign(axes_DD[np.abs(axes_DD).argmax(axis=0), np.arange(len(powers_D))])

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 import yaml
 
 from audio_tokens.engine.clips.labels import Labels
+from audio_tokens.engine.codebook.codebook_file import Codebook
 from audio_tokens.engine.codebook.tokenizer import AudioTokenizer
 from audio_tokens.engine.sound.log_mel import MEL_CONFIGS, FrontEnd
 from audio_tokens.engine.sound.sound_views import mixed, view
@@ -253,7 +255,7 @@ def test_a_recipe_with_views_runs_over_folds(tmp_path, data_dir):
     build(Build(source=source, out=str(tmp_path / "shards"), workers=1))
     recipe = Recipe(
         name="viewed",
-        slices=RECIPE.slices,
+        slices=replace(RECIPE.slices, whiten_by="views", whiten_variance=1.0),
         kmeans=RECIPE.kmeans,
         views=ViewConfig(count=2),
         train={"score_views": True},
@@ -266,6 +268,9 @@ def test_a_recipe_with_views_runs_over_folds(tmp_path, data_dir):
         assert "scored as the mean of itself and its views" in (run / "model" / "README.md").read_text()
         assert json.loads((run / "result.json").read_text())["clips_eval"] > 0
     assert TokenStore.open(next((tmp_path / "w").glob("viewed-0/fold-*/tokens.zarr"))).views == 2
+    codebook = Codebook.load(next((tmp_path / "w").glob("viewed-0/fold-*/codebook")))
+    assert codebook.slices.whiten_by == "views"
+    assert codebook.origin["views"]["count"] == 2
 
 
 def test_labels_without_shares_count_one_each():
