@@ -2,6 +2,7 @@
 
 import os
 import socket
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -118,7 +119,12 @@ def processes(tracker: str | None = None, folder: str | None = None) -> "Iterato
 def _ask_the_silent() -> None:
     """Have the system notice when the other end of a connection of this process is gone, though nobody said so."""
     for entry in Path("/proc/self/fd").glob("*"):  # Linux; elsewhere nothing is asked
-        with suppress(OSError), socket.socket(fileno=os.dup(int(entry.name))) as connection:  # OSError: no socket
+        try:
+            if not stat.S_ISSOCK(entry.stat().st_mode):
+                continue
+        except OSError:  # closed meanwhile
+            continue
+        with socket.socket(fileno=os.dup(int(entry.name))) as connection:
             if connection.family not in (socket.AF_INET, socket.AF_INET6):
                 continue
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -16,8 +16,7 @@ from audio_tokens.jobs.recipe import CodebookRecipe
 
 if TYPE_CHECKING:
     from audio_tokens.engine.codebook.fit_codebook import CodebookFit, FitCheckpoint
-    from audio_tokens.jobs.inputs.view_pairs import ViewPairs
-    from audio_tokens.shards.dataset.manifest import Dataset, ShardEntry
+    from audio_tokens.shards.dataset.manifest import ShardEntry
 
 SAID_BYTES = 1 << 28
 
@@ -31,7 +30,7 @@ class Cluster:
     Args:
         shards: the folder of the mel shards, or its URL
         out: the folder of the codebook
-        source: the sound that the shards were built from, where `slices.whiten_by` is views
+        source: the sound that the shards were built from; wanted, and read, where `slices.whiten_by` is views
         recipe: a packaged recipe's name or a YAML file; of its parts, `slices`, `kmeans` and `views` are read
         seed: of every draw
         test_fold: the fold that is left out, to be tested on; data with splits is fitted on its train split
@@ -80,18 +79,22 @@ def cluster(request: Cluster) -> None:
     from audio_tokens.jobs.artefacts.hosts import see_one_folder
     from audio_tokens.jobs.display.progress import clip_bar
     from audio_tokens.jobs.inputs.mel_lanes import MelLanes, mel_of
+    from audio_tokens.jobs.inputs.view_pairs import ViewPairs, compared
     from audio_tokens.shards.integrity import files_below, ids_of, seal
     from audio_tokens.shards.publish import publish_bytes, published_folder, target_lock
+    from audio_tokens.shards.sources.registry import open_source
 
     parents = ids_of(shards=request.shards)
+    by_views = open_source(request.source) if request.source else None
     origin: dict[str, Any] = {"dataset": dataset.hash, "places": list(places), "seed": request.seed}
     if dataset.folds and request.test_fold is None:
         origin["leak"] = "all-folds"
     slices, kmeans = request.recipe.slices, request.recipe.kmeans
     mel = MelConfig.from_dict(mel_of(dataset)).to_dict()
-    if request.source:
-        origin["views"] = asdict(request.recipe.views)
-    origin["fingerprint"] = digest(origin, mel, asdict(slices), asdict(kmeans))
+    if by_views:
+        parents["listing"] = digest(request.source, by_views.labels, [asdict(task) for task in by_views.tasks()])
+        origin |= {"views": asdict(compared(request.recipe.views)), "listing": parents["listing"]}
+    origin["fingerprint"] = digest(origin, mel, slices.to_dict(), asdict(kmeans))
     out = Path(request.out)
     checkpoint = out.with_name(f".{out.name}.checkpoint.safetensors")
     with joined_world() as world, target_lock(out) if world.rank == 0 else nullcontext():
@@ -126,8 +129,8 @@ def cluster(request: Cluster) -> None:
             )
             nearest = partial(best_nearest, device=_gpu(world.rank))
             pairs = None
-            if request.source:
-                pairs = _pairs(request, dataset, places)
+            if by_views:
+                pairs = ViewPairs(by_views, dataset, places, request.recipe.views, request.seed)
                 bar.set_postfix_str("comparing clips with views")
             fit = CodebookFit(lanes, mel, slices, kmeans, request.seed, world, nearest, pairs)
             if fit.covariance_bytes >= SAID_BYTES:
@@ -152,17 +155,6 @@ def cluster(request: Cluster) -> None:
                 first,
                 f"cluster: {out}: {codebook.vocab_sizes} tokens, distortion {codebook.history[-1]['distortion']:.4f}",
             )
-
-
-def _pairs(request: Cluster, dataset: "Dataset", places: Sequence[str]) -> "ViewPairs":
-    from audio_tokens.engine.sound.log_mel import FrontEnd, MelConfig
-    from audio_tokens.jobs.inputs.mel_lanes import mel_of
-    from audio_tokens.jobs.inputs.view_pairs import ViewPairs
-    from audio_tokens.shards.sources.registry import open_source
-
-    keys = {dataset.table.keys[number] for number in dataset.numbers_of(*places).tolist()}
-    front_end = FrontEnd(MelConfig.from_dict(mel_of(dataset)))
-    return ViewPairs(open_source(str(request.source)), keys, front_end, request.recipe.views, request.seed)
 
 
 def _gpu(rank: int) -> int | None:

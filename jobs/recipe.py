@@ -20,7 +20,8 @@ class CodebookRecipe:
         name: the recipe's; `--recipe X` sets it to X's own name
         slices: from mel frames to the vectors that are clustered
         kmeans: from vectors to centroids
-        views: views of every clip to be stored with its tokens, {count: 5} say; none unless asked for
+        views: of every clip, to be stored with its tokens, {count: 5} say, none unless asked for; `cluster` compares
+            clips with one such view where slices.whiten_by is views
     """
 
     name: str = "default"

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -145,7 +145,7 @@ class Codebook:
             "format": FORMAT,
             "version": VERSION,
             "mel": self.mel,
-            "slices": asdict(self.slices),
+            "slices": self.slices.to_dict(),
             "metric": self.metric,
             "streams": len(self.streams),
             "vocab_sizes": list(self.vocab_sizes),

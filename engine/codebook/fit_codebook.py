@@ -30,6 +30,7 @@ from audio_tokens.engine.world import World
 from audio_tokens.errors import UserError
 
 MOST_DIMS = 16_384  # of a slice: its covariance has 2.1 GB then
+LEAST_MOVED = 1e-4  # of what slices vary by; less is the rounding of mel to float16
 
 
 @dataclass(frozen=True)
@@ -79,18 +80,19 @@ class CodebookFit:
 
     @property
     def covariance_bytes(self) -> int:
-        """Bytes of the largest covariance that whitening needs; while it is summed there are three of them."""
+        """Bytes of the covariances that whitening holds at a time; while they are summed, three times as many."""
+        each = [8 * self._dims(stream) ** 2 for stream in range(len(self.slices.contexts))]
         whiten = self.slices.whiten_variance or self.slices.whiten_dims
-        return 8 * max(self._dims(stream) for stream in range(len(self.slices.contexts))) ** 2 if whiten else 0
+        return (sum if self.slices.whiten_by == "views" else max)(each) if whiten else 0
 
     def checkpoints(self, state: FitCheckpoint | None = None) -> Iterator[FitCheckpoint]:
         """Yield a checkpoint wherever one is worth keeping, going on from `state`; the last has all streams fitted."""
         state = state or FitCheckpoint()
-        apart: Sequence[np.ndarray] = ()
+        within: Sequence[np.ndarray] = ()
         while len(state.streams) < len(self.slices.contexts):
             if state.kmeans is None:
-                apart = apart or self._view_covariances()
-                state = self._survey(state, apart)
+                within = within or self._view_covariances(len(state.streams))
+                state = self._survey(state, within)
             for step in states(self._problem(state), state.kmeans):
                 state = replace(state, kmeans=step)
                 yield state
@@ -142,7 +144,7 @@ class CodebookFit:
             left -= sum(position_count(len(mel_TF), self.slices) for mel_TF in block)
             yield [quantizer.prepare(mel_TF) for mel_TF in block]
 
-    def _survey(self, state: FitCheckpoint, view_covariances: Sequence[np.ndarray]) -> FitCheckpoint:
+    def _survey(self, state: FitCheckpoint, within: Sequence[np.ndarray]) -> FitCheckpoint:
         """Read the drawn clips once: the levels that normalising takes away, and the moments that whitening needs."""
         stream, quantizer = len(state.streams), self._quantizer(state)
         whiten = (self.slices.whiten_variance or self.slices.whiten_dims) and not (self.slices.residual and stream)
@@ -169,20 +171,22 @@ class CodebookFit:
             raise UserError("there are no clips to fit a codebook to; check the shards' splits or folds")
         if whiten:
             mean_D, covariance_DD = mean_and_covariance(int(count), sum_D, outer_DD)
+            if within and np.trace(within[stream]) < LEAST_MOVED * np.trace(covariance_DD):
+                raise UserError("views do not differ from their clips; let `views` move them, say by {speed: 0.1}")
             whitening = fit_whitening(
                 mean_D,
                 covariance_DD,
                 variance=self.slices.whiten_variance,
                 dims=self.slices.whiten_dims,
                 floor=self.slices.whiten_floor,
-                apart_DD=view_covariances[stream] if view_covariances else None,
+                within_DD=within[stream] if within else None,
             )
             state = replace(state, whitening=whitening)
         return replace(state, offset_F=(offset_F / clips).astype(np.float32), scale=float(scale / clips))
 
-    def _view_covariances(self) -> tuple[np.ndarray, ...]:
-        """How the slices of clips and of their views differ, stream by stream; none where nobody asks for it."""
-        if self.slices.whiten_by != "views":
+    def _view_covariances(self, fitted: int) -> tuple[np.ndarray, ...]:
+        """How the slices of clips and of their views differ, of every stream that is whitened so and not fitted yet."""
+        if self.slices.whiten_by != "views" or (self.slices.residual and fitted):
             return ()
         assert self.pairs is not None
         streams = 1 if self.slices.residual else len(self.slices.contexts)

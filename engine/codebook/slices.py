@@ -9,7 +9,7 @@ clip shorter than the context still gives one position.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -31,8 +31,8 @@ class SliceConfig:
         stride: frames between positions, the same for all streams
         whiten_variance: share of the variance kept by PCA whitening (0..1]; null for no whitening
         whiten_dims: number of dimensions kept instead of a share
-        whiten_by: slices, or views: by the covariance of how a clip and a view of it differ, what tokens should not
-            tell; the dimensions kept are those that vary most after it
+        whiten_by: slices, or views: by the covariance of the differences between a clip and a view of it, which tokens
+            should not show; the dimensions kept are those that vary most after it
         whiten_floor: added to every eigenvalue, as a share of the largest, so that noise is not blown up
         unit_length: scale every vector to length 1, as cosine clustering asks
         residual: every further stream clusters what the streams before it left over (equal contexts)
@@ -61,8 +61,10 @@ class SliceConfig:
             raise UserError(f"slices.stride is {self.stride}; it must be 1 to the smallest context, to skip no frame")
         if self.residual and len(set(self.contexts)) > 1:
             raise UserError(f"slices.contexts {list(self.contexts)}: residual streams share one context")
-        if self.whiten_by == "views" and not (self.whiten_variance or self.whiten_dims):
-            raise UserError("slices.whiten_by is views and nothing is whitened; say whiten_variance 0.95, or another")
+        if self.whiten_by == "views" and not (self.whiten_floor and (self.whiten_variance or self.whiten_dims)):
+            raise UserError(
+                "slices.whiten_by views wants whiten_floor above 0, say 0.03, and whiten_variance, say 0.95"
+            )
         self._check_bands()
 
     def _check_bands(self) -> None:
@@ -83,9 +85,16 @@ class SliceConfig:
             raise UserError(f"slices.bands {[first, last]}: the mel has {bands} bands")
         return slice(first, last)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as config.json holds them: `whiten_by`, which came later, only where it says something."""
+        fields = asdict(self)
+        if self.whiten_by == "slices":
+            del fields["whiten_by"]
+        return fields
+
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "SliceConfig":
-        """Rebuild from `dataclasses.asdict`, as config.json holds it."""
+        """Rebuild from `to_dict`."""
         bank = fields.get("conv_bank")
         contexts = tuple(fields["contexts"])
         bands = tuple((first, last) for first, last in fields.get("bands", ()))

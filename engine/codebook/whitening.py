@@ -43,18 +43,18 @@ def fit_whitening(
     variance: float | None,
     dims: int | None,
     floor: float,
-    apart_DD: Float64[np.ndarray, "D D"] | None = None,
+    within_DD: Float64[np.ndarray, "D D"] | None = None,
 ) -> Whitening:
     """Return the whitening that keeps `dims` dimensions, or else the fewest that hold `variance` of all variance.
 
     An axis of eigenvalue e is scaled by 1/sqrt(e + floor * largest), which keeps the small ones from being blown up.
-    Where `apart_DD` is given, it is what becomes white (see view_covariance.py), and of what the vectors are after that
-    the principal axes are kept. Data that do not vary at all are mapped to zeros.
+    Where `within_DD` is given, the covariance within clips and their views (see view_covariance.py), it is what becomes
+    white, and of what the vectors are after that the principal axes are kept. What does not vary is mapped to zeros.
     """
-    powers_D, axes_DD = _principal(covariance_DD if apart_DD is None else apart_DD)
+    powers_D, axes_DD = _principal(covariance_DD if within_DD is None else within_DD)
     floored_D = powers_D + floor * powers_D[0]
     matrix_DE = axes_DD * np.divide(1, np.sqrt(floored_D), out=np.zeros_like(floored_D), where=floored_D > 0)
-    if apart_DD is not None:
+    if within_DD is not None:
         powers_D, axes_DD = _principal(matrix_DE.T @ covariance_DD @ matrix_DE)
         matrix_DE = matrix_DE @ axes_DD
     shares_D = np.cumsum(powers_D) / max(powers_D.sum(), np.finfo(np.float64).tiny)

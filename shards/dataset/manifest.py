@@ -58,6 +58,11 @@ class ShardEntry:
     bytes: int
     sha256: str
 
+    @property
+    def task(self) -> int:
+        """The number of the source's task that it was made by."""
+        return int(self.name.rsplit("-", 2)[1])
+
 
 class Dataset:
     """A published data set, in a local folder or under a URL.

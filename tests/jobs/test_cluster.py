@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from audio_tokens.engine.codebook.codebook_file import Codebook
 from audio_tokens.engine.codebook.slices import SliceConfig
-from audio_tokens.engine.sound.log_mel import MEL_CONFIGS, FrontEnd
 from audio_tokens.engine.sound.view_config import ViewConfig
 from audio_tokens.errors import UserError
+from audio_tokens.jobs.build import Build, build
 from audio_tokens.jobs.cluster import Cluster, cluster
 from audio_tokens.jobs.display.loudness import as_loud_as
 from audio_tokens.jobs.inputs.view_pairs import ViewPairs
@@ -120,9 +121,6 @@ def test_a_folder_that_is_no_codebook_is_not_replaced_unasked(shards, tmp_path):
 @pytest.fixture(scope="module")
 def folds(tmp_path_factory):
     """Mel shards with two folds."""
-    import numpy as np
-    import soundfile
-
     folder = tmp_path_factory.mktemp("folds")
     rng = np.random.default_rng(0)
     lines = ["path,labels,fold"]
@@ -130,8 +128,6 @@ def folds(tmp_path_factory):
         soundfile.write(folder / f"{index}.wav", 0.1 * rng.normal(size=22_050), 22_050)
         lines.append(f"{index}.wav,noise,{1 + index % 2}")
     (folder / "list.csv").write_text("\n".join(lines) + "\n")
-    from audio_tokens.jobs.build import Build, build
-
     assert build(Build(source=f"csv:{folder / 'list.csv'}", out=str(folder / "shards"), workers=1)) == 0
     return str(folder / "shards")
 
@@ -193,25 +189,43 @@ def test_whitening_by_views_reads_the_source_once_more(shards, tmp_path):
     by_views = {"recipe": BY_VIEWS, "source": "soundscapes:60,clip_s=1"}
     codebook = Codebook.load(toy_codebook(shards, tmp_path / "codebook", **by_views))
     assert codebook.origin["views"]["speed"] == ViewConfig().speed
+    parents = json.loads((tmp_path / "codebook" / "integrity.json").read_text())["parents"]
+    assert parents.keys() == {"shards", "listing"}
     whitening = codebook.streams[0].whitening
     assert whitening is not None
     assert whitening.matrix_DE.shape == (4 * 64, 4 * 64)
     again = Codebook.load(toy_codebook(shards, tmp_path / "again", **by_views))
     assert again.hash == codebook.hash
+    toy_codebook(shards, tmp_path / "again", **{**by_views, "recipe": replace(BY_VIEWS, views=ViewConfig(count=3))})
+    with pytest.raises(UserError, match="--force"):
+        toy_codebook(shards, tmp_path / "again", **{**by_views, "source": "soundscapes:60,clip_s=2"})
     other = replace(BY_VIEWS, views=ViewConfig(speed=0.3))
     assert Codebook.load(toy_codebook(shards, tmp_path / "other", **{**by_views, "recipe": other})).hash != again.hash
 
 
 def test_whitening_by_views_compares_what_is_fitted_on(shards):
-    source = open_source("soundscapes:60,clip_s=1")
-    dataset = Dataset.open(shards)
-    train = {dataset.table.keys[number] for number in dataset.numbers_of("train").tolist()}
-    pairs = ViewPairs(source, train, FrontEnd(MEL_CONFIGS["mel22k"]), ViewConfig(), seed=0)
+    source, dataset = open_source("soundscapes:60,clip_s=1"), Dataset.open(shards)
+    pairs = ViewPairs(source, dataset, ["train"], ViewConfig(), seed=0)
     found = [pair for lane in range(pairs.lanes + 1) for block in pairs.blocks(lane, 0) for pair in block]
-    assert len(found) == len(train)
+    assert len(found) == len(dataset.numbers_of("train"))
     stored = {sample.array_TF.tobytes() for index in dataset.shards_of("train") for sample in dataset.read(index)}
     assert {own_TF.astype(np.float16).tobytes() for own_TF, _ in found} == stored
     assert not any(np.array_equal(own_TF, view_TF) for own_TF, view_TF in found)
+
+
+def test_what_cannot_be_read_again_is_told_and_left_out(tmp_path, capsys):
+    lines = ["path,labels,fold"]
+    for index in range(4):
+        wave_S = 0.1 * np.random.default_rng(index).normal(size=22_050)
+        soundfile.write(tmp_path / f"{index}.wav", wave_S, 22_050)
+        lines.append(f"{index}.wav,noise,{1 + index // 3}")
+    (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
+    source = f"csv:{tmp_path / 'list.csv'}"
+    assert build(Build(source=source, out=str(tmp_path / "shards"), workers=1)) == 0
+    (tmp_path / "1.wav").unlink()
+    pairs = ViewPairs(open_source(source), Dataset.open(tmp_path / "shards"), ["fold-1"], ViewConfig(), seed=0)
+    assert sum(len(list(pairs.blocks(lane, 0))) for lane in range(pairs.lanes)) == 2
+    assert re.search(r"cluster: .*1\.wav cannot be compared with a view: .*[Nn]o such file", capsys.readouterr().out)
 
 
 def test_whitening_by_views_wants_the_sound_of_the_shards(shards, tmp_path):

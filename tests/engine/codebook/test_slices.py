@@ -97,6 +97,15 @@ def test_convolution_bank_equals_the_obvious_loop_and_is_drawn_from_its_seed():
     assert np.abs(convolve(mel_TF, kernels_KW).reshape(6, 3, 9) - expected_TKF).max() < 1e-5
 
 
+def test_a_setting_that_came_later_is_not_in_what_was_written_before():
+    """Else every codebook of before would have another hash."""
+    fields = SliceConfig().to_dict()
+    assert "whiten_by" not in fields
+    assert SliceConfig.from_dict(fields) == SliceConfig()
+    by_views = SliceConfig(whiten_by="views")
+    assert SliceConfig.from_dict(by_views.to_dict()) == by_views
+
+
 @pytest.mark.parametrize(
     ("fields", "word"),
     [

@@ -67,7 +67,15 @@ def test_what_cannot_be_compared_is_refused() -> None:
         CodebookFit(ArrayLanes([MELS]), {"bands": 8}, SLICES, KMeansConfig(clusters=(5, 5)))
     with pytest.raises(UserError, match="no clip that is fitted on has a view"):
         view_covariances(ArrayLanes([[(MELS[0], MELS[1])]], lanes=1), quantizer(), DIMS, World(rank=1))
+    fit = CodebookFit(
+        ArrayLanes([MELS]),
+        {"bands": 8},
+        SLICES,
+        KMeansConfig(clusters=(5, 5)),
+        pairs=ArrayLanes([[(mel, mel + np.float16(3)) for mel in MELS]]),  # mean-std takes the level away
+    )
     with pytest.raises(UserError, match="views do not differ"):
-        view_covariances(ArrayLanes([[(mel, mel) for mel in MELS]]), quantizer(), DIMS, World())
-    with pytest.raises(UserError, match="whiten_by is views and nothing is whitened"):
-        replace(SLICES, whiten_variance=None)
+        next(fit.checkpoints())
+    for fields in ({"whiten_variance": None}, {"whiten_floor": 0.0}):
+        with pytest.raises(UserError, match="wants whiten_floor above 0"):
+            replace(SLICES, **fields)

@@ -49,14 +49,14 @@ def test_data_that_do_not_vary_become_zeros():
     assert not unit_length(y_NE).any()
 
 
-def test_what_is_apart_becomes_white_and_what_varies_most_after_that_is_kept():
+def test_what_varies_within_views_becomes_white_and_what_varies_most_after_that_is_kept():
     x_ND = correlated()
     apart_ND = correlated(d=7)[:, :6] - 7
     mean_D, covariance_DD = mean_and_covariance(*moments(x_ND))
-    apart_DD = apart_ND.T.astype(np.float64) @ apart_ND / len(apart_ND)
-    options = {"floor": 0.0, "apart_DD": apart_DD}
+    within_DD = apart_ND.T.astype(np.float64) @ apart_ND / len(apart_ND)
+    options = {"floor": 0.0, "within_DD": within_DD}
     whole = fit_whitening(mean_D, covariance_DD, variance=1.0, dims=None, **options)
-    assert np.abs(whole.matrix_DE.T @ apart_DD @ whole.matrix_DE - np.eye(6)).max() < 1e-3
+    assert np.abs(whole.matrix_DE.T @ within_DD @ whole.matrix_DE - np.eye(6)).max() < 1e-3
     variances_E = np.var(whole(x_ND), axis=0, dtype=np.float64)
     assert (np.diff(variances_E) < 0).all()
     half = fit_whitening(mean_D, covariance_DD, variance=0.95, dims=None, **options)
