@@ -176,6 +176,7 @@ def _codebook(folder: Path) -> Facts:
         "stride": slices.stride,
         "position_s": slices.stride * mel["hop_samples"] / mel["rate_hz"],
         "normalise": slices.normalise,
+        "whiten_by": slices.whiten_by if slices.whiten_variance or slices.whiten_dims else None,
         "metric": codebook.metric,
         "distortion": codebook.history[-1]["distortion"] if codebook.history else None,
         "origin": codebook.origin,
@@ -188,7 +189,9 @@ def _codebook_words(facts: Facts, most_labels: int) -> Iterator[str]:
     frames = " and ".join(map(str, facts["contexts"]))
     yield f"a token stands for {frames} frames of mel, a new one every {1000 * facts['position_s']:.0f} ms"
     widths = " and ".join(map(str, facts["dimensions"]))
-    yield f"centroids of {widths} dimensions, compared by {facts['metric']}, clips normalised by {facts['normalise']}"
+    how = f"clips normalised by {facts['normalise']}"
+    how += ", slices whitened by views" if facts["whiten_by"] == "views" else ""
+    yield f"centroids of {widths} dimensions, compared by {facts['metric']}, {how}"
     yield _front_end_words(facts["front_end"])
     origin = facts["origin"]
     if "places" in origin:

@@ -82,6 +82,7 @@ def model_card(
             "contexts": list(parts.codebook.slices.contexts),
             "stride": parts.codebook.slices.stride,
             "normalise": parts.codebook.slices.normalise,
+            "whiten_by": parts.codebook.slices.whiten_by,
             "hash": parts.codebook.hash,
         }
     if parts.mel is not None:
