@@ -32,7 +32,7 @@ BY_VIEWS = {
         slices=replace(SPEECH.slices, whiten_by="views", whiten_variance=1.0, whiten_floor=floor),
         compared=WORD_VIEWS,
     )
-    for floor in (0.3, 0.1, 0.03, 0.01, 0.003)
+    for floor in (0.03, 0.01)
 }
 BY_VIEWS_95 = replace(BY_VIEWS[0.03], slices=replace(BY_VIEWS[0.03].slices, whiten_variance=0.95))
 SPEECH_K = {k: Tokens(mel="speech16k", clusters=(k,)) for k in (200, 5000)}  # 40 ms of all bands, as SPEECH's stream 0
