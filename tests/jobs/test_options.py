@@ -155,7 +155,7 @@ def test_each_command_offers_the_parts_of_a_recipe_that_it_reads() -> None:
         for command in (Cluster, Train, Pretrain, Run)
     }
     assert offered == {
-        Cluster: {"name", "slices", "kmeans"},
+        Cluster: {"name", "slices", "kmeans", "views"},
         Train: {"name", "train", "systems"},
         Pretrain: {"name", "train", "systems"},
         Run: set(PARTS),
