@@ -103,7 +103,7 @@ VIEWED_BAG = replace(BAG, tokens=SPEECH_VIEWS)
 VIEWED_LSTM = replace(VIEWED_BAG, system="token-lstm", options=VIEWED)
 MIXED_LSTM = replace(VIEWED_LSTM, options=VIEWED | MIXED)
 MIXED_LSTM_CENTROIDS = replace(MIXED_LSTM, options=VIEWED | MIXED | CENTROIDS)
-APART_LSTM = replace(MIXED_LSTM_CENTROIDS, tokens=replace(BY_VIEWS_95, views=WORD_VIEWS))
+BY_VIEWS_LSTM = replace(MIXED_LSTM_CENTROIDS, tokens=replace(BY_VIEWS_95, views=WORD_VIEWS))
 VIEWED_BERT = replace(VIEWED_BAG, system="token-bert", options=BERT)
 MEL_CNN = Study(tokens=SPEECH, system="raw-cnn", options=CNN)
 
@@ -151,10 +151,10 @@ STUDIES = {
     "e-lstm-mix-shuffled": replace(MIXED_LSTM, shuffled=True),
     "e-lstm-mix-centroids": MIXED_LSTM_CENTROIDS,
     "e-lstm-mix-centroids-shuffled": replace(MIXED_LSTM_CENTROIDS, shuffled=True),
-    "e-bag-by-views": replace(VIEWED_BAG, tokens=APART_LSTM.tokens),
-    "e-lstm-by-views": APART_LSTM,
-    "e-lstm-by-views-shuffled": replace(APART_LSTM, shuffled=True),
-    "e-bert-by-views": replace(VIEWED_BERT, tokens=APART_LSTM.tokens, options=BERT | CENTROIDS),
+    "e-bag-by-views": replace(VIEWED_BAG, tokens=BY_VIEWS_LSTM.tokens),
+    "e-lstm-by-views": BY_VIEWS_LSTM,
+    "e-lstm-by-views-shuffled": replace(BY_VIEWS_LSTM, shuffled=True),
+    "e-bert-by-views": replace(VIEWED_BERT, tokens=BY_VIEWS_LSTM.tokens, options=BERT | CENTROIDS),
     "e-bag-long": replace(BAG, tokens=SPEECH_LONG_VIEWS),
     "e-lstm-long": replace(MIXED_LSTM, tokens=SPEECH_LONG_VIEWS),
     "e-bert-views": VIEWED_BERT,

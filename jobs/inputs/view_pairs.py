@@ -16,7 +16,7 @@ from audio_tokens.seeds import generator
 from audio_tokens.shards.dataset.manifest import Dataset
 from audio_tokens.shards.sources.clip import Clip
 from audio_tokens.shards.sources.registry import Source, Task, numbered
-from audio_tokens.shards.tasks.clip_step import UNREADABLE
+from audio_tokens.shards.tasks.clip_step import make_clip
 
 # At most so many, of so many shards and frames: they tell a covariance of a thousand dimensions, and take minutes.
 CLIPS, SHARDS, FRAMES = 2_000, 500, 2_000_000
@@ -55,10 +55,10 @@ class ViewPairs:
                 continue
             left.remove(clip.key)
             try:
-                own, view = self._to_views(clip, None)
+                own, view = make_clip(self._to_views, (clip, None), 0, suspected=False)
                 if not view.stands_in:
                     yield [(own.mel_TF, view.mel_TF)]
-            except (ClipError, *UNREADABLE) as error:
+            except ClipError as error:
                 say(f"cluster: {clip.source_id} cannot be compared with a view: {error}")
             if not left:
                 return
@@ -72,7 +72,7 @@ def _drawn(dataset: Dataset, places: Sequence[str], seed: int) -> dict[int, set[
     frames = 0
     for share, index in enumerate(drawn, start=1):
         for number in dataset.numbers_in(shards[index])[: CLIPS // len(drawn)]:
-            if frames >= FRAMES * share // len(drawn):
+            if frames >= FRAMES * share // len(drawn):  # a shard may take what those before it left over
                 break
             keys.setdefault(dataset.shards[shards[index]].task, set()).add(dataset.table.keys[number])
             frames += int(dataset.table.frames_C[number])

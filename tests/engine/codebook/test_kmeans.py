@@ -100,7 +100,7 @@ def test_mini_batches_end_when_they_no_longer_pay_and_are_gone_on_from_alike():
     assert len(every) * problem.config.checkpoint_batches < batches * 2 / 3
     *_, longer = states(replace(problem, config=replace(problem.config, passes=4, tolerance=0.0)))
     assert served(every[-1], x_ND).mean() < 1.02 * served(longer, x_ND).mean()
-    for state in every[20:-1:60]:
+    for state in every[20:-1:30]:
         *_, last = states(problem, state)
         assert np.array_equal(last.means_KD, every[-1].means_KD)
 
