@@ -69,12 +69,12 @@ def local_pool(workers: int) -> Iterator[Executor]:
     try:
         yield executor
     except BaseException:
-        executor.pool.stop()
+        with held_interrupt():  # a second one would leave workers behind, who would look for locks that are gone
+            executor.pool.stop()
+            executor.pool.join()
         raise
-    else:
-        executor.pool.close()
-    finally:
-        executor.pool.join()
+    executor.pool.close()
+    executor.pool.join()
 
 
 def _start_fork_server() -> None:

@@ -73,3 +73,26 @@ except KeyboardInterrupt:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     told = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert (told.stdout, told.stderr) == ("interrupted\n", "")
+
+
+def test_a_second_interrupt_while_the_pool_stops_leaves_no_worker_behind() -> None:
+    script = """
+import os, signal
+from pebble import ProcessPool
+from audio_tokens.shards.workers.local_pool import local_pool
+stop = ProcessPool.stop
+def struck(self):
+    os.kill(os.getpid(), signal.SIGINT)
+    stop(self)
+ProcessPool.stop = struck
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    with local_pool(2) as executor:
+        executor.submit(abs, -1).result()
+        os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted", executor.pool.active)
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    told = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert (told.stdout, told.stderr) == ("interrupted False\n", "")
